@@ -1,0 +1,111 @@
+//! Runs the chosen command and prints its result.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::args::{
+    BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs, Output, TargetArgs,
+};
+use crate::fleet::{Fleet, GRACE, Pace, Plan};
+use crate::measure::measure;
+use crate::report::LoadReport;
+use crate::target::{Target, Tool};
+use crate::{bare, compare, idle, process};
+
+/// Runs `hexagram bench`, on a runtime of its own. Results go to standard
+/// output, progress to standard error. The code is a failure when a call had an
+/// error: figures of a failing server are worth nothing.
+///
+/// # Errors
+/// When a server cannot be reached, started or read from /proc, or an argument
+/// does not fit; the message says what to do.
+pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Bare(args) => run_bare(args),
+        Command::Http(args) => run_http(&args),
+        Command::Compare(args) => run_compare(&args),
+        Command::Idle(args) => run_idle(&args),
+    }
+}
+
+fn run_bare(args: BareArgs) -> anyhow::Result<ExitCode> {
+    runtime(args.threads)?.block_on(bare::run(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_http(args: &HttpArgs) -> anyhow::Result<ExitCode> {
+    let report = runtime(args.target.threads)?.block_on(http(args))?;
+    print(args.target.output, &report)?;
+    Ok(exit_code(report.errors))
+}
+
+fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    let report = runtime(args.target.threads)?.block_on(compare::run(args))?;
+    print(args.target.output, &report)?;
+    Ok(exit_code(report.errors()))
+}
+
+fn run_idle(args: &IdleArgs) -> anyhow::Result<ExitCode> {
+    let report = runtime(args.target.threads)?.block_on(idle::run(args))?;
+    print(args.target.output, &report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn http(args: &HttpArgs) -> anyhow::Result<LoadReport> {
+    let target = target(&args.target, &args.target.url)?;
+    let plan = Plan {
+        length: args.seconds,
+        pace: args.rate.map_or(Pace::Closed, Pace::Open),
+        grace: GRACE,
+    };
+    let mut fleet = Fleet::open(&target, args.connections as usize).await?;
+    let mut measured = measure("load", &mut fleet, plan, &args.pids).await?;
+    let resident = match args.pids.as_slice() {
+        [] => None,
+        pids => Some(process::resident_kib(pids)?),
+    };
+    if let Err(failure) = fleet.close().await {
+        measured.tally.fail(failure);
+    }
+    Ok(LoadReport::new(&measured, resident))
+}
+
+/// The target the arguments describe, at `url`.
+pub(crate) fn target(args: &TargetArgs, url: &str) -> anyhow::Result<Arc<Target>> {
+    let tool = Tool {
+        name: &args.tool,
+        argument: &args.argument,
+    };
+    Target::new(url, args.era, tool, &args.headers).map(Arc::new)
+}
+
+/// One thread needs no work stealing, which is faster where cores are few.
+fn runtime(threads: u16) -> io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.into()).enable_all().build()
+}
+
+fn print(output: Output, report: &(impl Display + Serialize)) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Text => report.to_string(),
+        Output::Json => serde_json::to_string(report)?,
+    };
+    writeln!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+fn exit_code(errors: u64) -> ExitCode {
+    if errors == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,180 @@
+//! Reading a reply: JSON or an event stream, checked without building a tree.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::failure::Failure;
+
+/// A reply as it came, read to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reply<'a> {
+    pub(crate) status: StatusCode,
+    /// `Content-Type: text/event-stream`.
+    pub(crate) is_stream: bool,
+    pub(crate) body: &'a [u8],
+}
+
+/// The members of a JSON-RPC answer that matter here.
+#[derive(Debug, Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    error: Option<RpcError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RpcError {
+    code: i64,
+}
+
+impl Reply<'_> {
+    /// Checks that this answers call `id` and carries the text that was sent.
+    pub(crate) fn check_call(&self, id: u64, text: &Finder<'_>) -> Result<(), Failure> {
+        self.with_result(id, |result| {
+            text.find(result.as_bytes())
+                .map(drop)
+                .ok_or(Failure::WrongText)
+        })
+    }
+
+    /// Gives the raw result of call `id` to `use_result`; anything else is a failure.
+    pub(crate) fn with_result<T>(
+        &self,
+        id: u64,
+        use_result: impl FnOnce(&str) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let message = self.message();
+        let answer = message.as_deref().and_then(parse_answer);
+        let code = answer
+            .as_ref()
+            .and_then(|it| it.error.as_ref()?.code.into());
+        if self.status != StatusCode::OK || code.is_some() {
+            let status = self.status.as_u16();
+            return Err(Failure::Refused { status, code });
+        }
+        let answer = answer.ok_or(Failure::NoAnswer)?;
+        let is_ours = answer.id.is_some_and(|raw| raw.get().parse() == Ok(id));
+        let result = answer.result.ok_or(Failure::NoAnswer)?;
+        if is_ours {
+            use_result(result.get())
+        } else {
+            Err(Failure::WrongId)
+        }
+    }
+
+    /// The message that answers: the body, or the first event that is an answer.
+    fn message(&self) -> Option<Cow<'_, [u8]>> {
+        if !self.is_stream {
+            return Some(Cow::Borrowed(self.body));
+        }
+        events(self.body).find(|event| parse_answer(event).is_some())
+    }
+}
+
+/// A result or an error; requests and notifications are none.
+fn parse_answer(message: &[u8]) -> Option<Answer<'_>> {
+    let answer: Answer<'_> = serde_json::from_slice(message).ok()?;
+    (answer.result.is_some() || answer.error.is_some()).then_some(answer)
+}
+
+/// The data of each server-sent event, its `data:` lines joined by a newline.
+fn events(mut stream: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    std::iter::from_fn(move || {
+        let mut data: Option<Cow<'_, [u8]>> = None;
+        while !stream.is_empty() {
+            let line = take_line(&mut stream);
+            match (line.is_empty(), data_of(line)) {
+                (true, _) if data.is_some() => break,
+                (_, Some(more)) => data = Some(join(data, more)),
+                _ => {}
+            }
+        }
+        data
+    })
+}
+
+fn take_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+    let line = &rest[..end];
+    *rest = rest.get(end + 1..).unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    let data = line.strip_prefix(b"data:")?;
+    Some(data.strip_prefix(b" ").unwrap_or(data))
+}
+
+fn join<'a>(data: Option<Cow<'a, [u8]>>, more: &'a [u8]) -> Cow<'a, [u8]> {
+    match data {
+        None => Cow::Borrowed(more),
+        Some(data) => Cow::Owned([&data, b"\n".as_slice(), more].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OK: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"text":"hello"}]}}"#;
+
+    fn check(status: u16, is_stream: bool, body: &str) -> Result<(), Failure> {
+        let reply = Reply {
+            status: StatusCode::from_u16(status).expect("a status"),
+            is_stream,
+            body: body.as_bytes(),
+        };
+        reply.check_call(7, &Finder::new("hello"))
+    }
+
+    #[test]
+    fn a_json_answer_with_our_id_and_text_passes() {
+        assert_eq!(check(200, false, OK), Ok(()));
+    }
+
+    #[test]
+    fn wrong_answers_are_told_apart() {
+        let wrong_id = OK.replace(":7", ":8");
+        let wrong_text = OK.replace("hello", "hullo");
+        assert_eq!(check(200, false, &wrong_id), Err(Failure::WrongId));
+        assert_eq!(
+            check(200, false, &OK.replace(":7", ":\"7\"")),
+            Err(Failure::WrongId)
+        );
+        assert_eq!(check(200, false, &wrong_text), Err(Failure::WrongText));
+        assert_eq!(check(200, false, "{}"), Err(Failure::NoAnswer));
+        assert_eq!(check(200, false, "<html>"), Err(Failure::NoAnswer));
+        assert_eq!(check(200, true, ": nothing\n\n"), Err(Failure::NoAnswer));
+    }
+
+    #[test]
+    fn refusals_keep_status_and_code() {
+        let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32011,"message":"moving"}}"#;
+        let refused = |status, code| Err(Failure::Refused { status, code });
+        assert_eq!(check(503, false, body), refused(503, Some(-32011)));
+        assert_eq!(check(200, false, body), refused(200, Some(-32011)));
+        assert_eq!(check(502, false, "bad gateway"), refused(502, None));
+        assert_eq!(check(202, false, ""), refused(202, None));
+    }
+
+    #[test]
+    fn a_stream_is_searched_for_the_answer() {
+        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+        let split = OK.replace(",\"result\"", ",\r\ndata: \"result\"");
+        let stream = format!(
+            ": hi\r\nid: 1\r\ndata:\r\n\r\ndata: {progress}\r\n\r\nevent: message\r\ndata: {split}\r\n\r\n"
+        );
+        assert_eq!(check(200, true, &stream), Ok(()));
+        assert_eq!(
+            check(200, true, &format!("data:{OK}")),
+            Ok(()),
+            "cut at its end"
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! The ideas that every Hexagram process shares: who is calling, which shard
+//! that is, who owns the shard, and what a sealed session id says.
+//!
+//! Pure: no I/O, no clock, no async, no randomness. Entropy, nonces and the
+//! time come in as arguments, so the same code runs in a process, in the
+//! simulation and in a property test. This crate depends on no other crate of
+//! the workspace.
+
+mod capabilities;
+mod dead;
+mod epoch;
+mod identity;
+mod keyring;
+mod map;
+mod placement;
+mod seal;
+mod session;
+mod shard;
+#[cfg(test)]
+mod testing;
+mod version;
+
+pub use capabilities::Capabilities;
+pub use dead::DeadSet;
+pub use epoch::{Epoch, Incarnation};
+pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
+pub use keyring::{KeyRing, KeyRingError, LineProblem};
+pub use map::{Assignment, ShardMap, ShardMapError, WorkerId, WorkerIdError};
+pub use placement::{PlacementError, spread};
+pub use seal::{Purpose, SealError, Sealer};
+pub use session::{CLOCK_SKEW_SECS, ClaimsError, Serial, SessionClaims, SessionKey};
+pub use shard::{ShardCount, ShardCountError, ShardId, shard_of};
+pub use version::{Era, ProtocolVersion, UnknownVersion};

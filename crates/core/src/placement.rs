@@ -1,0 +1,137 @@
+//! Placement: which worker should own which shard (DESIGN section 9).
+//!
+//! Today the first rule only: new shards go by rendezvous order with a bound on
+//! the count. It knows no previous map and no loads, so anybody who knows the
+//! workers' names computes the same map.
+
+use std::hash::{Hash, Hasher};
+
+use rendezvous_hash::{KeyValueNode, NodeHasher, RendezvousNodes};
+use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Assignment, ShardCount, ShardId, ShardMap, WorkerId};
+
+#[cfg(test)]
+mod tests;
+
+/// Workers that no shard can be placed on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlacementError {
+    /// There are none.
+    #[error("no workers to place shards on: start or name at least one")]
+    NoWorkers,
+    /// Two have the same name.
+    #[error("two workers are named {0}: give each its own name")]
+    DuplicateName(WorkerId),
+}
+
+/// Places all shards: each takes the first worker in its own rendezvous order
+/// that has room, and room is the floor or ceiling of `count / workers`. Epochs
+/// are not learnt yet.
+///
+/// The order of `workers` does not matter. One more worker moves its own share
+/// and, beyond it, few shards: those that the bound pushed off their first
+/// choice before or after. With fewer shards than workers some own none.
+///
+/// # Errors
+/// If there is no worker, or a name comes twice.
+///
+/// ```
+/// use hexagram_core::{ShardCount, WorkerId, spread};
+/// let workers = ["worker-0", "worker-1", "worker-2"].map(|name| name.parse().unwrap());
+/// let map = spread(1, ShardCount::default(), &workers)?;
+/// let counts: Vec<usize> = map.shards_per_worker().into_values().collect();
+/// assert_eq!(counts.iter().sum::<usize>(), 64);
+/// assert!(counts.iter().all(|count| (21..=22).contains(count)));
+/// # Ok::<(), hexagram_core::PlacementError>(())
+/// ```
+pub fn spread(
+    version: u64,
+    count: ShardCount,
+    workers: &[WorkerId],
+) -> Result<ShardMap, PlacementError> {
+    if workers.is_empty() {
+        return Err(PlacementError::NoWorkers);
+    }
+    let nodes = candidates(workers)?;
+    let mut room = Room::new(usize::from(count.get()), workers.len());
+    Ok(ShardMap::build(version, count, |shard| {
+        let chosen = nodes
+            .calc_candidates(&Item(shard))
+            .find(|worker| room.take(worker.value))
+            .expect("there is room for every shard: all rooms add up to the count");
+        Assignment {
+            owner: chosen.key.clone(),
+            epoch: None,
+        }
+    }))
+}
+
+/// A worker and its place in the list.
+type Candidate<'a> = KeyValueNode<&'a WorkerId, usize>;
+
+fn candidates(
+    workers: &[WorkerId],
+) -> Result<RendezvousNodes<Candidate<'_>, Stable>, PlacementError> {
+    let mut nodes = RendezvousNodes::new(Stable);
+    for (place, worker) in workers.iter().enumerate() {
+        if nodes.insert(KeyValueNode::new(worker, place)).is_some() {
+            return Err(PlacementError::DuplicateName(worker.clone()));
+        }
+    }
+    Ok(nodes)
+}
+
+/// xxh3_64 over the shard and the worker's name: the same in every release and
+/// on every machine, which the crate's default hasher does not promise.
+struct Stable;
+
+impl NodeHasher<&WorkerId> for Stable {
+    fn hash<T: Hash>(&self, worker: &&WorkerId, item: &T) -> u64 {
+        let mut hasher = Xxh3::new();
+        item.hash(&mut hasher);
+        hasher.update(worker.as_str().as_bytes());
+        hasher.digest()
+    }
+}
+
+/// A shard that hashes as two big-endian bytes; the derived `Hash` of a number
+/// follows the machine's byte order.
+struct Item(ShardId);
+
+impl Hash for Item {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0.get().to_be_bytes());
+    }
+}
+
+/// How many more shards each worker may take.
+struct Room {
+    taken: Vec<usize>,
+    floor: usize,
+    /// How many workers may still go one above the floor.
+    extra: usize,
+}
+
+impl Room {
+    fn new(shards: usize, workers: usize) -> Self {
+        Self {
+            taken: vec![0; workers],
+            floor: shards / workers,
+            extra: shards % workers,
+        }
+    }
+
+    /// Takes a place at `worker` if there is one.
+    fn take(&mut self, worker: usize) -> bool {
+        let taken = &mut self.taken[worker];
+        if *taken == self.floor && self.extra > 0 {
+            self.extra -= 1;
+        } else if *taken >= self.floor {
+            return false;
+        }
+        *taken += 1;
+        true
+    }
+}

@@ -1,0 +1,93 @@
+//! The edge's settings: every one a flag, a variable and a key of the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthKind {
+    /// Everybody is anonymous.
+    None,
+    /// `Authorization: Bearer KEY` or `X-API-Key: KEY`, checked against `--auth-keys`.
+    ApiKeys,
+    /// A header set by a proxy in front, named by `--auth-header`.
+    TrustedHeader,
+}
+
+/// Settings of an edge.
+#[derive(Debug, Clone, Args)]
+pub struct EdgeArgs {
+    /// Address for clients; the MCP endpoint is /mcp.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    /// How clients prove who they are.
+    #[arg(long, default_value = "none", value_name = "KIND")]
+    pub auth: AuthKind,
+
+    /// File of hashed API keys, one `NAME SHA256` a line (see `hexagram keys api`); reloaded on change.
+    #[arg(long, value_name = "FILE")]
+    pub auth_keys: Option<PathBuf>,
+
+    /// Header that carries the principal's name, believed only from --trusted-proxies.
+    #[arg(long, default_value = "x-forwarded-user", value_name = "NAME")]
+    pub auth_header: String,
+
+    /// Address range of proxies in front, e.g. 10.0.0.0/8; may be repeated.
+    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Header that names the client (routing key), believed only from --trusted-proxies.
+    #[arg(long, value_name = "NAME")]
+    pub routing_header: Option<String>,
+
+    /// Over how many ClientIds one principal's modern requests spread.
+    #[arg(long, default_value_t = 16, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub routing_spread: u16,
+
+    /// Host header accepted, e.g. mcp.example.com; may be repeated; `*` accepts all.
+    /// Without it only loopback names are.
+    #[arg(long, value_delimiter = ',', value_name = "HOST")]
+    pub allowed_hosts: Vec<String>,
+
+    /// Origin accepted from browsers, e.g. https://app.example.com; may be repeated; `*` accepts all.
+    /// Without it only loopback origins are.
+    #[arg(long, value_delimiter = ',', value_name = "ORIGIN")]
+    pub allowed_origins: Vec<String>,
+
+    /// Longest message from a client, in bytes (at most 16 MiB).
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES",
+          value_parser = clap::value_parser!(u32).range(1024..=16 << 20))]
+    pub max_message: u32,
+
+    /// Open client connections at most; further ones wait to be accepted.
+    #[arg(long, default_value_t = 20_000, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// Seconds between keep-alive comments on a quiet stream.
+    #[arg(long, default_value_t = 15, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_alive: u64,
+
+    /// Seconds that running calls may take to finish after SIGTERM.
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    pub drain_grace: u64,
+}
+
+impl EdgeArgs {
+    /// Pause between keep-alive comments.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive)
+    }
+
+    /// How long running calls may take after the drain began.
+    pub fn drain_grace(&self) -> Duration {
+        Duration::from_secs(self.drain_grace)
+    }
+}

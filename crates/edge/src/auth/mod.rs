@@ -1,0 +1,58 @@
+//! Who is calling: each kind of authentication ends in one [`Principal`].
+
+mod api_keys;
+mod trusted_header;
+
+use std::sync::Arc;
+
+use hexagram_core::Principal;
+use hexagram_mcp::error::Problem;
+use http::Request;
+
+pub use api_keys::digest as api_key_digest;
+pub(crate) use api_keys::watch as watch_api_keys;
+
+use crate::EdgeError;
+use crate::args::{AuthKind, EdgeArgs};
+use crate::check::Check;
+use crate::client::Proxies;
+use api_keys::ApiKeys;
+use trusted_header::TrustedHeader;
+
+/// Puts the [`Principal`] of every request into its extensions.
+pub(crate) enum Authenticator {
+    None,
+    ApiKeys(Arc<ApiKeys>),
+    TrustedHeader(TrustedHeader),
+}
+
+impl Authenticator {
+    pub(crate) fn new(args: &EdgeArgs, proxies: &Proxies) -> Result<Self, EdgeError> {
+        match args.auth {
+            AuthKind::None => Ok(Self::None),
+            AuthKind::ApiKeys => {
+                let file = args.auth_keys.as_ref().ok_or_else(|| {
+                    EdgeError::Settings("--auth api-keys needs --auth-keys FILE".to_owned())
+                })?;
+                let keys = Arc::new(ApiKeys::load(file)?);
+                watch_api_keys(&keys);
+                Ok(Self::ApiKeys(keys))
+            }
+            AuthKind::TrustedHeader => {
+                TrustedHeader::new(&args.auth_header, proxies).map(Self::TrustedHeader)
+            }
+        }
+    }
+}
+
+impl Check for Authenticator {
+    fn check<B>(&self, request: &mut Request<B>) -> Result<(), Problem> {
+        let principal = match self {
+            Self::None => Principal::anonymous(),
+            Self::ApiKeys(keys) => keys.principal(request.headers())?,
+            Self::TrustedHeader(header) => header.principal(request)?,
+        };
+        request.extensions_mut().insert(principal);
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The edge: speaks MCP's transports to clients, finds the shard of each
+//! message and carries it to the worker that owns the shard.
+//!
+//! ```text
+//! listen -> checks (Host, Origin, principal) -> service -> routing -> link -> worker
+//!                                                  reply <- exchange <-
+//! ```
+//!
+//! An edge is stateless in the sense of DESIGN 5a: it holds what dies with its
+//! sockets or can be learnt again, and no session.
+
+mod args;
+mod auth;
+mod body;
+mod check;
+mod client;
+mod exchange;
+mod guard;
+mod link;
+mod links;
+mod listen;
+mod metrics;
+mod reply;
+mod routing;
+mod service;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{Incarnation, Sealer, ShardCount};
+use hexagram_runtime::health::Health;
+use hexagram_runtime::metrics::Metrics;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use args::{AuthKind, EdgeArgs};
+pub use auth::api_key_digest;
+pub use links::{Directory, LinkStatus, WorkerAddress};
+
+/// Why an edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// The client address could not be bound.
+    #[error("cannot listen for clients on {addr}: {source}; choose another with --listen")]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The settings contradict each other or name an unusable file.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// What the binary gives an edge beside its arguments.
+pub struct EdgeContext {
+    /// The cluster's id; links to another cluster are refused.
+    pub cluster: String,
+    /// This edge's name, for logs and Hello.
+    pub name: String,
+    /// This process's incarnation.
+    pub incarnation: Incarnation,
+    /// Number of shards of the cluster.
+    pub shards: ShardCount,
+    /// Opens and refuses sealed session ids.
+    pub sealer: Arc<Sealer>,
+    /// Session ids older than this are refused with 404.
+    pub session_lifetime: Duration,
+    /// Where shards live; the edge follows every change.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// Readiness of this process.
+    pub health: Health,
+    /// Registry of this process.
+    pub metrics: Metrics,
+}
+
+/// A bound edge, not yet serving.
+pub struct Edge {
+    listener: TcpListener,
+    service: service::McpService,
+    args: EdgeArgs,
+    links: Arc<links::Links>,
+    directory: watch::Receiver<Arc<Directory>>,
+}
+
+impl Edge {
+    /// Binds the client address and checks the settings.
+    ///
+    /// # Errors
+    /// [`EdgeError`] naming the setting to change.
+    pub async fn bind(args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
+        let listener = listen::bind(args.listen).await?;
+        let metrics = Arc::new(metrics::EdgeMetrics::register(&context.metrics));
+        let links = Arc::new(links::Links::new(&context, Arc::clone(&metrics)));
+        let directory = context.directory.clone();
+        let service = service::McpService::new(&args, context, Arc::clone(&links), metrics)?;
+        Ok(Self {
+            listener,
+            service,
+            args,
+            links,
+            directory,
+        })
+    }
+
+    /// The address clients reach, with the port the system chose for port 0.
+    ///
+    /// # Errors
+    /// The operating system's, if the socket is gone.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// A view of the links for `/status`.
+    pub fn link_status(&self) -> impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static {
+        let links = Arc::clone(&self.links);
+        move || links.status()
+    }
+
+    /// Serves until `shutdown`, then drains: standing streams end in their
+    /// protocol's form and calls finish within `--drain-grace`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let links = tokio::spawn(Arc::clone(&self.links).follow(self.directory));
+        listen::serve(self.listener, self.service, &self.args, shutdown).await;
+        links.abort();
+    }
+}

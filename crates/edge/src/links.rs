@@ -1,0 +1,351 @@
+//! The edge's links, one to each worker of the directory: connected, greeted,
+//! read and connected again when they break.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::StreamExt;
+use hexagram_core::{ShardId, ShardMap, WorkerId};
+use hexagram_mcp::error::Problem;
+use hexagram_proto::link::link_client::LinkClient;
+use hexagram_proto::link::{EdgeFrame, EdgeMessage, Hello, WorkerFrame};
+use hexagram_proto::{
+    Drained, HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT,
+    STORE_SCHEMA, agree, outbox, settings,
+};
+use hexagram_runtime::health::Condition;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::EdgeContext;
+use crate::link::{Link, worker_down};
+use crate::metrics::EdgeMetrics;
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a worker is reached.
+#[derive(Debug, Clone)]
+pub enum WorkerAddress {
+    /// `host:port` of its gRPC server.
+    Tcp(String),
+    /// In this process, over in-memory pipes: the link code is the same.
+    Pipe(mpsc::Sender<DuplexStream>),
+}
+
+/// Where every shard lives and how its worker is reached.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Who owns which shard.
+    pub map: ShardMap,
+    /// The workers' addresses.
+    pub workers: HashMap<WorkerId, WorkerAddress>,
+}
+
+/// A link as `/status` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LinkStatus {
+    /// The worker at the other end.
+    pub worker: String,
+    /// Whether messages can be sent now.
+    pub up: bool,
+    /// The worker's incarnation, once greeted.
+    pub incarnation: Option<String>,
+    /// Exchanges under way.
+    pub in_flight: usize,
+}
+
+#[derive(Debug)]
+struct WorkerLink {
+    live: Arc<ArcSwapOption<Link>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for WorkerLink {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(link) = self.live.swap(None) {
+            link.fail();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Routes {
+    map: ShardMap,
+    links: HashMap<WorkerId, Arc<WorkerLink>>,
+}
+
+/// All links of an edge.
+pub(crate) struct Links {
+    routes: ArcSwap<Routes>,
+    hello: Hello,
+    metrics: Arc<EdgeMetrics>,
+    ready: Arc<Condition>,
+}
+
+impl Links {
+    pub(crate) fn new(context: &EdgeContext, metrics: Arc<EdgeMetrics>) -> Self {
+        let ready = context.health.condition("links");
+        ready.set(false, "no link to a worker is up yet");
+        let map = context.directory.borrow().map.clone();
+        Self {
+            routes: ArcSwap::from_pointee(Routes {
+                map,
+                links: HashMap::new(),
+            }),
+            hello: our_hello(context),
+            metrics,
+            ready: Arc::new(ready),
+        }
+    }
+
+    /// The live link to the owner of `shard`.
+    ///
+    /// # Errors
+    /// The refusal for the client while there is none.
+    pub(crate) fn owner(&self, shard: ShardId) -> Result<Arc<Link>, Problem> {
+        let routes = self.routes.load();
+        let owner = &routes.map.assignment(shard).owner;
+        routes
+            .links
+            .get(owner)
+            .and_then(|link| link.live.load_full())
+            .ok_or_else(|| worker_down(owner))
+    }
+
+    /// Connects to the workers of the directory, now and at each change.
+    pub(crate) async fn follow(self: Arc<Self>, mut directory: watch::Receiver<Arc<Directory>>) {
+        loop {
+            let current = Arc::clone(&directory.borrow_and_update());
+            self.apply(&current);
+            if directory.changed().await.is_err() {
+                // The source is gone; what is known keeps serving.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn apply(self: &Arc<Self>, directory: &Directory) {
+        let old = self.routes.load_full();
+        let links = directory
+            .workers
+            .iter()
+            .map(|(id, address)| {
+                let link = old.links.get(id).map(Arc::clone);
+                (id.clone(), link.unwrap_or_else(|| self.start(id, address)))
+            })
+            .collect();
+        self.routes.store(Arc::new(Routes {
+            map: directory.map.clone(),
+            links,
+        }));
+    }
+
+    fn start(self: &Arc<Self>, id: &WorkerId, address: &WorkerAddress) -> Arc<WorkerLink> {
+        let live = Arc::new(ArcSwapOption::empty());
+        let driver = Driver {
+            id: id.clone(),
+            address: address.clone(),
+            live: Arc::clone(&live),
+            links: Arc::clone(self),
+        };
+        Arc::new(WorkerLink {
+            live,
+            task: tokio::spawn(driver.run()),
+        })
+    }
+
+    fn report_readiness(&self) {
+        let up = self.status().iter().filter(|link| link.up).count();
+        self.metrics
+            .links_up
+            .set(i64::try_from(up).unwrap_or(i64::MAX));
+        if up == 0 {
+            self.ready.set(false, "no link to a worker is up");
+        } else {
+            self.ready.set(true, "linked");
+        }
+    }
+
+    pub(crate) fn status(&self) -> Vec<LinkStatus> {
+        let routes = self.routes.load();
+        let mut all: Vec<_> = routes
+            .links
+            .iter()
+            .map(|(id, link)| {
+                let live = link.live.load_full();
+                LinkStatus {
+                    worker: id.to_string(),
+                    up: live.is_some(),
+                    incarnation: live
+                        .as_ref()
+                        .and_then(|link| link.incarnation())
+                        .map(|incarnation| incarnation.to_string()),
+                    in_flight: live.map_or(0, |link| link.in_flight()),
+                }
+            })
+            .collect();
+        all.sort_by(|a, b| a.worker.cmp(&b.worker));
+        all
+    }
+}
+
+fn our_hello(context: &EdgeContext) -> Hello {
+    Hello {
+        cluster: context.cluster.clone(),
+        shards: u32::from(context.shards.get()),
+        link_version_min: LINK_VERSION_MIN,
+        link_version_max: LINK_VERSION_MAX,
+        state_format: STATE_FORMAT,
+        store_schema: STORE_SCHEMA,
+        incarnation: context.incarnation.get(),
+        name: context.name.clone(),
+        owned: Vec::new(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("{0}")]
+    Refused(#[from] HelloError),
+    #[error("no Hello within {} s", HELLO_TIMEOUT.as_secs())]
+    Silent,
+    #[error("{}", .0.message())]
+    Status(Box<tonic::Status>),
+}
+
+impl From<tonic::Status> for LinkError {
+    fn from(status: tonic::Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// Keeps one link up.
+struct Driver {
+    id: WorkerId,
+    address: WorkerAddress,
+    live: Arc<ArcSwapOption<Link>>,
+    links: Arc<Links>,
+}
+
+impl Driver {
+    async fn run(self) {
+        let mut pause = FIRST_RETRY;
+        loop {
+            match self.connect().await {
+                Ok((link, frames)) => {
+                    pause = FIRST_RETRY;
+                    self.serve(link, frames).await;
+                }
+                Err(error) => {
+                    tracing::warn!(worker = %self.id, %error, retry_in = ?pause, "cannot link to worker");
+                }
+            }
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn connect(&self) -> Result<(Arc<Link>, Streaming<WorkerFrame>), LinkError> {
+        let channel = dial(&self.address).await?;
+        let mut client = LinkClient::new(channel)
+            .max_decoding_message_size(settings::MAX_FRAME)
+            .max_encoding_message_size(settings::MAX_FRAME);
+        let (out, drained) = outbox();
+        let greeting = async {
+            let request = frames(self.links.hello.clone(), drained);
+            let mut incoming = client.connect(request).await?.into_inner();
+            let first = incoming.message().await?;
+            let hello = first.and_then(|frame| frame.hello);
+            Ok::<_, LinkError>((hello.ok_or(HelloError::Missing)?, incoming))
+        };
+        let (hello, incoming) = tokio::time::timeout(HELLO_TIMEOUT, greeting)
+            .await
+            .map_err(|_| LinkError::Silent)??;
+        agree(&self.links.hello, &hello)?;
+        Ok((Arc::new(Link::new(self.id.clone(), &hello, out)), incoming))
+    }
+
+    async fn serve(&self, link: Arc<Link>, mut frames: Streaming<WorkerFrame>) {
+        tracing::info!(worker = %self.id, "link up");
+        self.live.store(Some(Arc::clone(&link)));
+        self.links.report_readiness();
+        let reason = loop {
+            match frames.message().await {
+                Ok(Some(frame)) => frame.messages.into_iter().for_each(|m| link.deliver(m)),
+                Ok(None) => break "closed by the worker".to_owned(),
+                Err(status) => break status.message().to_owned(),
+            }
+        };
+        self.live.store(None);
+        link.fail();
+        self.links.report_readiness();
+        tracing::warn!(worker = %self.id, reason, "link down");
+    }
+}
+
+fn frames(
+    hello: Hello,
+    drained: Drained<EdgeMessage>,
+) -> impl futures_util::Stream<Item = EdgeFrame> {
+    let first = EdgeFrame {
+        hello: Some(hello),
+        messages: Vec::new(),
+    };
+    let rest = drained.map(|messages| EdgeFrame {
+        hello: None,
+        messages,
+    });
+    futures_util::stream::once(std::future::ready(first)).chain(rest)
+}
+
+async fn dial(address: &WorkerAddress) -> Result<Channel, tonic::transport::Error> {
+    match address {
+        WorkerAddress::Tcp(host) => endpoint(format!("http://{host}"))?.connect().await,
+        WorkerAddress::Pipe(pipe) => {
+            let pipe = pipe.clone();
+            let connector = service_fn(move |_| {
+                let pipe = pipe.clone();
+                async move {
+                    let (ours, theirs) = tokio::io::duplex(settings::STREAM_WINDOW as usize);
+                    pipe.send(theirs)
+                        .await
+                        .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
+                    Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(ours))
+                }
+            });
+            endpoint("http://pipe".to_owned())?
+                .connect_with_connector(connector)
+                .await
+        }
+    }
+}
+
+fn endpoint(uri: String) -> Result<Endpoint, tonic::transport::Error> {
+    Ok(Endpoint::from_shared(uri)?
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .initial_stream_window_size(settings::STREAM_WINDOW)
+        .initial_connection_window_size(settings::CONNECTION_WINDOW)
+        .http2_keep_alive_interval(settings::KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(settings::KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
+}
+
+/// Spreads retries of many edges: between half and the whole of `pause`.
+fn jittered(pause: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+}

@@ -1,0 +1,328 @@
+//! Replies to clients: plain JSON when the answer is all there is, else an
+//! event stream (MCP transports, "Streamable HTTP").
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hexagram_mcp::error::Problem;
+use hexagram_mcp::header::names::MCP_SESSION_ID;
+use hexagram_mcp::sse::KEEP_ALIVE;
+use hexagram_proto::link::{Head, Misdirected};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use hyper::body::{Frame, SizeHint};
+use prometheus::IntGauge;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::exchange::{Exchange, Incoming, Piece};
+
+/// A reply to a client.
+pub(crate) type Response = http::Response<Body>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The body of a reply.
+pub(crate) enum Body {
+    /// All there is.
+    Full(Bytes),
+    /// Messages as they come.
+    Stream(Box<EventBody>),
+}
+
+impl Body {
+    fn empty() -> Self {
+        Self::Full(Bytes::new())
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = match &mut *self {
+            Self::Full(bytes) if bytes.is_empty() => None,
+            Self::Full(bytes) => Some(std::mem::take(bytes)),
+            Self::Stream(stream) => std::task::ready!(stream.poll_data(cx)),
+        };
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Stream(stream) => stream.done,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A refusal as an HTTP reply: the JSON-RPC error, its status and headers.
+pub(crate) fn refusal(problem: &Problem, id: Option<&str>) -> Response {
+    let mut response = json(problem.http_status(), problem.body(id));
+    let headers = response.headers_mut();
+    if let Some(ms) = problem.retry_after_ms() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+    }
+    if matches!(problem, Problem::Unauthorized) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if matches!(problem, Problem::MethodNotAllowed) {
+        headers.insert(
+            http::header::ALLOW,
+            HeaderValue::from_static("GET, POST, DELETE"),
+        );
+    }
+    response
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response {
+    let mut response = http::Response::new(Body::Full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// How an exchange is answered.
+pub(crate) struct Replier<'a> {
+    /// Raw JSON id of the client's request, for errors; `None` when it was none.
+    pub(crate) id: Option<&'a str>,
+    /// Whether the message may have effects that must not be repeated blindly.
+    pub(crate) may_have_run: bool,
+    pub(crate) keep_alive: Duration,
+    /// Ends standing streams when the edge drains; calls run to their end.
+    pub(crate) draining: Option<WaitForCancellationFutureOwned>,
+    pub(crate) streams: IntGauge,
+}
+
+impl Replier<'_> {
+    /// Waits for the first word of the worker and chooses the reply's form. A
+    /// call that stays silent for a keep-alive becomes a stream, so that
+    /// nothing in between takes it for dead.
+    pub(crate) async fn answer(self, mut exchange: Exchange) -> Result<Response, Problem> {
+        let Ok(first) = tokio::time::timeout(self.keep_alive, exchange.next()).await else {
+            return Ok(self.stream(exchange, Format::Events, None));
+        };
+        match first {
+            Incoming::Event(piece) if piece.last && !piece.more => {
+                Ok(with_head(json(StatusCode::OK, piece.data), piece.head))
+            }
+            Incoming::Event(mut piece) => {
+                let head = piece.head.take();
+                let format = if piece.last {
+                    Format::Json
+                } else {
+                    Format::Events
+                };
+                Ok(with_head(self.stream(exchange, format, Some(piece)), head))
+            }
+            Incoming::Start => Ok(self.stream(exchange, Format::Events, None)),
+            Incoming::End(head) => Ok(with_head(http::Response::new(Body::empty()), Some(head))),
+            Incoming::Misdirected(to) => Err(moving(&to)),
+            Incoming::Lost => Err(exchange.lost(self.may_have_run)),
+        }
+    }
+
+    fn stream(self, exchange: Exchange, format: Format, first: Option<Piece>) -> Response {
+        let body = EventBody {
+            lost: exchange.lost(self.may_have_run),
+            id: self.id.map(str::to_owned),
+            exchange,
+            format,
+            first,
+            in_message: false,
+            done: false,
+            keep_alive: self.keep_alive,
+            quiet: Box::pin(tokio::time::sleep(self.keep_alive)),
+            draining: self.draining.map(Box::pin),
+            streams: self.streams,
+        };
+        body.streams.inc();
+        let events = matches!(format, Format::Events);
+        let mut response = http::Response::new(Body::Stream(Box::new(body)));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, if events { EVENT_STREAM } else { JSON });
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        response
+    }
+}
+
+/// A shard between owners; the client may try again at once.
+fn moving(to: &Misdirected) -> Problem {
+    tracing::debug!(
+        shard = to.shard,
+        epoch = to.epoch,
+        "the worker does not serve the shard"
+    );
+    Problem::Moving {
+        retry_after_ms: 1_000,
+    }
+}
+
+fn with_head(mut response: Response, head: Option<Head>) -> Response {
+    let Some(head) = head else { return response };
+    if let Some(status) = u16::try_from(head.status)
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())
+    {
+        *response.status_mut() = status;
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&head.session_id)
+        && !id.is_empty()
+    {
+        headers.insert(MCP_SESSION_ID, id);
+    }
+    if head.retry_after_ms > 0 {
+        headers.insert(
+            RETRY_AFTER,
+            HeaderValue::from(head.retry_after_ms.div_ceil(1000)),
+        );
+    }
+    response
+}
+
+/// The form of a streamed body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// Server-sent events.
+    Events,
+    /// One long JSON message.
+    Json,
+}
+
+/// A body that follows an exchange.
+pub(crate) struct EventBody {
+    exchange: Exchange,
+    format: Format,
+    first: Option<Piece>,
+    in_message: bool,
+    done: bool,
+    id: Option<String>,
+    lost: Problem,
+    keep_alive: Duration,
+    quiet: Pin<Box<Sleep>>,
+    draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    streams: IntGauge,
+}
+
+impl EventBody {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Some(piece) = self.first.take() {
+            return Poll::Ready(Some(self.write(&piece)));
+        }
+        match self.exchange.poll_next(cx) {
+            Poll::Ready(incoming) => self.take(incoming, cx),
+            Poll::Pending => self.poll_quiet(cx),
+        }
+    }
+
+    fn take(&mut self, incoming: Incoming, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        match incoming {
+            Incoming::Event(piece) => Poll::Ready(Some(self.write(&piece))),
+            Incoming::Start => self.poll_data(cx),
+            Incoming::End(_) => self.finish(None),
+            Incoming::Misdirected(to) => self.finish(Some(moving(&to))),
+            Incoming::Lost => {
+                let lost = std::mem::replace(&mut self.lost, Problem::Internal);
+                self.finish(Some(lost))
+            }
+        }
+    }
+
+    fn write(&mut self, piece: &Piece) -> Bytes {
+        let starts = !self.in_message;
+        self.in_message = piece.more;
+        self.done = piece.last && !piece.more;
+        self.quiet.as_mut().reset(Instant::now() + self.keep_alive);
+        match self.format {
+            Format::Json => piece.data.clone(),
+            Format::Events => event_part(piece, starts),
+        }
+    }
+
+    /// Ends the body; an open request is answered with `problem` first, so
+    /// that the client never has to guess from a bare close.
+    fn finish(&mut self, problem: Option<Problem>) -> Poll<Option<Bytes>> {
+        self.done = true;
+        let error = problem.zip(self.id.take()).map(|(problem, id)| {
+            let data = problem.body(Some(&id));
+            let piece = Piece {
+                data,
+                more: false,
+                last: true,
+                head: None,
+            };
+            let mut out = BytesMut::new();
+            if self.in_message {
+                // Cuts the half-sent event off: a client drops what does not parse.
+                out.extend_from_slice(b"\n\n");
+            }
+            out.extend_from_slice(&event_part(&piece, true));
+            out.freeze()
+        });
+        Poll::Ready(error.filter(|_| self.format == Format::Events))
+    }
+
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(draining) = &mut self.draining
+            && draining.as_mut().poll(cx).is_ready()
+        {
+            return self.finish(None);
+        }
+        if self.in_message || self.format == Format::Json {
+            return Poll::Pending;
+        }
+        std::task::ready!(self.quiet.as_mut().poll(cx));
+        self.quiet.as_mut().reset(Instant::now() + self.keep_alive);
+        // The timer must be polled again to be armed.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Some(Bytes::from_static(KEEP_ALIVE)))
+    }
+}
+
+impl Drop for EventBody {
+    fn drop(&mut self) {
+        self.streams.dec();
+    }
+}
+
+/// One piece of a message as server-sent event text.
+fn event_part(piece: &Piece, starts: bool) -> Bytes {
+    let mut out = BytesMut::with_capacity(piece.data.len() + 32);
+    if starts {
+        out.extend_from_slice(b"event: message\ndata: ");
+    }
+    let start = out.len();
+    out.extend_from_slice(&piece.data);
+    // A line break would end the event's data. In JSON it can only be white
+    // space between tokens, so a space says the same.
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    if !piece.more {
+        out.extend_from_slice(b"\n\n");
+    }
+    out.freeze()
+}

@@ -1,0 +1,164 @@
+//! From a client's message to its shard: era, ClientId, owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{
+    ClientId, Era, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount, ShardId, shard_of,
+};
+use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::era::{Opening, detect, negotiate};
+use hexagram_mcp::error::Problem;
+use hexagram_mcp::header;
+use hexagram_proto::link::{ExchangeKind, Header, Open};
+use hexagram_proto::{INITIAL_WINDOW, session_message};
+use http::HeaderMap;
+
+use crate::client::{Connection, Identifier, may_use};
+
+/// Who sent a request.
+#[derive(Debug)]
+pub(crate) struct Sender<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) connection: &'a Connection,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// A message ready for its link.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    pub(crate) shard: ShardId,
+    pub(crate) open: Open,
+}
+
+/// Finds ClientId and shard of each message.
+pub(crate) struct Router {
+    pub(crate) identifier: Identifier,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) lifetime: Duration,
+    pub(crate) shards: ShardCount,
+}
+
+impl Router {
+    /// Routes one POSTed message.
+    pub(crate) fn message(
+        &self,
+        from: &Sender<'_>,
+        envelope: &Envelope<'_>,
+    ) -> Result<Routed, Problem> {
+        match detect(from.headers, envelope)? {
+            Opening::LegacyInitialize { requested } => Ok(self.initialize(from, &requested)),
+            Opening::LegacyMessage => self.in_session(from, ExchangeKind::Message),
+            Opening::Modern(version) => {
+                header::check_mirrored(from.headers, envelope)?;
+                Ok(self.modern(from, version))
+            }
+        }
+    }
+
+    /// Routes what belongs to the session named in the headers: a legacy
+    /// message, the standing stream (GET) or the session's end (DELETE).
+    pub(crate) fn in_session(
+        &self,
+        from: &Sender<'_>,
+        kind: ExchangeKind,
+    ) -> Result<Routed, Problem> {
+        let claims = self.session(from)?;
+        let mut routed = self.route(from, claims.client, claims.version, kind);
+        routed.open.session = Some(session_message(&claims));
+        Ok(routed)
+    }
+
+    fn initialize(&self, from: &Sender<'_>, requested: &str) -> Routed {
+        let client = self
+            .identifier
+            .named(from.principal, from.connection, from.headers)
+            .unwrap_or_else(|| ClientId::for_session(from.principal.id(), random_u128()));
+        self.route(from, client, negotiate(requested), ExchangeKind::Message)
+    }
+
+    fn modern(&self, from: &Sender<'_>, version: ProtocolVersion) -> Routed {
+        let client =
+            self.identifier
+                .modern(from.principal, from.connection, from.headers, random_u128);
+        let mut routed = self.route(from, client, version, ExchangeKind::Message);
+        routed.open.headers = param_headers(from.headers);
+        routed
+    }
+
+    fn route(
+        &self,
+        from: &Sender<'_>,
+        client: ClientId,
+        version: ProtocolVersion,
+        kind: ExchangeKind,
+    ) -> Routed {
+        let shard = shard_of(client, self.shards);
+        let quota = self
+            .identifier
+            .quota(from.principal, from.connection, from.headers);
+        let open = Open {
+            shard: u32::from(shard.get()),
+            attempt: 1,
+            kind: kind.into(),
+            client: Some(client.as_u128().into()),
+            principal: Some(from.principal.id().as_u128().into()),
+            principal_name: from.principal.name().to_owned(),
+            quota: Some(quota.into()),
+            version: u32::from(version.code()),
+            credit: INITIAL_WINDOW,
+            ..Open::default()
+        };
+        Routed { shard, open }
+    }
+
+    /// The claims of the sealed id in `Mcp-Session-Id`. A forged, expired or
+    /// another principal's id is one answer: 404, the session does not exist.
+    fn session(&self, from: &Sender<'_>) -> Result<SessionClaims, Problem> {
+        let mut ids = from.headers.get_all(header::names::MCP_SESSION_ID).iter();
+        let token = ids.next().ok_or(Problem::SessionRequired)?;
+        let claims = token
+            .to_str()
+            .ok()
+            .filter(|_| ids.next().is_none())
+            .and_then(|token| self.sealer.open_session(token).ok())
+            .filter(|claims| may_use(claims.principal, from.principal))
+            .filter(|claims| {
+                !claims.expired(
+                    hexagram_runtime::clock::unix_seconds(),
+                    self.lifetime.as_secs(),
+                )
+            });
+        let claims = claims.ok_or(Problem::SessionNotFound)?;
+        known_version(from.headers)?;
+        Ok(claims)
+    }
+}
+
+/// An `MCP-Protocol-Version` must be one we speak; which one, the session knows.
+fn known_version(headers: &HeaderMap) -> Result<(), Problem> {
+    match header::protocol_version(headers)? {
+        Some(version) if version.era() == Era::Modern => Err(Problem::MethodNotAllowed),
+        _ => Ok(()),
+    }
+}
+
+/// `Mcp-Param-*` headers go to the worker as they are.
+fn param_headers(headers: &HeaderMap) -> Vec<Header> {
+    headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("mcp-param-"))
+        .map(|(name, value)| Header {
+            name: name.as_str().to_owned(),
+            value: bytes::Bytes::copy_from_slice(value.as_bytes()),
+        })
+        .collect()
+}
+
+/// Fresh randomness from the operating system.
+pub(crate) fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    // Without randomness no id is safe to hand out; Linux always has it after boot.
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    u128::from_be_bytes(bytes)
+}

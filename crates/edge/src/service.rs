@@ -1,0 +1,284 @@
+//! The MCP endpoint: POST, GET and DELETE on one path.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_mcp::error::Problem;
+use hexagram_mcp::header;
+use hexagram_proto::link::ExchangeKind;
+use http::{HeaderMap, HeaderName, Method, Request};
+use http_body::Body as HttpBody;
+use tokio_util::sync::CancellationToken;
+use tower::{Service, ServiceBuilder};
+
+use crate::args::EdgeArgs;
+use crate::auth::Authenticator;
+use crate::check::{CheckLayer, Checked};
+use crate::client::{Connection, Identifier, Proxies, connection, principal};
+use crate::guard::Guard;
+use crate::links::Links;
+use crate::metrics::EdgeMetrics;
+use crate::reply::{Replier, Response, refusal};
+use crate::routing::{Routed, Router, Sender};
+use crate::{EdgeContext, EdgeError, body};
+
+/// Path of the endpoint.
+const PATH: &str = "/mcp";
+
+/// Serves MCP requests that have passed the checks.
+#[derive(Clone)]
+pub(crate) struct McpService(Arc<Inner>);
+
+struct Inner {
+    router: Router,
+    links: Arc<Links>,
+    metrics: Arc<EdgeMetrics>,
+    args: EdgeArgs,
+    draining: CancellationToken,
+    guard: Arc<Guard>,
+    authenticator: Arc<Authenticator>,
+}
+
+impl McpService {
+    pub(crate) fn new(
+        args: &EdgeArgs,
+        context: EdgeContext,
+        links: Arc<Links>,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Result<Self, EdgeError> {
+        let proxies = Proxies::new(&args.trusted_proxies);
+        let authenticator = Authenticator::new(args, &proxies)?;
+        let header = routing_header(args)?;
+        Ok(Self(Arc::new(Inner {
+            router: Router {
+                identifier: Identifier::new(proxies, header, args.routing_spread),
+                sealer: context.sealer,
+                lifetime: context.session_lifetime,
+                shards: context.shards,
+            },
+            links,
+            metrics,
+            args: args.clone(),
+            draining: CancellationToken::new(),
+            guard: Arc::new(Guard::new(args)),
+            authenticator: Arc::new(authenticator),
+        })))
+    }
+
+    /// The service behind its checks, for one connection.
+    pub(crate) fn stack(&self) -> Checked<Guard, Checked<Authenticator, Self>> {
+        ServiceBuilder::new()
+            .layer(CheckLayer::new(Arc::clone(&self.0.guard)))
+            .layer(CheckLayer::new(Arc::clone(&self.0.authenticator)))
+            .service(self.clone())
+    }
+
+    pub(crate) fn metrics(&self) -> &EdgeMetrics {
+        &self.0.metrics
+    }
+
+    /// Ends the standing streams; calls go on.
+    pub(crate) fn end_streams(&self) {
+        self.0.draining.cancel();
+    }
+}
+
+fn routing_header(args: &EdgeArgs) -> Result<Option<HeaderName>, EdgeError> {
+    let Some(name) = &args.routing_header else {
+        return Ok(None);
+    };
+    if args.trusted_proxies.is_empty() {
+        return Err(EdgeError::Settings(
+            "--routing-header needs --trusted-proxies: anyone could send the header".to_owned(),
+        ));
+    }
+    HeaderName::from_bytes(name.as_bytes())
+        .map(Some)
+        .map_err(|_| EdgeError::Settings(format!("--routing-header {name:?} is not a header name")))
+}
+
+impl<B> Service<Request<B>> for McpService
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.serve(request).await) })
+    }
+}
+
+impl Inner {
+    async fn serve<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        let path = request.uri().path();
+        if path != PATH {
+            return self.refused(
+                &Problem::NotFound {
+                    path: path.to_owned(),
+                },
+                None,
+            );
+        }
+        match *request.method() {
+            Method::POST => self.post(request).await,
+            Method::GET => self.in_session(request, ExchangeKind::Stream).await,
+            Method::DELETE => self.in_session(request, ExchangeKind::Delete).await,
+            _ => self.refused(&Problem::MethodNotAllowed, None),
+        }
+    }
+
+    fn refused(&self, problem: &Problem, id: Option<&str>) -> Response {
+        self.metrics.refused(problem);
+        refusal(problem, id)
+    }
+
+    async fn post<B>(&self, request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Unpin,
+    {
+        // The body is read even when the head is refused, so that the
+        // connection can carry the next request.
+        let (parts, body) = split(request);
+        let body = match body::read(body, self.args.max_message as usize).await {
+            Ok(body) => body,
+            Err(problem) => return self.refused(&problem, None),
+        };
+        if let Err(problem) = post_headers(&parts.headers) {
+            return self.refused(&problem, None);
+        }
+        match scan(&body) {
+            Ok(envelope) => self.message(&parts, &body, &envelope).await,
+            Err(error) => {
+                let id = error.id().map(str::to_owned);
+                self.refused(&error.into(), id.as_deref())
+            }
+        }
+    }
+
+    async fn message(&self, parts: &Parts, body: &Bytes, envelope: &Envelope<'_>) -> Response {
+        let id = envelope.id.as_ref().map(|id| id.as_str());
+        let routed = self.router.message(&parts.sender(), envelope);
+        let answer = match routed {
+            Ok(mut routed) => {
+                routed.open.body = body.clone();
+                self.exchange(routed, id, may_have_run(envelope), false)
+                    .await
+            }
+            Err(problem) => Err(problem),
+        };
+        // An error reply carries the id of a request only, never of a response.
+        let id = id.filter(|_| envelope.kind == Kind::Request);
+        answer.unwrap_or_else(|problem| self.refused(&problem, id))
+    }
+
+    async fn in_session<B>(&self, request: Request<B>, kind: ExchangeKind) -> Response {
+        let (parts, _) = split(request);
+        let answer = match self.standing(&parts, kind) {
+            Ok(routed) => {
+                let standing = kind == ExchangeKind::Stream;
+                self.exchange(routed, None, false, standing).await
+            }
+            Err(problem) => Err(problem),
+        };
+        answer.unwrap_or_else(|problem| self.refused(&problem, None))
+    }
+
+    fn standing(&self, parts: &Parts, kind: ExchangeKind) -> Result<Routed, Problem> {
+        if kind == ExchangeKind::Stream {
+            if !header::accepts_sse(&parts.headers) {
+                return Err(Problem::NotAcceptable);
+            }
+            if self.draining.is_cancelled() {
+                return Err(Problem::Draining {
+                    retry_after_ms: 1_000,
+                });
+            }
+        }
+        self.router.in_session(&parts.sender(), kind)
+    }
+
+    async fn exchange(
+        &self,
+        routed: Routed,
+        id: Option<&str>,
+        may_have_run: bool,
+        standing: bool,
+    ) -> Result<Response, Problem> {
+        let Routed { shard, mut open } = routed;
+        let link = self.links.owner(shard)?;
+        let epoch = link.epoch(shard).ok_or(Problem::Moving {
+            retry_after_ms: 1_000,
+        })?;
+        open.epoch = epoch.get();
+        self.metrics.exchanges.inc();
+        let exchange = link.open(open)?;
+        let replier = Replier {
+            id,
+            may_have_run,
+            keep_alive: self.args.keep_alive(),
+            draining: standing.then(|| self.draining.clone().cancelled_owned()),
+            streams: self.metrics.streams.clone(),
+        };
+        replier.answer(exchange).await
+    }
+}
+
+/// What of a request outlives its body.
+struct Parts {
+    headers: HeaderMap,
+    principal: hexagram_core::Principal,
+    connection: Arc<Connection>,
+}
+
+impl Parts {
+    fn sender(&self) -> Sender<'_> {
+        Sender {
+            principal: &self.principal,
+            connection: &self.connection,
+            headers: &self.headers,
+        }
+    }
+}
+
+fn split<B>(request: Request<B>) -> (Parts, B) {
+    let principal = principal(&request);
+    let connection = Arc::clone(connection(&request));
+    let (head, body) = request.into_parts();
+    let parts = Parts {
+        headers: head.headers,
+        principal,
+        connection,
+    };
+    (parts, body)
+}
+
+/// A POST says that it is JSON and that it takes both forms of reply.
+fn post_headers(headers: &HeaderMap) -> Result<(), Problem> {
+    if !header::is_json_content(headers) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    if !header::accepts_json_and_sse(headers) {
+        return Err(Problem::NotAcceptable);
+    }
+    Ok(())
+}
+
+/// Whether a message lost on the way may have had an effect. Reading again is
+/// harmless; a tool call is not.
+fn may_have_run(envelope: &Envelope<'_>) -> bool {
+    envelope.kind == Kind::Request && envelope.method.as_deref() == Some("tools/call")
+}

@@ -1,0 +1,158 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use hexagram_bench::BenchArgs;
+use hexagram_edge::EdgeArgs;
+use hexagram_runtime::admin::AdminArgs;
+use hexagram_runtime::config::{self, ConfigArgs, ConfigError, Parsed};
+use hexagram_runtime::telemetry::LogArgs;
+use hexagram_runtime::threads::RuntimeArgs;
+use hexagram_worker::UpstreamArgs;
+
+use crate::cluster::{ClusterArgs, MemberArgs};
+use crate::demo::DemoKind;
+use crate::roles::keys::KeysCommand;
+use crate::roles::status::StatusArgs;
+
+/// One MCP endpoint for a whole fleet of clients: a stateless edge in front of sharded workers.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Every option of a role is also a variable (--routing-spread is HEXAGRAM_ROUTING_SPREAD) \
+                  and a key of the --config file ([routing] spread).\n\n\
+                  Start here:\n  hexagram local\n  hexagram local --upstream git=http://127.0.0.1:3001/mcp"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    #[command(subcommand)]
+    pub(crate) role: Role,
+}
+
+/// What this process does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Role {
+    /// Run a whole cluster in this process: an edge and workers.
+    #[command(after_help = LOCAL_EXAMPLES)]
+    Local(LocalArgs),
+    /// Run an edge: serve clients, carry their messages to the workers.
+    #[command(after_help = EDGE_EXAMPLES)]
+    Edge(EdgeRole),
+    /// Run a worker: host shards and reach the upstreams.
+    #[command(after_help = WORKER_EXAMPLES)]
+    Worker(WorkerRole),
+    /// Show the shards, workers and links of a running process.
+    #[command(
+        after_help = "Examples:\n  hexagram status\n  hexagram status --admin 127.0.0.1:9091 -o json"
+    )]
+    Status(StatusArgs),
+    /// Make keys: the sealing key ring of a cluster, API keys of clients.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  hexagram keys ring > ring.txt\n  hexagram keys api alice >> api-keys.txt"
+    )]
+    Keys(KeysCommand),
+    /// Print the effective configuration of a role and where each value comes from.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  hexagram config local --workers 4"
+    )]
+    Config(ConfigRole),
+    /// Measure throughput, latency, CPU and memory, beside a bare server.
+    Bench(BenchArgs),
+}
+
+/// The role whose configuration is printed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigRole {
+    /// Of `hexagram local`.
+    Local(LocalArgs),
+    /// Of `hexagram edge`.
+    Edge(EdgeRole),
+    /// Of `hexagram worker`.
+    Worker(WorkerRole),
+}
+
+const LOCAL_EXAMPLES: &str = "Examples:
+  hexagram local                                        a built-in demo server
+  hexagram local --upstream git=http://127.0.0.1:3001/mcp
+  hexagram local --upstream everything=\"npx -y @modelcontextprotocol/server-everything@2026.8.31\"
+  hexagram local --upstream a=http://127.0.0.1:3001/mcp --upstream b=http://127.0.0.1:3002/mcp";
+
+const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
+  hexagram keys ring > ring.txt
+  hexagram worker --name worker-0 --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 \\
+      --keys ring.txt --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
+  hexagram worker --name worker-1 (the same, --admin 127.0.0.1:9101)
+  hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt";
+
+const WORKER_EXAMPLES: &str = EDGE_EXAMPLES;
+
+/// What every serving role takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// Settings of `hexagram local`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LocalArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+    /// Workers in this process.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    /// The built-in server to serve when no upstream is given.
+    #[arg(long, default_value = "tour", value_name = "KIND")]
+    pub(crate) demo: DemoKind,
+}
+
+/// Settings of `hexagram edge`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EdgeRole {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) edge: EdgeArgs,
+    #[command(flatten)]
+    pub(crate) members: MemberArgs,
+    /// This edge's name, for logs and the workers.
+    #[arg(long, default_value = "edge-0", value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// Settings of `hexagram worker`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorkerRole {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+    #[command(flatten)]
+    pub(crate) members: MemberArgs,
+    /// Which of the peers this worker is.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: hexagram_core::WorkerId,
+    /// Address for links, where it differs from the one the peers use.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) link: Option<std::net::SocketAddr>,
+    /// Serve a built-in server, for trying and measuring.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) demo: Option<DemoKind>,
+}
+
+/// The command line over the environment over the file.
+pub(crate) fn parse() -> Result<Parsed<Cli>, ConfigError> {
+    config::parse(std::env::args_os())
+}

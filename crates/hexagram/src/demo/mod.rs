@@ -1,0 +1,27 @@
+//! Built-in servers: something that works before anything is configured.
+
+mod echo;
+mod tour;
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use hexagram_worker::{Upstream, UpstreamName, handler};
+
+/// Which built-in server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoKind {
+    /// Tools, a resource and a prompt to look around with; an rmcp handler.
+    Tour,
+    /// One tool, `echo`, answered on the raw message; what `bench` measures.
+    Echo,
+}
+
+/// The built-in server as an upstream.
+pub(crate) fn upstream(kind: DemoKind) -> Upstream {
+    let name: UpstreamName = "demo".parse().expect("a literal name");
+    match kind {
+        DemoKind::Tour => Upstream::from_handler(name, handler(|| tour::Tour)),
+        DemoKind::Echo => Upstream::from_native(name, Arc::new(echo::Echo)),
+    }
+}

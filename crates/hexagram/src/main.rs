@@ -1,0 +1,20 @@
+//! Hexagram: a sharded MCP cluster behind one endpoint. One binary, several roles.
+
+mod cli;
+mod cluster;
+mod demo;
+mod grid;
+mod roles;
+
+use std::process::ExitCode;
+
+// The allocator is on every message's path; this one was measured to be faster.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::parse() {
+        Ok(parsed) => roles::run(parsed),
+        Err(error) => error.report(),
+    }
+}

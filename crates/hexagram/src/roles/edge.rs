@@ -1,0 +1,86 @@
+//! `hexagram edge`: the clients' side of a cluster.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use hexagram_core::ShardMap;
+use hexagram_edge::{Edge, EdgeContext, LinkStatus};
+use hexagram_runtime::admin::{Admin, Status};
+use hexagram_runtime::health::Health;
+use hexagram_runtime::metrics::Metrics;
+use hexagram_runtime::shutdown::Shutdown;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::EdgeRole;
+use crate::cluster::incarnation;
+
+pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let cluster = &args.serve.cluster;
+    let directory = args.members.directory(cluster.shards)?;
+    let map = directory.map.clone();
+    // A static map never changes; the sender is kept so that it stays readable.
+    let (_source, directory) = watch::channel(Arc::new(directory));
+    let context = EdgeContext {
+        cluster: cluster.cluster.clone(),
+        name: args.name.clone(),
+        incarnation: incarnation()?,
+        shards: cluster.shards,
+        sealer: cluster.sealer()?,
+        session_lifetime: cluster.session_lifetime(),
+        directory,
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    let edge = Edge::bind(args.edge.clone(), context).await?;
+    let status = status(
+        args.name.clone(),
+        cluster.cluster.clone(),
+        map,
+        edge.link_status(),
+    );
+    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
+    tracing::info!(edge = args.name, listen = %edge.local_addr()?, admin = %admin.local_addr(), "edge ready");
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    let drain = shutdown.token();
+    tokio::spawn(async move {
+        shutdown.started().await;
+        health.drain();
+    });
+    edge.run(drain).await;
+    admin_end.cancel();
+    admin.await?;
+    Ok(())
+}
+
+fn status(
+    name: String,
+    cluster: String,
+    map: ShardMap,
+    links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
+) -> Status {
+    Arc::new(move || {
+        json!({
+            "role": "edge",
+            "name": name,
+            "cluster": cluster,
+            "version": env!("CARGO_PKG_VERSION"),
+            "map_version": map.version(),
+            "shards": shards(&map),
+            "links": links(),
+        })
+    })
+}
+
+/// The shards of a map as `/status` shows them.
+pub(crate) fn shards(map: &ShardMap) -> Vec<Value> {
+    map.count()
+        .iter()
+        .map(
+            |shard| json!({"shard": shard.get(), "owner": map.assignment(shard).owner.to_string()}),
+        )
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! `hexagram local`: a whole cluster in one process, over the same links.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use anyhow::Result;
+use hexagram_core::{Sealer, ShardMap, WorkerId, spread};
+use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, WorkerAddress};
+use hexagram_runtime::admin::{Admin, Status};
+use hexagram_runtime::health::Health;
+use hexagram_runtime::metrics::Metrics;
+use hexagram_runtime::shutdown::Shutdown;
+use hexagram_worker::{ChildLimit, Worker, WorkerContext, WorkerMetrics};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::LocalArgs;
+use crate::cluster::{incarnation, owned};
+use crate::{demo, grid, roles};
+
+/// Edges that connect to a worker of this process at the same time.
+const PIPES: usize = 8;
+
+pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let sealer = args.serve.cluster.sealer_or_own()?;
+    let map = map(&args)?;
+    let workers_end = CancellationToken::new();
+    let workers = Workers::start(&args, &map, &sealer, &metrics, &workers_end)?;
+    let context = EdgeContext {
+        cluster: args.serve.cluster.cluster.clone(),
+        name: "edge-0".to_owned(),
+        incarnation: incarnation()?,
+        shards: args.serve.cluster.shards,
+        sealer,
+        session_lifetime: args.serve.cluster.session_lifetime(),
+        directory: workers.directory(&map),
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    let edge = Edge::bind(args.edge.clone(), context).await?;
+    let status = status(&args, &map, &workers, edge.link_status());
+    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
+    welcome(&args, &map, &edge, &admin)?;
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    tokio::spawn(roles::worker::probe(workers.all[0].clone()));
+    let drain = shutdown.token();
+    tokio::spawn(async move {
+        shutdown.started().await;
+        health.drain();
+    });
+    edge.run(drain).await;
+    workers_end.cancel();
+    workers.ended().await;
+    admin_end.cancel();
+    admin.await?;
+    Ok(())
+}
+
+fn map(args: &LocalArgs) -> Result<ShardMap> {
+    let names = (0..args.workers).map(|n| format!("worker-{n}").parse());
+    let names: Vec<WorkerId> = names.collect::<Result<_, _>>()?;
+    Ok(spread(1, args.serve.cluster.shards, &names)?)
+}
+
+/// The workers of this process.
+struct Workers {
+    all: Vec<Worker>,
+    addresses: HashMap<WorkerId, WorkerAddress>,
+    tasks: TaskTracker,
+    // Keeps the directory readable; a local map never changes.
+    source: std::sync::OnceLock<watch::Sender<Arc<Directory>>>,
+}
+
+impl Workers {
+    fn start(
+        args: &LocalArgs,
+        map: &ShardMap,
+        sealer: &Arc<Sealer>,
+        metrics: &Metrics,
+        end: &CancellationToken,
+    ) -> Result<Self> {
+        let mut this = Self {
+            all: Vec::new(),
+            addresses: HashMap::new(),
+            tasks: TaskTracker::new(),
+            source: std::sync::OnceLock::new(),
+        };
+        let metrics = WorkerMetrics::register(metrics);
+        let children = ChildLimit::new(args.upstream.max_children.into());
+        for name in map.shards_per_worker().into_keys() {
+            let context = WorkerContext {
+                cluster: args.serve.cluster.cluster.clone(),
+                name: name.clone(),
+                incarnation: incarnation()?,
+                shards: args.serve.cluster.shards,
+                owned: owned(map, &name),
+                sealer: Arc::clone(sealer),
+                metrics: metrics.clone(),
+                session_idle: args.upstream.session_idle(),
+            };
+            let worker = Worker::new(upstreams(args, &children)?, context)?;
+            this.add(name, worker, end);
+        }
+        Ok(this)
+    }
+
+    fn add(&mut self, name: WorkerId, worker: Worker, end: &CancellationToken) {
+        let (pipe, pipes) = mpsc::channel(PIPES);
+        self.addresses.insert(name, WorkerAddress::Pipe(pipe));
+        self.all.push(worker.clone());
+        let end = end.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = worker.serve_pipes(pipes, end).await {
+                tracing::error!(%error, "a worker ended");
+            }
+        });
+    }
+
+    fn directory(&self, map: &ShardMap) -> watch::Receiver<Arc<Directory>> {
+        let directory = Directory {
+            map: map.clone(),
+            workers: self.addresses.clone(),
+        };
+        let source = watch::Sender::new(Arc::new(directory));
+        let receiver = source.subscribe();
+        // Set once, at start.
+        let _ = self.source.set(source);
+        receiver
+    }
+
+    async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn upstreams(args: &LocalArgs, children: &ChildLimit) -> Result<Vec<hexagram_worker::Upstream>> {
+    let given = args.upstream.build(children)?;
+    Ok(match given.is_empty() {
+        true => vec![demo::upstream(args.demo)],
+        false => given,
+    })
+}
+
+fn status(
+    args: &LocalArgs,
+    map: &ShardMap,
+    workers: &Workers,
+    links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
+) -> Status {
+    let (map, all) = (map.clone(), workers.all.clone());
+    let cluster = args.serve.cluster.cluster.clone();
+    Arc::new(move || {
+        let mut shards = roles::edge::shards(&map);
+        for shard in all.iter().flat_map(Worker::status) {
+            if let Some(entry) = shards.get_mut(usize::from(shard.shard)) {
+                entry["epoch"] = json!(shard.epoch);
+                entry["held"] = json!(shard.held);
+            }
+        }
+        json!({
+            "role": "local",
+            "name": "local",
+            "cluster": cluster,
+            "version": env!("CARGO_PKG_VERSION"),
+            "map_version": map.version(),
+            "shards": shards,
+            "links": links(),
+        })
+    })
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a newcomer's first look, not a log line"
+)]
+fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Result<()> {
+    let endpoint = format!("http://{}/mcp", edge.local_addr()?);
+    let owners: Vec<_> = map
+        .count()
+        .iter()
+        .map(|shard| map.assignment(shard).owner.to_string())
+        .collect();
+    let serving = match &args.upstream.upstreams[..] {
+        [] => "a built-in demo server (put your own behind it with --upstream NAME=URL)".to_owned(),
+        given => given
+            .iter()
+            .map(|spec| spec.name.to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    println!(
+        "\nHexagram serves MCP at\n\n    {endpoint}\n\n\
+         behind it: {serving}\n\n\
+         Point a client at it:\n\
+         \x20   npx @modelcontextprotocol/inspector --cli {endpoint} --transport http --method tools/list\n\
+         \x20   {{\"mcpServers\": {{\"hexagram\": {{\"type\": \"http\", \"url\": \"{endpoint}\"}}}}}}\n\n\
+         {} shards on {} workers (hexagram status --admin {}):\n\n{}\n\
+         Ctrl-C drains and stops; twice stops at once.",
+        map.count(),
+        map.shards_per_worker().len(),
+        admin.local_addr(),
+        grid::draw(&owners, std::io::stdout().is_terminal()),
+    );
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! What each role does once its arguments are known.
+
+mod edge;
+pub(crate) mod keys;
+mod local;
+pub(crate) mod status;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use hexagram_runtime::config::{Effective, Parsed};
+use hexagram_runtime::shutdown::Shutdown;
+use hexagram_runtime::{telemetry, threads};
+
+use crate::cli::{Cli, Role, ServeArgs};
+
+/// Runs the role; an error is told once, here.
+pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
+    let done = match parsed.args.role {
+        Role::Local(args) => serve(&args.serve.clone(), |shutdown| local::run(args, shutdown)),
+        Role::Edge(args) => serve(&args.serve.clone(), |shutdown| edge::run(args, shutdown)),
+        Role::Worker(args) => serve(&args.serve.clone(), |shutdown| worker::run(args, shutdown)),
+        Role::Status(args) => status::run(&args),
+        Role::Keys(command) => keys::run(&command),
+        Role::Config(_) => print(&parsed.effective),
+        Role::Bench(args) => return report(hexagram_bench::run(args)),
+    };
+    report(done.map(|()| ExitCode::SUCCESS))
+}
+
+fn report(done: Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve<F: Future<Output = Result<()>>>(
+    args: &ServeArgs,
+    role: impl FnOnce(Shutdown) -> F,
+) -> Result<()> {
+    telemetry::init(&args.log)?;
+    let shutdown = Shutdown::install()?;
+    threads::build(&args.runtime)?.block_on(role(shutdown))
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the configuration is the command's result"
+)]
+fn print(effective: &Effective) -> Result<()> {
+    println!("{effective}");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `hexagram status`: what a running process says of its shards.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::grid;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Settings of `hexagram status`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StatusArgs {
+    /// Admin address of the process to ask, HOST:PORT or URL.
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "URL")]
+    pub(crate) admin: String,
+
+    /// Form of the output.
+    #[arg(short, long, default_value = "text", value_name = "FORM")]
+    pub(crate) output: Output,
+}
+
+pub(crate) fn run(args: &StatusArgs) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let status = runtime.block_on(fetch(&args.admin))?;
+    show(&status, args.output)
+}
+
+async fn fetch(admin: &str) -> Result<Value> {
+    let base = match admin.contains("://") {
+        true => admin.trim_end_matches('/').to_owned(),
+        false => format!("http://{admin}"),
+    };
+    let url = format!("{base}/status");
+    let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    let response = client.get(&url).send().await.with_context(|| {
+        format!("ask {url} (is the process running? its admin address is set with --admin)")
+    })?;
+    if !response.status().is_success() {
+        bail!("{url} answered {}", response.status());
+    }
+    let body = response.bytes().await?;
+    serde_json::from_slice(&body).with_context(|| format!("{url} is not a Hexagram admin address"))
+}
+
+#[expect(clippy::print_stdout, reason = "the status is the command's result")]
+fn show(status: &Value, output: Output) -> Result<()> {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(status)?),
+        Output::Text => print!("{}", text(status, std::io::stdout().is_terminal())),
+    }
+    Ok(())
+}
+
+fn text(status: &Value, colours: bool) -> String {
+    let field = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
+    let owners: Vec<_> = items(status, "shards")
+        .map(|shard| shard["owner"].as_str().unwrap_or("?").to_owned())
+        .collect();
+    let mut out = format!(
+        "{} {} of cluster {} (version {}): {} shards\n\n{}",
+        field("role"),
+        field("name"),
+        field("cluster"),
+        field("version"),
+        owners.len(),
+        grid::draw(&owners, colours),
+    );
+    for link in items(status, "links") {
+        let state = if link["up"] == true { "up" } else { "DOWN" };
+        let worker = link["worker"].as_str().unwrap_or("?");
+        out += &format!(
+            "  link to {worker}: {state}, {} in flight\n",
+            link["in_flight"]
+        );
+    }
+    out
+}
+
+fn items<'a>(status: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    status[list].as_array().into_iter().flatten()
+}

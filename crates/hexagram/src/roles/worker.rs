@@ -1,0 +1,113 @@
+//! `hexagram worker`: shards and upstreams of one process.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use hexagram_runtime::admin::Admin;
+use hexagram_runtime::health::Health;
+use hexagram_runtime::metrics::Metrics;
+use hexagram_runtime::shutdown::Shutdown;
+use hexagram_worker::{ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::WorkerRole;
+use crate::cluster::{incarnation, owned};
+
+pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
+    let upstreams = upstreams(&args)?;
+    let (health, metrics) = (Health::new(), Metrics::new());
+    let worker = Worker::new(upstreams, context(&args, &metrics)?)?;
+    let link = link_address(&args).await?;
+    let listener = hexagram_worker::bind(link)
+        .await
+        .with_context(|| format!("listen for links on {link} (change it with --link ADDR)"))?;
+    let admin = Admin::bind(
+        args.serve.admin.addr,
+        health.clone(),
+        metrics,
+        status(&args, &worker),
+    )
+    .await?;
+    tracing::info!(worker = %args.name, %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker ready");
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    tokio::spawn(probe(worker.clone()));
+    let end = shutdown.token();
+    worker.serve_tcp(listener, end).await?;
+    admin_end.cancel();
+    admin.await?;
+    Ok(())
+}
+
+/// Asks the upstreams what they are, so that a dead one is told at once.
+pub(crate) async fn probe(worker: Worker) {
+    for (name, info) in worker.probe().await {
+        match info {
+            Ok(info) => {
+                tracing::info!(upstream = name, server = %info.server_info["name"], "upstream reachable")
+            }
+            Err(error) => {
+                tracing::warn!(upstream = name, %error, "upstream not reachable, its callers get errors until it is")
+            }
+        }
+    }
+}
+
+fn upstreams(args: &WorkerRole) -> Result<Vec<Upstream>> {
+    if let Some(spec) = args.upstream.first_command() {
+        bail!(
+            "upstream {} is a command: commands run in `hexagram local` only, a worker takes URLs",
+            spec.name
+        );
+    }
+    let mut upstreams = args.upstream.build(&ChildLimit::new(0))?;
+    upstreams.extend(args.demo.map(crate::demo::upstream));
+    Ok(upstreams)
+}
+
+fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
+    let cluster = &args.serve.cluster;
+    args.members.address(&args.name)?;
+    Ok(WorkerContext {
+        cluster: cluster.cluster.clone(),
+        name: args.name.clone(),
+        incarnation: incarnation()?,
+        shards: cluster.shards,
+        owned: owned(&args.members.map(cluster.shards)?, &args.name),
+        sealer: cluster.sealer()?,
+        metrics: WorkerMetrics::register(metrics),
+        session_idle: args.upstream.session_idle(),
+    })
+}
+
+async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
+    if let Some(link) = args.link {
+        return Ok(link);
+    }
+    let address = args.members.address(&args.name)?;
+    let mut found = tokio::net::lookup_host(address)
+        .await
+        .with_context(|| format!("look up {address}"))?;
+    found
+        .next()
+        .with_context(|| format!("{address} has no address"))
+}
+
+fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status {
+    let (name, worker) = (args.name.to_string(), worker.clone());
+    let cluster = args.serve.cluster.cluster.clone();
+    Arc::new(move || {
+        let shards = worker.status().into_iter().map(|shard| {
+            json!({"shard": shard.shard, "owner": name, "epoch": shard.epoch, "held": shard.held})
+        });
+        json!({
+            "role": "worker",
+            "name": name,
+            "cluster": cluster,
+            "version": env!("CARGO_PKG_VERSION"),
+            "shards": shards.collect::<Vec<_>>(),
+        })
+    })
+}

@@ -1,0 +1,50 @@
+//! The wire between edges and workers: code generated from `proto/`, its
+//! conversions to core types, and the parts of the link that both ends share.
+//!
+//! Nothing here connects or listens; `hexagram-edge` and `hexagram-worker` do.
+
+mod chunk;
+mod convert;
+mod credit;
+mod hello;
+mod outbox;
+
+pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
+pub use convert::{Malformed, id128, session_claims, session_message};
+pub use credit::{Consumed, INITIAL_WINDOW, Window};
+pub use hello::{
+    HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT, STORE_SCHEMA,
+    agree,
+};
+pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
+
+/// Code generated from `proto/link.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    clippy::semicolon_if_nothing_returned,
+    reason = "generated; the .proto file carries the documentation"
+)]
+pub mod link {
+    tonic::include_proto!("hexagram.link.v1");
+}
+
+/// HTTP/2 settings of a link, measured: one stream of many small messages
+/// wants windows well above the 64 KiB default.
+pub mod settings {
+    use std::time::Duration;
+
+    /// HTTP/2 flow-control window of the link's stream, in bytes.
+    pub const STREAM_WINDOW: u32 = 1 << 20;
+    /// HTTP/2 flow-control window of the link's connection, in bytes.
+    pub const CONNECTION_WINDOW: u32 = 4 << 20;
+    /// Pause between keep-alive pings on a link.
+    pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+    /// A ping unanswered for this long means that the peer hangs (DESIGN 8: three missed).
+    pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Largest gRPC message accepted, in bytes: a full frame plus one message of any size.
+    pub const MAX_FRAME: usize = 4 << 20;
+}

@@ -1,0 +1,101 @@
+//! Logs, to standard error.
+//!
+//! Standard output stays free for data (and for MCP itself in stdio roles).
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How to log.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogArgs {
+    /// What to log: a level, or directives such as `info,hexagram_edge=debug`
+    #[arg(id = "log", long = "log", value_name = "FILTER", default_value = "info", value_parser = checked)]
+    pub filter: String,
+
+    /// How to write a log line
+    #[arg(
+        id = "log_format",
+        long = "log-format",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors: one JSON object a line.
+    Json,
+}
+
+/// Why logging did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter does not parse.
+    #[error(
+        "the log filter {filter:?} is not valid: {reason}; use a level or `target=level`, separated by commas (--log)"
+    )]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What the parser says.
+        reason: String,
+    },
+    /// A second subscriber cannot replace the first.
+    #[error("logging was already started in this process: call telemetry::init once")]
+    AlreadyStarted,
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// When the filter does not parse, or when logging was started before; what
+/// was started before stays.
+pub fn init(args: &LogArgs) -> Result<(), Error> {
+    let filter = EnvFilter::try_new(&args.filter).map_err(|error| Error::Filter {
+        filter: args.filter.clone(),
+        reason: error.to_string(),
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match args.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(|_| Error::AlreadyStarted)
+}
+
+/// Checks a filter while clap parses, so that a bad one is blamed on its source.
+fn checked(filter: &str) -> Result<String, String> {
+    EnvFilter::try_new(filter)
+        .map(|_| filter.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(filter: &str) -> LogArgs {
+        LogArgs {
+            filter: filter.to_owned(),
+            format: LogFormat::Json,
+        }
+    }
+
+    #[test]
+    fn starts_once_and_refuses_a_second_start() {
+        assert!(init(&args("off")).is_ok());
+        assert!(matches!(init(&args("off")), Err(Error::AlreadyStarted)));
+        let wrong = init(&args("hexagram=loud")).expect_err("not a level");
+        assert!(wrong.to_string().contains("hexagram=loud"), "{wrong}");
+        assert!(wrong.to_string().contains("--log"), "{wrong}");
+    }
+}

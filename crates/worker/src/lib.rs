@@ -1,0 +1,239 @@
+//! The worker: hosts shards, their sessions, and what answers them.
+//!
+//! ```text
+//! link -> host -> shard -> answer (handshakes, native handlers)
+//!                       -> forward -> session -> upstream
+//!                       -> standing (GET)  <-
+//! ```
+//!
+//! A message runs where it arrived: no task, queue or mailbox belongs to a shard.
+
+mod answer;
+mod args;
+mod federation;
+mod forward;
+mod host;
+mod link;
+mod metrics;
+mod relay;
+mod reply;
+mod session;
+mod shard;
+mod standing;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use hexagram_core::{Epoch, Incarnation, Sealer, ShardCount, ShardId, WorkerId};
+use hexagram_proto::link::link_server::LinkServer;
+use hexagram_proto::link::{Hello, Owned};
+use hexagram_proto::{LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT, STORE_SCHEMA, settings};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+pub use args::UpstreamArgs;
+pub use federation::FederationError;
+pub use metrics::WorkerMetrics;
+pub use upstream::{
+    ChildLimit, HandlerFactory, NativeHandler, NativeRequest, Pipe, ServerInfo, Upstream,
+    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, handler,
+};
+
+/// How often idle sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What the binary gives a worker beside its upstreams.
+pub struct WorkerContext {
+    /// The cluster's id; links from another cluster are refused.
+    pub cluster: String,
+    /// This worker's name.
+    pub name: WorkerId,
+    /// This process's incarnation.
+    pub incarnation: Incarnation,
+    /// Number of shards of the cluster.
+    pub shards: ShardCount,
+    /// The shards served here, each in its epoch.
+    pub owned: Vec<(ShardId, Epoch)>,
+    /// Mints sealed session ids.
+    pub sealer: Arc<Sealer>,
+    /// Counters of this process's workers.
+    pub metrics: WorkerMetrics,
+    /// Upstream sessions of a client that has been quiet this long are closed.
+    pub session_idle: Duration,
+}
+
+/// A shard as `/status` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct ShardStatus {
+    /// Number of the shard.
+    pub shard: u16,
+    /// Epoch in which it is served here.
+    pub epoch: u64,
+    /// Clients for whom something is held here.
+    pub held: usize,
+}
+
+/// Shards and their links; cheap to clone.
+#[derive(Clone)]
+pub struct Worker {
+    host: Arc<host::Host>,
+    hello: Hello,
+    session_idle: Duration,
+}
+
+impl Worker {
+    /// A worker that answers from `upstreams`.
+    ///
+    /// # Errors
+    /// [`FederationError`] when the upstreams do not go together.
+    pub fn new(upstreams: Vec<Upstream>, context: WorkerContext) -> Result<Self, FederationError> {
+        let federation = federation::Federation::new(upstreams)?;
+        let hello = hello(&context);
+        let host = host::Host::new(
+            context.shards,
+            &context.owned,
+            federation,
+            context.sealer,
+            context.metrics,
+        );
+        Ok(Self {
+            host: Arc::new(host),
+            hello,
+            session_idle: context.session_idle,
+        })
+    }
+
+    /// The shards served here, by number.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        let mut all: Vec<_> = self
+            .host
+            .shards()
+            .map(|shard| ShardStatus {
+                shard: shard.id.get(),
+                epoch: shard.epoch.get(),
+                held: shard.held(),
+            })
+            .collect();
+        all.sort_by_key(|status| status.shard);
+        all
+    }
+
+    /// Asks every upstream to describe itself, so that the first client need
+    /// not wait; tells which could not.
+    pub async fn probe(&self) -> Vec<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
+        let upstreams = self.host.federation.all();
+        let asked = upstreams
+            .iter()
+            .map(|upstream| async move { (upstream.name().to_owned(), upstream.info().await) });
+        futures_util::future::join_all(asked).await
+    }
+
+    /// Serves links over TCP until `shutdown`.
+    ///
+    /// # Errors
+    /// A failure of the gRPC server.
+    pub async fn serve_tcp(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), tonic::transport::Error> {
+        let incoming = TcpListenerStream::new(listener);
+        self.serve(incoming, shutdown).await
+    }
+
+    /// Serves links of edges in this process until `shutdown`.
+    ///
+    /// # Errors
+    /// A failure of the gRPC server.
+    pub async fn serve_pipes(
+        self,
+        pipes: mpsc::Receiver<DuplexStream>,
+        shutdown: CancellationToken,
+    ) -> Result<(), tonic::transport::Error> {
+        use futures_util::StreamExt;
+        let incoming = ReceiverStream::new(pipes).map(Ok::<_, std::io::Error>);
+        self.serve(incoming, shutdown).await
+    }
+
+    async fn serve<S, I, E>(
+        self,
+        incoming: S,
+        shutdown: CancellationToken,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        S: Stream<Item = Result<I, E>>,
+        I: tokio::io::AsyncRead
+            + tokio::io::AsyncWrite
+            + tonic::transport::server::Connected
+            + Unpin
+            + Send
+            + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let service = link::LinkService::new(Arc::clone(&self.host), self.hello.clone());
+        let service = LinkServer::new(service)
+            .max_decoding_message_size(settings::MAX_FRAME)
+            .max_encoding_message_size(settings::MAX_FRAME);
+        let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.session_idle));
+        // A link lives as long as its edge, so a graceful end would never come.
+        let served = tokio::select! {
+            served = server().add_service(service).serve_with_incoming(incoming) => served,
+            () = shutdown.cancelled() => Ok(()),
+        };
+        sweeper.abort();
+        self.host.sweep(Duration::ZERO).await;
+        served
+    }
+}
+
+fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .initial_stream_window_size(settings::STREAM_WINDOW)
+        .initial_connection_window_size(settings::CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(settings::KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(settings::KEEP_ALIVE_TIMEOUT))
+}
+
+async fn sweep(host: Arc<host::Host>, idle: Duration) {
+    let mut ticks = tokio::time::interval(SWEEP.min(idle));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        host.sweep(idle).await;
+    }
+}
+
+fn hello(context: &WorkerContext) -> Hello {
+    let owned = |&(shard, epoch): &(ShardId, Epoch)| Owned {
+        shard: u32::from(shard.get()),
+        epoch: epoch.get(),
+    };
+    Hello {
+        cluster: context.cluster.clone(),
+        shards: u32::from(context.shards.get()),
+        link_version_min: LINK_VERSION_MIN,
+        link_version_max: LINK_VERSION_MAX,
+        state_format: STATE_FORMAT,
+        store_schema: STORE_SCHEMA,
+        incarnation: context.incarnation.get(),
+        name: context.name.to_string(),
+        owned: context.owned.iter().map(owned).collect(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Binds the address on which edges reach a worker.
+///
+/// # Errors
+/// The operating system's reason.
+pub async fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(addr).await
+}

@@ -1,0 +1,193 @@
+//! The worker's end of the links: a gRPC service that greets edges, reads
+//! their frames and hands each message to the host, where it runs.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use hexagram_mcp::error::Problem;
+use hexagram_proto::link::link_server;
+use hexagram_proto::link::{
+    Chunk, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
+};
+use hexagram_proto::{Assembly, Drained, HELLO_TIMEOUT, HelloError, Outbox, agree, outbox};
+use parking_lot::Mutex;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::host::Host;
+use crate::reply::{Flow, Reply};
+
+/// Longest message accepted from an edge, in bytes (REQUIREMENTS F8, hard limit).
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// Serves links.
+pub(crate) struct LinkService {
+    host: Arc<Host>,
+    hello: Hello,
+}
+
+impl LinkService {
+    pub(crate) fn new(host: Arc<Host>, hello: Hello) -> Self {
+        Self { host, hello }
+    }
+
+    async fn greet(&self, frames: &mut Streaming<EdgeFrame>) -> Result<Hello, Status> {
+        let first = tokio::time::timeout(HELLO_TIMEOUT, frames.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
+        let greeting = first
+            .and_then(|frame| frame.hello)
+            .ok_or(HelloError::Missing);
+        greeting
+            .and_then(|theirs| agree(&self.hello, &theirs).map(|_| theirs))
+            .map_err(|error| Status::failed_precondition(error.to_string()))
+    }
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<WorkerFrame, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl link_server::Link for LinkService {
+    type ConnectStream = Frames;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<EdgeFrame>>,
+    ) -> Result<Response<Frames>, Status> {
+        let mut incoming = request.into_inner();
+        let edge = self.greet(&mut incoming).await?;
+        tracing::info!(edge = edge.name, "link up");
+        let (out, drained) = outbox();
+        let link = EdgeLink {
+            host: Arc::clone(&self.host),
+            outbox: out,
+            flows: Arc::default(),
+            partial: HashMap::new(),
+        };
+        tokio::spawn(link.read(incoming, edge.name));
+        Ok(Response::new(frames(self.hello.clone(), drained)))
+    }
+}
+
+fn frames(hello: Hello, drained: Drained<WorkerMessage>) -> Frames {
+    let first = WorkerFrame {
+        hello: Some(hello),
+        messages: Vec::new(),
+    };
+    let rest = drained.map(|messages| WorkerFrame {
+        hello: None,
+        messages,
+    });
+    let all = futures_util::stream::once(std::future::ready(first)).chain(rest);
+    Box::pin(all.map(Ok))
+}
+
+type Flows = Arc<Mutex<HashMap<u64, Arc<Flow>>>>;
+
+/// One edge's link: its running exchanges and half-received messages.
+struct EdgeLink {
+    host: Arc<Host>,
+    outbox: Outbox<WorkerMessage>,
+    flows: Flows,
+    partial: HashMap<u64, (Open, Assembly)>,
+}
+
+impl EdgeLink {
+    async fn read(mut self, mut frames: Streaming<EdgeFrame>, edge: String) {
+        let reason = loop {
+            match frames.message().await {
+                Ok(Some(frame)) => frame.messages.into_iter().for_each(|m| self.handle(m)),
+                Ok(None) => break "closed by the edge".to_owned(),
+                Err(status) => break status.message().to_owned(),
+            }
+        };
+        self.outbox.close();
+        for flow in self.flows.lock().values() {
+            flow.leave();
+        }
+        tracing::info!(edge, reason, "link down");
+    }
+
+    fn handle(&mut self, message: EdgeMessage) {
+        match message.kind {
+            Some(edge_message::Kind::Open(open)) => self.open(open),
+            Some(edge_message::Kind::Chunk(chunk)) => self.chunk(&chunk),
+            Some(edge_message::Kind::Credit(credit)) => {
+                self.with_flow(credit.exchange, |flow| flow.grant(credit.bytes));
+            }
+            Some(edge_message::Kind::Cancel(cancel)) => {
+                self.partial.remove(&cancel.exchange);
+                self.with_flow(cancel.exchange, Flow::leave);
+            }
+            None => {}
+        }
+    }
+
+    fn with_flow(&self, exchange: u64, act: impl FnOnce(&Flow)) {
+        let flow = self.flows.lock().get(&exchange).cloned();
+        if let Some(flow) = flow {
+            act(&flow);
+        }
+    }
+
+    fn open(&mut self, mut open: Open) {
+        if !open.more {
+            return self.admit(open);
+        }
+        let mut assembly = Assembly::new(MAX_MESSAGE);
+        // A first chunk is far below the limit.
+        let _ = assembly.push(&std::mem::take(&mut open.body), true);
+        self.partial.insert(open.exchange, (open, assembly));
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) {
+        let Some((mut open, mut assembly)) = self.partial.remove(&chunk.exchange) else {
+            return;
+        };
+        match assembly.push(&chunk.data, chunk.more) {
+            Ok(None) => {
+                self.partial.insert(chunk.exchange, (open, assembly));
+            }
+            Ok(Some(body)) => {
+                open.body = body;
+                self.admit(open);
+            }
+            Err(error) => self
+                .reply(&open)
+                .refuse(&Problem::TooLarge { limit: error.limit }),
+        }
+    }
+
+    fn reply(&self, open: &Open) -> Reply {
+        Reply::new(open.exchange, open.credit, self.outbox.clone())
+    }
+
+    /// Runs the exchange here in the reader where it can be answered at once,
+    /// else in a task of its own.
+    fn admit(&self, open: Open) {
+        let reply = self.reply(&open);
+        let (number, flow) = (reply.number(), Arc::clone(reply.flow()));
+        let Some(run) = self.host.admit(open, reply) else {
+            return;
+        };
+        let flows = Arc::clone(&self.flows);
+        flows.lock().insert(number, flow);
+        tokio::spawn(async move {
+            let _registered = Registered { flows, number };
+            run.await;
+        });
+    }
+}
+
+/// Forgets an exchange's flow when its task ends, even by a panic.
+struct Registered {
+    flows: Flows,
+    number: u64,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.flows.lock().remove(&self.number);
+    }
+}

@@ -1,0 +1,228 @@
+//! The worker's side of an exchange: what goes back to the client, within the
+//! credit that its edge granted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use hexagram_core::Era;
+use hexagram_mcp::error::Problem;
+use hexagram_proto::link::{End, Event, Head, Misdirected, Start, WorkerMessage, worker_message};
+use hexagram_proto::{CHUNK_BYTES, Outbox, Window, chunks};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// What the edge tells about an exchange while it runs.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    window: Mutex<Window>,
+    gone: AtomicBool,
+    changed: Notify,
+}
+
+impl Flow {
+    fn new(credit: u32) -> Self {
+        Self {
+            window: Mutex::new(Window::new(credit)),
+            gone: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// More may be sent.
+    pub(crate) fn grant(&self, bytes: u32) {
+        self.window.lock().grant(bytes);
+        self.changed.notify_waiters();
+    }
+
+    /// The client is not there any more.
+    pub(crate) fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Waits until the client left.
+    pub(crate) async fn left(&self) {
+        self.wait(|| self.is_gone().then_some(())).await;
+    }
+
+    /// Waits for credit; `false` when the client left instead.
+    async fn credit(&self, bytes: usize) -> bool {
+        self.wait(|| match self.is_gone() {
+            true => Some(false),
+            false => self.window.lock().take(bytes).then_some(true),
+        })
+        .await
+    }
+
+    async fn wait<T>(&self, ready: impl Fn() -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(value) = ready() {
+                return value;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// Answers one exchange. Dropped unanswered (a panic on its way), it answers
+/// with an internal error: an exchange never ends in silence.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    number: u64,
+    outbox: Outbox<WorkerMessage>,
+    flow: Arc<Flow>,
+    /// Raw JSON id of the client's request.
+    id: Option<Box<str>>,
+    era: Era,
+    started: bool,
+    done: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(number: u64, credit: u32, outbox: Outbox<WorkerMessage>) -> Self {
+        Self {
+            number,
+            outbox,
+            flow: Arc::new(Flow::new(credit)),
+            id: None,
+            era: Era::Legacy,
+            started: false,
+            done: false,
+        }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
+    /// Remembers the request's id, for errors.
+    pub(crate) fn set_id(&mut self, id: &str) {
+        self.id = Some(id.into());
+    }
+
+    /// The client's era: it decides the HTTP status of some errors.
+    pub(crate) fn set_era(&mut self, era: Era) {
+        self.era = era;
+    }
+
+    /// The request's raw id; `null` where there was none.
+    pub(crate) fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or("null")
+    }
+
+    /// Begins a stream whose first message is not there yet.
+    pub(crate) fn start(&mut self) {
+        self.started = true;
+        self.push(worker_message::Kind::Start(Start {
+            exchange: self.number,
+        }));
+    }
+
+    /// Sends a message that is not the last. Waits while the client's credit
+    /// is used up; `false` when the client left, and the message was dropped.
+    pub(crate) async fn event(&mut self, message: Bytes) -> bool {
+        self.send(message, false, None).await
+    }
+
+    /// Sends the last message.
+    pub(crate) async fn finish(mut self, message: Bytes) {
+        self.send(message, true, None).await;
+        self.done = true;
+    }
+
+    /// Sends the only message, at once where it is short.
+    pub(crate) fn answer(mut self, message: Bytes, head: Option<Head>) {
+        self.done = true;
+        if message.len() <= CHUNK_BYTES {
+            self.push_event(message, false, true, head);
+            return;
+        }
+        tokio::spawn(async move { self.send(message, true, head).await });
+    }
+
+    /// Ends the exchange with an error.
+    pub(crate) fn refuse(mut self, problem: &Problem) {
+        self.fail(problem);
+    }
+
+    /// Ends the exchange without a message.
+    pub(crate) fn end(mut self, status: http::StatusCode) {
+        self.done = true;
+        self.push(worker_message::Kind::End(End {
+            exchange: self.number,
+            head: Some(Head {
+                status: u32::from(status.as_u16()),
+                ..Head::default()
+            }),
+        }));
+    }
+
+    /// Tells the edge that the shard is not served here in that epoch.
+    pub(crate) fn misdirected(mut self, shard: u32, epoch: u64) {
+        self.done = true;
+        self.push(worker_message::Kind::Misdirected(Misdirected {
+            exchange: self.number,
+            shard,
+            epoch,
+        }));
+    }
+
+    fn fail(&mut self, problem: &Problem) {
+        self.done = true;
+        let head = (!self.started).then(|| Head {
+            status: u32::from(problem.http_status_in(self.era).as_u16()),
+            retry_after_ms: problem
+                .retry_after_ms()
+                .and_then(|ms| u32::try_from(ms).ok())
+                .unwrap_or_default(),
+            ..Head::default()
+        });
+        self.push_event(problem.body(self.id.as_deref()), false, true, head);
+    }
+
+    async fn send(&mut self, message: Bytes, last: bool, mut head: Option<Head>) -> bool {
+        for (data, more) in chunks(message) {
+            if !self.flow.credit(data.len()).await {
+                return false;
+            }
+            self.push_event(data, more, last, head.take());
+        }
+        true
+    }
+
+    fn push_event(&mut self, data: Bytes, more: bool, last: bool, head: Option<Head>) {
+        self.started = true;
+        self.push(worker_message::Kind::Event(Event {
+            exchange: self.number,
+            data,
+            more,
+            last,
+            head,
+        }));
+    }
+
+    fn push(&self, kind: worker_message::Kind) {
+        // A closed link has lost its clients; there is nobody to tell.
+        let _ = self.outbox.push(WorkerMessage { kind: Some(kind) });
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if !self.done {
+            self.fail(&Problem::Internal);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a worker holds for a client beyond its sealed id: the upstream
+//! sessions opened for it and the requests under way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hexagram_core::{Capabilities, ProtocolVersion};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::upstream::{Connection, Upstream, UpstreamError};
+
+/// A client as upstreams are told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientFacts {
+    pub(crate) version: ProtocolVersion,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) name: String,
+    pub(crate) software_version: String,
+}
+
+/// A request under way at an upstream.
+#[derive(Debug, Clone)]
+pub(crate) struct InFlight {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) upstream_id: String,
+}
+
+/// One client's upstream sessions. Never shared between clients: sharing
+/// would leak one client's state to another (DESIGN 5b).
+pub(crate) struct Session {
+    pub(crate) facts: ClientFacts,
+    // By upstream index; the async lock lets one caller open and others wait.
+    connections: Vec<tokio::sync::Mutex<Option<Arc<Connection>>>>,
+    in_flight: Mutex<HashMap<Box<str>, InFlight>>,
+    log_level: Mutex<Option<Bytes>>,
+    opened: watch::Sender<Vec<Option<Arc<Connection>>>>,
+    used: Mutex<Instant>,
+}
+
+impl Session {
+    pub(crate) fn new(facts: ClientFacts, upstreams: usize) -> Self {
+        Self {
+            facts,
+            connections: (0..upstreams)
+                .map(|_| tokio::sync::Mutex::default())
+                .collect(),
+            in_flight: Mutex::default(),
+            log_level: Mutex::default(),
+            opened: watch::Sender::new(vec![None; upstreams]),
+            used: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The upstream session, opened at first use.
+    ///
+    /// # Errors
+    /// What kept it from being opened; the next call tries again.
+    pub(crate) async fn connection(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+    ) -> Result<Arc<Connection>, UpstreamError> {
+        let mut slot = self.connections[index].lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(Arc::clone(connection));
+        }
+        let connection = Arc::new(upstream.open(&self.facts).await?);
+        self.restore(&connection).await;
+        *slot = Some(Arc::clone(&connection));
+        self.opened
+            .send_modify(|all| all[index] = Some(Arc::clone(&connection)));
+        Ok(connection)
+    }
+
+    /// Tells a new upstream session what the client had asked of the old one.
+    async fn restore(&self, connection: &Connection) {
+        let level = self.log_level.lock().clone();
+        if let Some(request) = level
+            && let Err(error) = connection.ask("hexagram.level", request).await
+        {
+            tracing::debug!(%error, "log level not restored");
+        }
+    }
+
+    /// Forgets an upstream session that the upstream has forgotten.
+    pub(crate) async fn forget(&self, index: usize, connection: &Arc<Connection>) {
+        let mut slot = self.connections[index].lock().await;
+        if slot
+            .as_ref()
+            .is_some_and(|held| Arc::ptr_eq(held, connection))
+        {
+            *slot = None;
+        }
+    }
+
+    /// The upstream sessions opened so far, and news of later ones.
+    pub(crate) fn opened(&self) -> watch::Receiver<Vec<Option<Arc<Connection>>>> {
+        self.opened.subscribe()
+    }
+
+    /// Upstream sessions open now.
+    pub(crate) fn open_connections(&self) -> Vec<Arc<Connection>> {
+        self.opened.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Remembers `logging/setLevel` for upstream sessions opened later.
+    pub(crate) fn set_log_level(&self, request: Bytes) {
+        *self.log_level.lock() = Some(request);
+    }
+
+    /// Registers a request until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, client_id: &str, request: InFlight) -> RequestGuard {
+        self.in_flight.lock().insert(client_id.into(), request);
+        self.touch();
+        RequestGuard {
+            session: Arc::clone(self),
+            client_id: client_id.into(),
+        }
+    }
+
+    /// The request that the client knows by this raw JSON id.
+    pub(crate) fn in_flight(&self, client_id: &str) -> Option<InFlight> {
+        self.in_flight.lock().get(client_id).cloned()
+    }
+
+    pub(crate) fn touch(&self) {
+        *self.used.lock() = Instant::now();
+    }
+
+    /// Nothing under way, nobody listening, and unused for `limit`.
+    pub(crate) fn is_idle(self: &Arc<Self>, limit: Duration) -> bool {
+        Arc::strong_count(self) == 1
+            && self.opened.receiver_count() == 0
+            && self.in_flight.lock().is_empty()
+            && self.used.lock().elapsed() > limit
+    }
+
+    /// Ends all upstream sessions.
+    pub(crate) async fn close(&self) {
+        for connection in self.open_connections() {
+            connection.close().await;
+        }
+    }
+}
+
+/// A request under way; dropped, it is over.
+pub(crate) struct RequestGuard {
+    session: Arc<Session>,
+    client_id: Box<str>,
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        self.session.in_flight.lock().remove(&self.client_id);
+        self.session.touch();
+    }
+}

@@ -1,0 +1,144 @@
+//! A shard on its owner: a table and counters, used where the message
+//! arrived. No task, queue or mailbox belongs to a shard (ADR 0002).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hexagram_core::{
+    ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId,
+};
+use parking_lot::Mutex;
+
+use crate::session::{ClientFacts, Session};
+
+/// One shard in one epoch.
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) epoch: Epoch,
+    serials: AtomicU64,
+    upstream_ids: AtomicU64,
+    table: Mutex<Table>,
+}
+
+/// Sessions that hold something beyond their sealed id.
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<SessionKey, Arc<Session>>,
+    // Modern clients whose upstream is legacy and so needs a session of its own.
+    bridges: HashMap<(ClientId, PrincipalId), Arc<Session>>,
+    dead: DeadSet,
+}
+
+impl Shard {
+    pub(crate) fn new(id: ShardId, epoch: Epoch) -> Self {
+        Self {
+            id,
+            epoch,
+            serials: AtomicU64::new(0),
+            upstream_ids: AtomicU64::new(0),
+            table: Mutex::default(),
+        }
+    }
+
+    /// The key of a new session.
+    pub(crate) fn new_session_key(&self) -> SessionKey {
+        SessionKey {
+            epoch: self.epoch,
+            serial: Serial::new(self.serials.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// An id for a request to an upstream, never used before or by another owner.
+    pub(crate) fn upstream_id(&self) -> String {
+        let n = self.upstream_ids.fetch_add(1, Ordering::Relaxed);
+        format!("{}.{n}", self.epoch.get())
+    }
+
+    /// Whether a session may still answer (invariant I12). Ids minted below
+    /// this epoch may have been deleted without our knowledge.
+    pub(crate) fn is_alive(&self, key: SessionKey) -> bool {
+        key.epoch >= self.epoch && !self.table.lock().dead.contains(key)
+    }
+
+    /// The session's state, made anew if it has none yet.
+    pub(crate) fn session(
+        &self,
+        claims: &SessionClaims,
+        make: impl FnOnce() -> Session,
+    ) -> Arc<Session> {
+        let mut table = self.table.lock();
+        Arc::clone(
+            table
+                .sessions
+                .entry(claims.key)
+                .or_insert_with(|| Arc::new(make())),
+        )
+    }
+
+    /// The state kept for a modern client on legacy upstreams.
+    pub(crate) fn bridge(
+        &self,
+        client: ClientId,
+        principal: PrincipalId,
+        make: impl FnOnce() -> Session,
+    ) -> Arc<Session> {
+        let mut table = self.table.lock();
+        Arc::clone(
+            table
+                .bridges
+                .entry((client, principal))
+                .or_insert_with(|| Arc::new(make())),
+        )
+    }
+
+    /// Marks a session as deleted; gives its state, if it had any.
+    pub(crate) fn delete(&self, key: SessionKey) -> Option<Arc<Session>> {
+        let mut table = self.table.lock();
+        table.dead.insert(key);
+        table.sessions.remove(&key)
+    }
+
+    /// Takes out the sessions that `idle` says nobody needs.
+    pub(crate) fn take_idle(&self, idle: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
+        let mut table = self.table.lock();
+        let mut taken = Vec::new();
+        table
+            .sessions
+            .retain(|_, session| keep(session, &idle, &mut taken));
+        table
+            .bridges
+            .retain(|_, session| keep(session, &idle, &mut taken));
+        taken
+    }
+
+    /// Sessions that hold something here.
+    pub(crate) fn held(&self) -> usize {
+        let table = self.table.lock();
+        table.sessions.len() + table.bridges.len()
+    }
+}
+
+fn keep(
+    session: &Arc<Session>,
+    idle: impl Fn(&Arc<Session>) -> bool,
+    taken: &mut Vec<Arc<Session>>,
+) -> bool {
+    let gone = idle(session);
+    if gone {
+        taken.push(Arc::clone(session));
+    }
+    !gone
+}
+
+impl ClientFacts {
+    /// What a sealed id tells of its client.
+    pub(crate) fn from_claims(claims: &SessionClaims) -> Self {
+        Self {
+            version: claims.version,
+            capabilities: claims.capabilities,
+            name: claims.client_name.clone(),
+            software_version: claims.client_version.clone(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! rmcp handlers on a worker: rmcp's types live on this border and nowhere
+//! further in.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use rmcp::model::{ClientJsonRpcMessage, ErrorData, InitializeRequestParams};
+use rmcp::service::{
+    NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceRole, TxJsonRpcMessage,
+    serve_directly_with_ct,
+};
+use rmcp::transport::Transport;
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::ServerInfo;
+use super::duplex::Duplex;
+use crate::session::ClientFacts;
+use hexagram_mcp::client::capabilities_json;
+
+/// Messages that wait between a session and its handler.
+const QUEUE: usize = 64;
+
+/// Makes handlers, one for each client session.
+pub trait HandlerFactory: Send + Sync + 'static {
+    /// What the server says of itself.
+    fn info(&self) -> ServerInfo;
+    /// Serves a new handler on a pipe of raw messages until the pipe closes.
+    fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>);
+}
+
+/// Makes each session's handler with `make`.
+pub fn handler<H: ServerHandler>(
+    make: impl Fn() -> H + Send + Sync + 'static,
+) -> Arc<dyn HandlerFactory> {
+    Arc::new(Factory { make })
+}
+
+struct Factory<F> {
+    make: F,
+}
+
+impl<H, F> HandlerFactory for Factory<F>
+where
+    H: ServerHandler,
+    F: Fn() -> H + Send + Sync + 'static,
+{
+    fn info(&self) -> ServerInfo {
+        let info = ServerHandler::get_info(&(self.make)());
+        let info = serde_json::to_value(info).unwrap_or_default();
+        ServerInfo::from_initialize(&info)
+    }
+
+    fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>) {
+        let closed = CancellationToken::new();
+        let running = serve_directly_with_ct(Guarded((self.make)()), pipe, client, closed);
+        tokio::spawn(async move {
+            if let Err(error) = running.waiting().await {
+                tracing::error!(%error, "a handler's task failed");
+            }
+        });
+    }
+}
+
+/// Opens a session with a handler.
+pub(super) fn connect(factory: &dyn HandlerFactory, facts: &ClientFacts) -> Duplex {
+    let (to_handler, incoming) = mpsc::channel(QUEUE);
+    let (outgoing, from_handler) = mpsc::channel(QUEUE);
+    factory.serve(Pipe { incoming, outgoing }, peer_info(facts));
+    Duplex::new(to_handler, from_handler)
+}
+
+fn peer_info(facts: &ClientFacts) -> Option<InitializeRequestParams> {
+    let params = json!({
+        "protocolVersion": facts.version.as_str(),
+        "capabilities": capabilities_json(facts.capabilities),
+        "clientInfo": {"name": facts.name, "version": facts.software_version},
+    });
+    serde_json::from_value(params).ok()
+}
+
+/// rmcp's transport over raw messages.
+pub struct Pipe {
+    incoming: mpsc::Receiver<Bytes>,
+    outgoing: mpsc::Sender<Bytes>,
+}
+
+impl Transport<RoleServer> for Pipe {
+    type Error = Infallible;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Infallible>> + Send + 'static {
+        let outgoing = self.outgoing.clone();
+        async move {
+            match serde_json::to_vec(&item) {
+                // A closed pipe has no client any more.
+                Ok(message) => drop(outgoing.send(Bytes::from(message)).await),
+                Err(error) => tracing::error!(%error, "a handler's message is not JSON"),
+            }
+            Ok(())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            let message = self.incoming.recv().await?;
+            match serde_json::from_slice::<ClientJsonRpcMessage>(&message) {
+                Ok(message) => return Some(message),
+                Err(error) => self.refuse(&message, &error).await,
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Infallible> {
+        self.incoming.close();
+        Ok(())
+    }
+}
+
+impl Pipe {
+    /// Answers a request that rmcp's types do not know.
+    async fn refuse(&self, message: &[u8], error: &serde_json::Error) {
+        let Ok(envelope) = hexagram_mcp::envelope::scan(message) else {
+            return;
+        };
+        if let Some(id) = envelope.id {
+            let problem = hexagram_mcp::error::Problem::InvalidParams {
+                detail: error.to_string(),
+            };
+            drop(self.outgoing.send(problem.body(Some(id.as_str()))).await);
+        }
+    }
+}
+
+/// Turns a handler's panic into an error of its exchange.
+struct Guarded<H>(H);
+
+impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
+    async fn handle_request(
+        &self,
+        request: <RoleServer as ServiceRole>::PeerReq,
+        context: RequestContext<RoleServer>,
+    ) -> Result<<RoleServer as ServiceRole>::Resp, ErrorData> {
+        AssertUnwindSafe(Service::handle_request(&self.0, request, context))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(ErrorData::internal_error("the handler panicked", None)))
+    }
+
+    async fn handle_notification(
+        &self,
+        notification: <RoleServer as ServiceRole>::PeerNot,
+        context: NotificationContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        AssertUnwindSafe(Service::handle_notification(&self.0, notification, context))
+            .catch_unwind()
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    fn get_info(&self) -> <RoleServer as ServiceRole>::Info {
+        Service::get_info(&self.0)
+    }
+
+    fn supported_protocol_versions(
+        &self,
+    ) -> std::borrow::Cow<'static, [rmcp::model::ProtocolVersion]> {
+        Service::supported_protocol_versions(&self.0)
+    }
+}

@@ -1,0 +1,234 @@
+//! Upstreams over Streamable HTTP.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt};
+use hexagram_mcp::envelope::scan;
+use hexagram_mcp::header::names::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
+use hexagram_mcp::sse::{SseEvent, SseParser};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use parking_lot::Mutex;
+use reqwest::{Client, Response};
+
+use super::{Incoming, UpstreamError, UpstreamLimits};
+
+/// Of an error reply, this much is quoted, in bytes.
+const QUOTED: usize = 200;
+
+/// A Streamable HTTP endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    url: Arc<str>,
+    client: Client,
+    limits: UpstreamLimits,
+}
+
+impl Target {
+    pub(super) fn new(url: String, limits: UpstreamLimits) -> Result<Self, UpstreamError> {
+        let client = Client::builder()
+            .connect_timeout(limits.connect)
+            .read_timeout(limits.silence)
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("hexagram/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| UpstreamError::Unreachable(causes(&error)))?;
+        Ok(Self {
+            url: url.into(),
+            client,
+            limits,
+        })
+    }
+
+    /// Maps a failed request: before the upstream had it, or after.
+    fn failed(&self, error: &reqwest::Error) -> UpstreamError {
+        if error.is_timeout() && !error.is_connect() {
+            UpstreamError::Silent(self.limits.silence)
+        } else if error.is_connect() || error.is_builder() {
+            UpstreamError::Unreachable(causes(error))
+        } else {
+            UpstreamError::Broken(causes(error))
+        }
+    }
+}
+
+/// An error with what lies beneath it; reqwest's own text omits the cause.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// One client's session with a Streamable HTTP upstream.
+#[derive(Debug)]
+pub(crate) struct HttpConnection {
+    target: Target,
+    // Set once by the initialize exchange.
+    headers: Mutex<HeaderMap>,
+}
+
+impl HttpConnection {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            headers: Mutex::default(),
+        }
+    }
+
+    /// Remembers the version that the upstream chose.
+    pub(super) fn negotiated(&self, version: Option<&str>) {
+        if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
+            self.headers.lock().insert(MCP_PROTOCOL_VERSION, version);
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        self.headers.lock().clone()
+    }
+
+    async fn post(&self, body: Bytes) -> Result<Response, UpstreamError> {
+        let response = self
+            .target
+            .client
+            .post(&*self.target.url)
+            .headers(self.headers())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ACCEPT, "application/json, text/event-stream")
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| self.target.failed(&error))?;
+        self.check(response).await
+    }
+
+    async fn check(&self, response: Response) -> Result<Response, UpstreamError> {
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND && self.headers.lock().contains_key(MCP_SESSION_ID) {
+            return Err(UpstreamError::SessionGone);
+        }
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = collect(response, self.target.limits.max_message)
+            .await
+            .unwrap_or_default();
+        // A refusal that is an MCP answer goes to the client as it is.
+        if scan(&body).is_ok_and(|envelope| envelope.kind.is_response() && envelope.id.is_some()) {
+            return Err(UpstreamError::Answered(body));
+        }
+        Err(UpstreamError::Refused {
+            status: status.as_u16(),
+            detail: String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned(),
+        })
+    }
+
+    pub(super) async fn request(&self, body: Bytes) -> Result<Incoming, UpstreamError> {
+        let response = match self.post(body).await {
+            Err(UpstreamError::Answered(body)) => return Ok(once(body)),
+            other => other?,
+        };
+        if let Some(id) = response.headers().get(MCP_SESSION_ID) {
+            self.headers.lock().insert(MCP_SESSION_ID, id.clone());
+        }
+        if is_event_stream(&response) {
+            return Ok(events(response, self.target.clone()));
+        }
+        collect(response, self.target.limits.max_message)
+            .await
+            .map(once)
+    }
+
+    pub(super) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
+        self.post(body).await.map(drop)
+    }
+
+    /// The upstream's standing stream; empty where it offers none (405).
+    pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
+        let response = self
+            .target
+            .client
+            .get(&*self.target.url)
+            .headers(self.headers())
+            .header(ACCEPT, "text/event-stream")
+            .send()
+            .await
+            .map_err(|error| self.target.failed(&error))?;
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return Ok(futures_util::stream::pending().boxed());
+        }
+        let response = self.check(response).await?;
+        Ok(events(response, self.target.clone()))
+    }
+
+    pub(super) async fn close(&self) {
+        let headers = self.headers();
+        if !headers.contains_key(MCP_SESSION_ID) {
+            return;
+        }
+        let request = self
+            .target
+            .client
+            .request(Method::DELETE, &*self.target.url);
+        if let Err(error) = request.headers(headers).send().await {
+            tracing::debug!(error = causes(&error), "an upstream session was not closed");
+        }
+    }
+}
+
+fn once(body: Bytes) -> Incoming {
+    futures_util::stream::once(std::future::ready(Ok(body))).boxed()
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+async fn collect(response: Response, limit: usize) -> Result<Bytes, UpstreamError> {
+    let mut body = BytesMut::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        body.extend_from_slice(&piece.map_err(|error| UpstreamError::Broken(causes(&error)))?);
+        if body.len() > limit {
+            return Err(UpstreamError::Garbage(format!(
+                "a message longer than {limit} bytes"
+            )));
+        }
+    }
+    Ok(body.freeze())
+}
+
+/// The messages of an event stream.
+fn events(response: Response, target: Target) -> Incoming {
+    let limit = target.limits.max_message;
+    let pieces = response
+        .bytes_stream()
+        .map_err(move |error| target.failed(&error))
+        .boxed();
+    let state = (pieces, SseParser::new(limit));
+    futures_util::stream::try_unfold(state, |(mut pieces, mut parser)| async move {
+        loop {
+            if let Some(event) = next_event(&mut parser) {
+                return Ok(Some((event.data, (pieces, parser))));
+            }
+            match pieces.next().await {
+                Some(piece) => parser
+                    .push(&piece?)
+                    .map_err(|error| UpstreamError::Garbage(error.to_string()))?,
+                None => return Ok(None),
+            }
+        }
+    })
+    .boxed()
+}
+
+/// The next event with a message; priming events carry none.
+fn next_event(parser: &mut SseParser) -> Option<SseEvent> {
+    parser.find(|event| !event.data.is_empty())
+}

@@ -1,0 +1,15 @@
+//! Developer commands: everything that checks, tests or measures the tree, in
+//! one place and with one name each. A library, so that `tests/` can ask the
+//! same questions as the commands.
+
+pub mod cli;
+pub mod tidy;
+
+mod cache;
+mod fuzz;
+mod process;
+mod progress;
+mod suite;
+mod tally;
+mod tools;
+mod workspace;

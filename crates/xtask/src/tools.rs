@@ -1,0 +1,51 @@
+//! `cargo xtask tools`: what the tests run besides our own code.
+
+mod cargo;
+mod debian;
+mod node;
+mod python;
+
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::progress::Task;
+
+pub(crate) use cargo::{CARGO_DENY, CARGO_FUZZ, has_nightly};
+
+/// Installs what is missing; quick when nothing is.
+///
+/// # Errors
+/// With the program or package that is missing and how to get it.
+pub(crate) fn install(cache: &Cache, task: &mut Task) -> Result<()> {
+    let _alone = cache.lock()?;
+    node::install(cache, task)?;
+    python::install(cache, task)?;
+    cargo::install(cache, task)
+}
+
+/// The variables by which tests find the tools.
+///
+/// # Errors
+/// When they are not installed.
+pub(crate) fn env(cache: &Cache) -> Result<[(&'static str, PathBuf); 3]> {
+    Ok([
+        ("HEXAGRAM_NODE", node::binary(cache)?),
+        ("HEXAGRAM_NODE_PACKAGES", node::packages(cache)?),
+        ("HEXAGRAM_PYTHON", python::binary(cache)?),
+    ])
+}
+
+/// Installs, then prints [`env()`] as lines for a shell.
+pub(crate) fn install_and_print(cache: &Cache) -> Result<()> {
+    let mut task = Task::start("tools");
+    let installed = install(cache, &mut task);
+    task.end(if installed.is_ok() { "ok" } else { "FAILED" });
+    installed?;
+    for (name, value) in env(cache)? {
+        writeln!(stdout(), "{name}={}", value.display())?;
+    }
+    Ok(())
+}
