@@ -75,19 +75,15 @@ pub struct EdgeArgs {
           value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_alive: u64,
 
-    /// Seconds that running calls may take to finish after SIGTERM.
-    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
-    pub drain_grace: u64,
+    /// Seconds after which a connection without a complete request head is closed.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub idle_timeout: u64,
 }
 
 impl EdgeArgs {
-    /// Pause between keep-alive comments.
-    pub fn keep_alive(&self) -> Duration {
-        Duration::from_secs(self.keep_alive)
-    }
-
-    /// How long running calls may take after the drain began.
-    pub fn drain_grace(&self) -> Duration {
-        Duration::from_secs(self.drain_grace)
+    /// How long a connection may be without a complete request head.
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout)
     }
 }

@@ -1,6 +1,9 @@
 //! Reads a request's body within the limit, and leaves the connection usable
 //! when it is over.
 
+use std::task::Poll;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use hexagram_mcp::error::Problem;
 use http_body::Body;
@@ -10,12 +13,35 @@ use http_body_util::BodyExt;
 /// connection; a longer one costs the client its connection. Bytes.
 const DISCARD_LIMIT: u64 = 16 << 20;
 
-/// The whole body.
+/// A body that takes longer holds memory for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The whole body, within [`BODY_TIMEOUT`].
 ///
 /// # Errors
 /// [`Problem::TooLarge`] over `limit` bytes; [`Problem::ParseError`] when the
 /// client broke off.
-pub(crate) async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
+pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let late = |_| Problem::ParseError {
+        detail: format!(
+            "the body did not arrive within {} s",
+            BODY_TIMEOUT.as_secs()
+        ),
+    };
+    let mut body = std::pin::pin!(whole(body, limit));
+    // Most bodies are there with their heads and need no timer.
+    if let Poll::Ready(body) = futures_util::poll!(&mut body) {
+        return body;
+    }
+    tokio::time::timeout(BODY_TIMEOUT, body)
+        .await
+        .map_err(late)?
+}
+
+async fn whole<B>(mut body: B, limit: usize) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -10,6 +10,7 @@ use hexagram_mcp::error::Problem;
 use http::Request;
 use tower::{Layer, Service};
 
+use crate::metrics::EdgeMetrics;
 use crate::reply::{Response, refusal};
 
 /// Decides over a request by its head alone.
@@ -18,11 +19,26 @@ pub(crate) trait Check: Send + Sync + 'static {
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Problem>;
 }
 
+/// A check whose refusals are counted.
+pub(crate) struct Counted<C> {
+    check: C,
+    metrics: Arc<EdgeMetrics>,
+}
+
+impl<C> Counted<C> {
+    pub(crate) fn new(check: C, metrics: &Arc<EdgeMetrics>) -> Self {
+        Self {
+            check,
+            metrics: Arc::clone(metrics),
+        }
+    }
+}
+
 /// Applies a [`Check`] to every request.
-pub(crate) struct CheckLayer<C>(Arc<C>);
+pub(crate) struct CheckLayer<C>(Arc<Counted<C>>);
 
 impl<C> CheckLayer<C> {
-    pub(crate) fn new(check: Arc<C>) -> Self {
+    pub(crate) fn new(check: Arc<Counted<C>>) -> Self {
         Self(check)
     }
 }
@@ -40,7 +56,7 @@ impl<C, S> Layer<S> for CheckLayer<C> {
 
 /// A service behind a [`Check`].
 pub(crate) struct Checked<C, S> {
-    check: Arc<C>,
+    check: Arc<Counted<C>>,
     inner: S,
 }
 
@@ -67,9 +83,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.check.check(&mut request) {
+        match self.check.check.check(&mut request) {
             Ok(()) => Either::Right(self.inner.call(request)),
-            Err(problem) => Either::Left(std::future::ready(Ok(refusal(&problem, None)))),
+            Err(problem) => {
+                self.check.metrics.refused(&problem);
+                Either::Left(std::future::ready(Ok(refusal(&problem, None))))
+            }
         }
     }
 }

@@ -24,17 +24,28 @@ pub(crate) enum Incoming {
     End(Head),
     /// The worker does not serve the shard.
     Misdirected(Misdirected),
-    /// The link broke.
-    Lost,
+    /// Nothing has come for a keep-alive's time.
+    Quiet,
+    /// The rest will never come.
+    Lost(Loss),
+}
+
+/// Why an exchange was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The link to the worker broke.
+    Worker,
+    /// This edge has drained for as long as it may.
+    Edge,
 }
 
 impl Incoming {
     /// Whether nothing follows on the exchange.
     pub(crate) fn ends(&self) -> bool {
         match self {
-            Self::Start => false,
+            Self::Start | Self::Quiet => false,
             Self::Event(piece) => piece.last && !piece.more,
-            Self::End(_) | Self::Misdirected(_) | Self::Lost => true,
+            Self::End(_) | Self::Misdirected(_) | Self::Lost(_) => true,
         }
     }
 }
@@ -62,6 +73,10 @@ struct SlotState {
     first: Option<Incoming>,
     rest: VecDeque<Incoming>,
     waker: Option<Waker>,
+    // Seconds without a message, counted by the edge's one clock: a timer for
+    // each exchange would cost more than the rest of its bookkeeping.
+    quiet: u64,
+    quiet_due: bool,
 }
 
 impl Slot {
@@ -79,11 +94,33 @@ impl Slot {
         }
     }
 
+    /// A second has passed; after `keep_alive` quiet ones the client's side
+    /// is told.
+    pub(crate) fn tick(&self, keep_alive: u64) {
+        let mut state = self.0.lock();
+        state.quiet += 1;
+        if state.quiet < keep_alive {
+            return;
+        }
+        state.quiet = 0;
+        state.quiet_due = true;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let mut state = self.0.lock();
         let next = state.first.take().or_else(|| state.rest.pop_front());
         if let Some(incoming) = next {
+            state.quiet = 0;
+            state.quiet_due = false;
             return Poll::Ready(incoming);
+        }
+        if std::mem::take(&mut state.quiet_due) {
+            return Poll::Ready(Incoming::Quiet);
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -133,9 +170,9 @@ impl Exchange {
         }
     }
 
-    /// What to tell the client when the link broke under this exchange.
-    pub(crate) fn lost(&self, may_have_run: bool) -> Problem {
-        self.link.lost_problem(may_have_run)
+    /// What to tell the client when this exchange was lost.
+    pub(crate) fn lost(&self, loss: Loss, may_have_run: bool) -> Problem {
+        self.link.lost(loss, may_have_run)
     }
 }
 

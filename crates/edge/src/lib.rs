@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::{Incarnation, Sealer, ShardCount};
+use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use tokio::net::TcpListener;
@@ -43,12 +44,12 @@ pub use links::{Directory, LinkStatus, WorkerAddress};
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
     /// The client address could not be bound.
-    #[error("cannot listen for clients on {addr}: {source}; choose another with --listen")]
+    #[error("cannot listen for clients on {addr}: {reason}; choose another with --listen")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
         /// The operating system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The settings contradict each other or name an unusable file.
     #[error("{0}")]
@@ -75,6 +76,8 @@ pub struct EdgeContext {
     pub health: Health,
     /// Registry of this process.
     pub metrics: Metrics,
+    /// How this process drains.
+    pub drain: DrainArgs,
 }
 
 /// A bound edge, not yet serving.
@@ -82,6 +85,7 @@ pub struct Edge {
     listener: TcpListener,
     service: service::McpService,
     args: EdgeArgs,
+    drain: DrainArgs,
     links: Arc<links::Links>,
     directory: watch::Receiver<Arc<Directory>>,
 }
@@ -96,11 +100,13 @@ impl Edge {
         let metrics = Arc::new(metrics::EdgeMetrics::register(&context.metrics));
         let links = Arc::new(links::Links::new(&context, Arc::clone(&metrics)));
         let directory = context.directory.clone();
+        let drain = context.drain.clone();
         let service = service::McpService::new(&args, context, Arc::clone(&links), metrics)?;
         Ok(Self {
             listener,
             service,
             args,
+            drain,
             links,
             directory,
         })
@@ -124,7 +130,16 @@ impl Edge {
     /// protocol's form and calls finish within `--drain-grace`.
     pub async fn run(self, shutdown: CancellationToken) {
         let links = tokio::spawn(Arc::clone(&self.links).follow(self.directory));
-        listen::serve(self.listener, self.service, &self.args, shutdown).await;
+        let clock = tokio::spawn(Arc::clone(&self.links).keep_time(self.args.keep_alive));
+        listen::serve(
+            self.listener,
+            self.service,
+            &self.args,
+            &self.drain,
+            shutdown,
+        )
+        .await;
         links.abort();
+        clock.abort();
     }
 }

@@ -12,10 +12,11 @@ use hexagram_proto::link::{
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
 
-use crate::exchange::{Exchange, Incoming, Piece, Slot};
+use crate::exchange::{Exchange, Incoming, Loss, Piece, Slot};
 
-/// A client should wait this long before it tries a lost worker again, in ms.
-const RETRY_AFTER_LOST_MS: u64 = 1_000;
+/// A client should wait this long before it tries again, in ms: by then a
+/// restarted worker is linked and a moved shard has its owner.
+pub(crate) const RETRY_AFTER_MS: u64 = 1_000;
 
 /// A link after its Hello.
 #[derive(Debug)]
@@ -70,7 +71,8 @@ impl Link {
         open.exchange = number;
         self.exchanges.lock().insert(number, Arc::clone(&slot));
         let exchange = Exchange::new(Arc::clone(self), number, slot);
-        self.send(open).map_err(|_| self.lost_problem(false))?;
+        self.send(open)
+            .map_err(|_| self.lost(Loss::Worker, false))?;
         Ok(exchange)
     }
 
@@ -108,42 +110,52 @@ impl Link {
         }
     }
 
-    /// Hands one message of the worker to its exchange. A message for an
-    /// exchange that was cancelled in the meantime is dropped.
-    pub(crate) fn deliver(&self, message: WorkerMessage) {
-        let Some((number, incoming)) = incoming(message) else {
-            return;
-        };
-        if let Some(slot) = self.slot(number, incoming.ends()) {
-            slot.put(incoming);
+    /// Hands the messages of a frame to their exchanges. One for an exchange
+    /// that was cancelled in the meantime is dropped.
+    pub(crate) fn deliver(&self, messages: Vec<WorkerMessage>) {
+        let mut exchanges = self.exchanges.lock();
+        for (number, incoming) in messages.into_iter().filter_map(incoming) {
+            let slot = match incoming.ends() {
+                true => exchanges.remove(&number),
+                false => exchanges.get(&number).cloned(),
+            };
+            if let Some(slot) = slot {
+                slot.put(incoming);
+            }
         }
     }
 
-    fn slot(&self, exchange: u64, ends: bool) -> Option<Arc<Slot>> {
-        let mut exchanges = self.exchanges.lock();
-        if ends {
-            exchanges.remove(&exchange)
-        } else {
-            exchanges.get(&exchange).cloned()
+    /// A second has passed for every exchange under way.
+    pub(crate) fn tick(&self, keep_alive: u64) {
+        for slot in self.exchanges.lock().values() {
+            slot.tick(keep_alive);
         }
     }
 
     /// Ends every exchange under way; the link carries nothing any more.
-    pub(crate) fn fail(&self) {
+    pub(crate) fn fail(&self, loss: Loss) {
         self.outbox.close();
         let lost = std::mem::take(&mut *self.exchanges.lock());
         for slot in lost.into_values() {
-            slot.put(Incoming::Lost);
+            slot.put(Incoming::Lost(loss));
         }
     }
 
-    pub(crate) fn lost_problem(&self, may_have_run: bool) -> Problem {
-        if may_have_run {
-            Problem::OutcomeUnknown {
-                detail: format!("worker {} was lost while the call ran", self.worker),
-            }
-        } else {
-            worker_down(&self.worker)
+    /// What to tell the client of a lost exchange.
+    pub(crate) fn lost(&self, loss: Loss, may_have_run: bool) -> Problem {
+        let what = match loss {
+            Loss::Worker => format!("worker {} was lost", self.worker),
+            Loss::Edge => "this edge shut down".to_owned(),
+        };
+        match (loss, may_have_run) {
+            (_, true) => Problem::OutcomeUnknown {
+                detail: format!("{what} while the call ran"),
+                upstream: None,
+            },
+            (Loss::Worker, false) => worker_down(&self.worker),
+            (Loss::Edge, false) => Problem::Draining {
+                retry_after_ms: RETRY_AFTER_MS,
+            },
         }
     }
 }
@@ -152,7 +164,7 @@ impl Link {
 pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
     tracing::debug!(%worker, "refused: no link");
     Problem::WorkerDown {
-        retry_after_ms: RETRY_AFTER_LOST_MS,
+        retry_after_ms: RETRY_AFTER_MS,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -11,19 +12,18 @@ use hexagram_core::{ShardId, ShardMap, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::link_client::LinkClient;
 use hexagram_proto::link::{EdgeFrame, EdgeMessage, Hello, WorkerFrame};
-use hexagram_proto::{
-    Drained, HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT,
-    STORE_SCHEMA, agree, outbox, settings,
-};
+use hexagram_proto::{Drained, HELLO_TIMEOUT, HelloError, agree, hello, outbox, settings};
 use hexagram_runtime::health::Condition;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::EdgeContext;
+use crate::exchange::Loss;
 use crate::link::{Link, worker_down};
 use crate::metrics::EdgeMetrics;
 
@@ -62,8 +62,19 @@ pub struct LinkStatus {
     pub in_flight: usize,
 }
 
+impl WorkerAddress {
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(ours), Self::Tcp(theirs)) => ours == theirs,
+            (Self::Pipe(ours), Self::Pipe(theirs)) => ours.same_channel(theirs),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct WorkerLink {
+    address: WorkerAddress,
     live: Arc<ArcSwapOption<Link>>,
     task: JoinHandle<()>,
 }
@@ -72,7 +83,7 @@ impl Drop for WorkerLink {
     fn drop(&mut self) {
         self.task.abort();
         if let Some(link) = self.live.swap(None) {
-            link.fail();
+            link.fail(Loss::Worker);
         }
     }
 }
@@ -81,6 +92,16 @@ impl Drop for WorkerLink {
 struct Routes {
     map: ShardMap,
     links: HashMap<WorkerId, Arc<WorkerLink>>,
+    // The owner's link by shard, so that a message looks nothing up by name.
+    owners: Vec<Option<Arc<WorkerLink>>>,
+}
+
+impl Routes {
+    fn new(map: ShardMap, links: HashMap<WorkerId, Arc<WorkerLink>>) -> Self {
+        let owner = |shard| links.get(&map.assignment(shard).owner).cloned();
+        let owners = map.count().iter().map(owner).collect();
+        Self { map, links, owners }
+    }
 }
 
 /// All links of an edge.
@@ -88,7 +109,9 @@ pub(crate) struct Links {
     routes: ArcSwap<Routes>,
     hello: Hello,
     metrics: Arc<EdgeMetrics>,
-    ready: Arc<Condition>,
+    ready: Condition,
+    // Whether all workers were linked at one time.
+    complete: AtomicBool,
 }
 
 impl Links {
@@ -97,13 +120,17 @@ impl Links {
         ready.set(false, "no link to a worker is up yet");
         let map = context.directory.borrow().map.clone();
         Self {
-            routes: ArcSwap::from_pointee(Routes {
-                map,
-                links: HashMap::new(),
-            }),
-            hello: our_hello(context),
+            routes: ArcSwap::from_pointee(Routes::new(map, HashMap::new())),
+            hello: hello(
+                &context.cluster,
+                &context.name,
+                context.shards,
+                context.incarnation,
+                &[],
+            ),
             metrics,
-            ready: Arc::new(ready),
+            ready,
+            complete: AtomicBool::new(false),
         }
     }
 
@@ -113,12 +140,33 @@ impl Links {
     /// The refusal for the client while there is none.
     pub(crate) fn owner(&self, shard: ShardId) -> Result<Arc<Link>, Problem> {
         let routes = self.routes.load();
-        let owner = &routes.map.assignment(shard).owner;
-        routes
-            .links
-            .get(owner)
+        routes.owners[shard.index()]
+            .as_ref()
             .and_then(|link| link.live.load_full())
-            .ok_or_else(|| worker_down(owner))
+            .ok_or_else(|| worker_down(&routes.map.assignment(shard).owner))
+    }
+
+    /// Ends every exchange: the edge has drained for as long as it may.
+    pub(crate) fn fail(&self) {
+        for link in self.routes.load().links.values() {
+            if let Some(live) = link.live.load_full() {
+                live.fail(Loss::Edge);
+            }
+        }
+    }
+
+    /// Counts the seconds in which exchanges are quiet.
+    pub(crate) async fn keep_time(self: Arc<Self>, keep_alive: u64) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            seconds.tick().await;
+            for link in self.routes.load().links.values() {
+                if let Some(live) = link.live.load_full() {
+                    live.tick(keep_alive);
+                }
+            }
+        }
     }
 
     /// Connects to the workers of the directory, now and at each change.
@@ -139,14 +187,13 @@ impl Links {
             .workers
             .iter()
             .map(|(id, address)| {
-                let link = old.links.get(id).map(Arc::clone);
+                let old = old.links.get(id).filter(|link| link.address.same(address));
+                let link = old.map(Arc::clone);
                 (id.clone(), link.unwrap_or_else(|| self.start(id, address)))
             })
             .collect();
-        self.routes.store(Arc::new(Routes {
-            map: directory.map.clone(),
-            links,
-        }));
+        let routes = Routes::new(directory.map.clone(), links);
+        self.routes.store(Arc::new(routes));
     }
 
     fn start(self: &Arc<Self>, id: &WorkerId, address: &WorkerAddress) -> Arc<WorkerLink> {
@@ -158,21 +205,25 @@ impl Links {
             links: Arc::clone(self),
         };
         Arc::new(WorkerLink {
+            address: address.clone(),
             live,
             task: tokio::spawn(driver.run()),
         })
     }
 
+    /// Ready once every worker was linked; from then on as long as one is, for
+    /// the others' shards are refused at once and the rest must go on.
     fn report_readiness(&self) {
-        let up = self.status().iter().filter(|link| link.up).count();
+        let links = self.status();
+        let up = links.iter().filter(|link| link.up).count();
         self.metrics
             .links_up
             .set(i64::try_from(up).unwrap_or(i64::MAX));
-        if up == 0 {
-            self.ready.set(false, "no link to a worker is up");
-        } else {
-            self.ready.set(true, "linked");
-        }
+        let complete = up == links.len();
+        let was_complete = self.complete.fetch_or(complete, Ordering::AcqRel) || complete;
+        let ready = up > 0 && was_complete;
+        self.ready
+            .set(ready, format!("{up} of {} workers linked", links.len()));
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
@@ -198,21 +249,6 @@ impl Links {
     }
 }
 
-fn our_hello(context: &EdgeContext) -> Hello {
-    Hello {
-        cluster: context.cluster.clone(),
-        shards: u32::from(context.shards.get()),
-        link_version_min: LINK_VERSION_MIN,
-        link_version_max: LINK_VERSION_MAX,
-        state_format: STATE_FORMAT,
-        store_schema: STORE_SCHEMA,
-        incarnation: context.incarnation.get(),
-        name: context.name.clone(),
-        owned: Vec::new(),
-        software: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
@@ -220,6 +256,8 @@ enum LinkError {
     Connect(#[from] tonic::transport::Error),
     #[error("{0}")]
     Refused(#[from] HelloError),
+    #[error("{0:?} answers there: the address is another worker's")]
+    OtherWorker(String),
     #[error("no Hello within {} s", HELLO_TIMEOUT.as_secs())]
     Silent,
     #[error("{}", .0.message())]
@@ -275,6 +313,9 @@ impl Driver {
             .await
             .map_err(|_| LinkError::Silent)??;
         agree(&self.links.hello, &hello)?;
+        if hello.name != self.id.to_string() {
+            return Err(LinkError::OtherWorker(hello.name));
+        }
         Ok((Arc::new(Link::new(self.id.clone(), &hello, out)), incoming))
     }
 
@@ -284,13 +325,13 @@ impl Driver {
         self.links.report_readiness();
         let reason = loop {
             match frames.message().await {
-                Ok(Some(frame)) => frame.messages.into_iter().for_each(|m| link.deliver(m)),
+                Ok(Some(frame)) => link.deliver(frame.messages),
                 Ok(None) => break "closed by the worker".to_owned(),
                 Err(status) => break status.message().to_owned(),
             }
         };
         self.live.store(None);
-        link.fail();
+        link.fail(Loss::Worker);
         self.links.report_readiness();
         tracing::warn!(worker = %self.id, reason, "link down");
     }

@@ -1,60 +1,78 @@
 //! Accepts client connections and serves them until the drain.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::{Layer, Service, ServiceBuilder};
+use tower::Service;
+
+use hexagram_runtime::drain::DrainArgs;
 
 use crate::EdgeError;
 use crate::args::EdgeArgs;
 use crate::client::Connection;
+use crate::reply::Body;
 use crate::service::McpService;
 
-/// A client that has not sent its request's head by then is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests under way on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 256;
+/// Pause before a client that dribbles is looked at again.
+const PEEK_PAUSE: Duration = Duration::from_millis(20);
+/// After the grace, clients get this long to take the answers that end their calls.
+const FLUSH: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) async fn bind(addr: SocketAddr) -> Result<TcpListener, EdgeError> {
     TcpListener::bind(addr)
         .await
-        .map_err(|source| EdgeError::Listen { addr, source })
+        .map_err(|reason| EdgeError::Listen { addr, reason })
 }
 
-/// Serves until `shutdown`, then lets calls finish within the grace.
+/// Serves until `shutdown` and the drain's delay, then lets calls finish
+/// within its grace.
 pub(crate) async fn serve(
     listener: TcpListener,
     service: McpService,
     args: &EdgeArgs,
+    drain: &DrainArgs,
     shutdown: CancellationToken,
 ) {
     let acceptor = Acceptor {
         connections: GracefulShutdown::new(),
         permits: Arc::new(Semaphore::new(args.max_connections as usize)),
         serial: AtomicU64::new(0),
+        idle_timeout: args.idle_timeout(),
         service,
+    };
+    let until_drained = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(drain.delay()).await;
     };
     tokio::select! {
         () = acceptor.accept_all(&listener) => {}
-        () = shutdown.cancelled() => {}
+        () = until_drained => {}
     }
     drop(listener);
-    acceptor.drain(args.drain_grace()).await;
+    acceptor.drain(drain.grace()).await;
 }
 
 struct Acceptor {
     connections: GracefulShutdown,
     permits: Arc<Semaphore>,
     serial: AtomicU64,
+    idle_timeout: Duration,
     service: McpService,
 }
 
@@ -76,29 +94,20 @@ impl Acceptor {
     }
 
     fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "connection ended before it was served");
-            return;
-        }
-        let service = ServiceBuilder::new()
-            .layer(WithConnection(Arc::new(self.connection(peer))))
-            .service(self.service.stack());
-        let mut http = auto::Builder::new(TokioExecutor::new());
-        http.http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(256);
-        let served = http
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-            .into_owned();
-        let served = self.connections.watch(served);
+        let connection = Arc::new(self.connection(peer));
+        let stack = self.service.stack();
+        // The stack is always ready, so no request waits for readiness.
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Arc::clone(&connection));
+            stack.clone().call(request)
+        });
+        let watcher = self.connections.watcher();
         let open = self.service.metrics().connections.clone();
+        let idle_timeout = self.idle_timeout;
         open.inc();
         tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::debug!(%error, %peer, "connection ended");
+            if let Err(error) = serve_http(stream, service, watcher, idle_timeout).await {
+                tracing::debug!(error, %peer, "connection ended");
             }
             open.dec();
             drop(permit);
@@ -106,66 +115,78 @@ impl Acceptor {
     }
 
     fn connection(&self, peer: SocketAddr) -> Connection {
-        Connection {
-            peer: peer.ip(),
-            serial: self.serial.fetch_add(1, Ordering::Relaxed),
-            nonce: crate::routing::random_u128(),
-        }
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        Connection::new(peer.ip(), serial, crate::routing::random_u128())
     }
 
     async fn drain(self, grace: Duration) {
         self.service.end_streams();
         let open = self.connections.count();
         tracing::info!(connections = open, grace = ?grace, "draining client connections");
-        if tokio::time::timeout(grace, self.connections.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!("drain grace is over, closing what is left");
+        let ended = self.connections.shutdown();
+        tokio::pin!(ended);
+        if tokio::time::timeout(grace, &mut ended).await.is_ok() {
+            return;
+        }
+        tracing::warn!("drain grace is over, ending the calls that still run");
+        self.service.end_calls();
+        if tokio::time::timeout(FLUSH, &mut ended).await.is_err() {
+            tracing::warn!("some clients did not take their last answer");
         }
     }
 }
 
-/// Tells every request which connection it came on.
-#[derive(Clone)]
-struct WithConnection(Arc<Connection>);
-
-impl<S> Layer<S> for WithConnection {
-    type Service = Connected<S>;
-
-    fn layer(&self, inner: S) -> Connected<S> {
-        Connected {
-            connection: Arc::clone(&self.0),
-            inner,
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Connected<S> {
-    connection: Arc<Connection>,
-    inner: S,
-}
-
-impl<S, B> Service<http::Request<B>> for Connected<S>
+/// Serves one connection, in the HTTP version that its client opens with.
+async fn serve_http<S>(
+    stream: TcpStream,
+    service: S,
+    watcher: Watcher,
+    idle_timeout: Duration,
+) -> Result<(), String>
 where
-    S: Service<http::Request<B>>,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: Send + 'static,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| error.to_string())?;
+    let version = tokio::time::timeout(idle_timeout, opening(&stream))
+        .await
+        .map_err(|_| "no request in time".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let io = TokioIo::new(stream);
+    let served = match version {
+        Version::HTTP_2 => {
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.timer(TokioTimer::new())
+                .keep_alive_interval(idle_timeout)
+                .max_concurrent_streams(MAX_STREAMS);
+            watcher.watch(http.serve_connection(io, service)).await
+        }
+        _ => {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new())
+                .header_read_timeout(idle_timeout);
+            watcher.watch(http.serve_connection(io, service)).await
+        }
+    };
+    served.map_err(|error| error.to_string())
+}
 
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
-        request
-            .extensions_mut()
-            .insert(Arc::clone(&self.connection));
-        self.inner.call(request)
+/// The HTTP version, told from the first bytes without taking them.
+async fn opening(stream: &TcpStream) -> std::io::Result<Version> {
+    // Enough to tell HTTP/2's preface "PRI * HTTP/2.0" from any method.
+    const PREFACE: &[u8] = b"PRI";
+    let mut head = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut head).await?;
+        if seen == 0 || !PREFACE.starts_with(&head[..seen]) {
+            return Ok(Version::HTTP_11);
+        }
+        if seen == PREFACE.len() {
+            return Ok(Version::HTTP_2);
+        }
+        // One or two bytes that fit both; the socket stays readable meanwhile.
+        tokio::time::sleep(PEEK_PAUSE).await;
     }
 }

@@ -1,10 +1,8 @@
 //! Replies to clients: plain JSON when the answer is all there is, else an
 //! event stream (MCP transports, "Streamable HTTP").
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hexagram_mcp::error::Problem;
@@ -15,10 +13,10 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use prometheus::IntGauge;
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::exchange::{Exchange, Incoming, Piece};
+use crate::link::RETRY_AFTER_MS;
 
 /// A reply to a client.
 pub(crate) type Response = http::Response<Body>;
@@ -26,6 +24,12 @@ pub(crate) type Response = http::Response<Body>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A long JSON message whose rest was lost: the transfer is cut off, so that
+/// nobody takes what there is for the whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the message was lost")]
+pub(crate) struct Broken;
 
 /// The body of a reply.
 pub(crate) enum Body {
@@ -43,16 +47,19 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let data = match &mut *self {
             Self::Full(bytes) if bytes.is_empty() => None,
             Self::Full(bytes) => Some(std::mem::take(bytes)),
-            Self::Stream(stream) => std::task::ready!(stream.poll_data(cx)),
+            Self::Stream(stream) => {
+                let data = std::task::ready!(stream.poll_data(cx));
+                return Poll::Ready(data.map(|data| data.map(Frame::data)));
+            }
         };
         Poll::Ready(data.map(|data| Ok(Frame::data(data))))
     }
@@ -104,7 +111,9 @@ pub(crate) struct Replier<'a> {
     pub(crate) id: Option<&'a str>,
     /// Whether the message may have effects that must not be repeated blindly.
     pub(crate) may_have_run: bool,
-    pub(crate) keep_alive: Duration,
+    /// Whether silence may turn the reply into a stream. Not where the reply's
+    /// head carries something: a session id comes with the first byte or never.
+    pub(crate) may_stream: bool,
     /// Ends standing streams when the edge drains; calls run to their end.
     pub(crate) draining: Option<WaitForCancellationFutureOwned>,
     pub(crate) streams: IntGauge,
@@ -112,11 +121,14 @@ pub(crate) struct Replier<'a> {
 
 impl Replier<'_> {
     /// Waits for the first word of the worker and chooses the reply's form. A
-    /// call that stays silent for a keep-alive becomes a stream, so that
+    /// call that stays quiet for a keep-alive becomes a stream, so that
     /// nothing in between takes it for dead.
     pub(crate) async fn answer(self, mut exchange: Exchange) -> Result<Response, Problem> {
-        let Ok(first) = tokio::time::timeout(self.keep_alive, exchange.next()).await else {
-            return Ok(self.stream(exchange, Format::Events, None));
+        let first = loop {
+            match exchange.next().await {
+                Incoming::Quiet if !self.may_stream => {}
+                first => break first,
+            }
         };
         match first {
             Incoming::Event(piece) if piece.last && !piece.more => {
@@ -131,24 +143,22 @@ impl Replier<'_> {
                 };
                 Ok(with_head(self.stream(exchange, format, Some(piece)), head))
             }
-            Incoming::Start => Ok(self.stream(exchange, Format::Events, None)),
+            Incoming::Start | Incoming::Quiet => Ok(self.stream(exchange, Format::Events, None)),
             Incoming::End(head) => Ok(with_head(http::Response::new(Body::empty()), Some(head))),
             Incoming::Misdirected(to) => Err(moving(&to)),
-            Incoming::Lost => Err(exchange.lost(self.may_have_run)),
+            Incoming::Lost(loss) => Err(exchange.lost(loss, self.may_have_run)),
         }
     }
 
     fn stream(self, exchange: Exchange, format: Format, first: Option<Piece>) -> Response {
         let body = EventBody {
-            lost: exchange.lost(self.may_have_run),
+            may_have_run: self.may_have_run,
             id: self.id.map(str::to_owned),
             exchange,
             format,
             first,
             in_message: false,
             done: false,
-            keep_alive: self.keep_alive,
-            quiet: Box::pin(tokio::time::sleep(self.keep_alive)),
             draining: self.draining.map(Box::pin),
             streams: self.streams,
         };
@@ -171,7 +181,7 @@ fn moving(to: &Misdirected) -> Problem {
         "the worker does not serve the shard"
     );
     Problem::Moving {
-        retry_after_ms: 1_000,
+        retry_after_ms: RETRY_AFTER_MS,
     }
 }
 
@@ -207,6 +217,8 @@ enum Format {
     Json,
 }
 
+type Polled = Poll<Option<Result<Bytes, Broken>>>;
+
 /// A body that follows an exchange.
 pub(crate) struct EventBody {
     exchange: Exchange,
@@ -215,35 +227,34 @@ pub(crate) struct EventBody {
     in_message: bool,
     done: bool,
     id: Option<String>,
-    lost: Problem,
-    keep_alive: Duration,
-    quiet: Pin<Box<Sleep>>,
+    may_have_run: bool,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     streams: IntGauge,
 }
 
 impl EventBody {
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.done {
             return Poll::Ready(None);
         }
         if let Some(piece) = self.first.take() {
-            return Poll::Ready(Some(self.write(&piece)));
+            return Poll::Ready(Some(Ok(self.write(&piece))));
         }
         match self.exchange.poll_next(cx) {
             Poll::Ready(incoming) => self.take(incoming, cx),
-            Poll::Pending => self.poll_quiet(cx),
+            Poll::Pending => self.poll_drain(cx),
         }
     }
 
-    fn take(&mut self, incoming: Incoming, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn take(&mut self, incoming: Incoming, cx: &mut Context<'_>) -> Polled {
         match incoming {
-            Incoming::Event(piece) => Poll::Ready(Some(self.write(&piece))),
+            Incoming::Event(piece) => Poll::Ready(Some(Ok(self.write(&piece)))),
             Incoming::Start => self.poll_data(cx),
+            Incoming::Quiet => self.keep_alive(cx),
             Incoming::End(_) => self.finish(None),
             Incoming::Misdirected(to) => self.finish(Some(moving(&to))),
-            Incoming::Lost => {
-                let lost = std::mem::replace(&mut self.lost, Problem::Internal);
+            Incoming::Lost(loss) => {
+                let lost = self.exchange.lost(loss, self.may_have_run);
                 self.finish(Some(lost))
             }
         }
@@ -253,7 +264,6 @@ impl EventBody {
         let starts = !self.in_message;
         self.in_message = piece.more;
         self.done = piece.last && !piece.more;
-        self.quiet.as_mut().reset(Instant::now() + self.keep_alive);
         match self.format {
             Format::Json => piece.data.clone(),
             Format::Events => event_part(piece, starts),
@@ -262,8 +272,11 @@ impl EventBody {
 
     /// Ends the body; an open request is answered with `problem` first, so
     /// that the client never has to guess from a bare close.
-    fn finish(&mut self, problem: Option<Problem>) -> Poll<Option<Bytes>> {
+    fn finish(&mut self, problem: Option<Problem>) -> Polled {
         self.done = true;
+        if self.format == Format::Json {
+            return Poll::Ready(Some(Err(Broken)));
+        }
         let error = problem.zip(self.id.take()).map(|(problem, id)| {
             let data = problem.body(Some(&id));
             let piece = Piece {
@@ -278,25 +291,26 @@ impl EventBody {
                 out.extend_from_slice(b"\n\n");
             }
             out.extend_from_slice(&event_part(&piece, true));
-            out.freeze()
+            Ok(out.freeze())
         });
-        Poll::Ready(error.filter(|_| self.format == Format::Events))
+        Poll::Ready(error)
     }
 
-    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(draining) = &mut self.draining
-            && draining.as_mut().poll(cx).is_ready()
-        {
-            return self.finish(None);
-        }
-        if self.in_message || self.format == Format::Json {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Polled {
+        let Some(draining) = &mut self.draining else {
             return Poll::Pending;
+        };
+        std::task::ready!(draining.as_mut().poll(cx));
+        self.finish(None)
+    }
+
+    /// A comment tells everybody on the way that the stream lives. There is no
+    /// place for one within a message.
+    fn keep_alive(&mut self, cx: &mut Context<'_>) -> Polled {
+        if self.in_message || self.format == Format::Json {
+            return self.poll_data(cx);
         }
-        std::task::ready!(self.quiet.as_mut().poll(cx));
-        self.quiet.as_mut().reset(Instant::now() + self.keep_alive);
-        // The timer must be polled again to be armed.
-        cx.waker().wake_by_ref();
-        Poll::Ready(Some(Bytes::from_static(KEEP_ALIVE)))
+        Poll::Ready(Some(Ok(Bytes::from_static(KEEP_ALIVE))))
     }
 }
 

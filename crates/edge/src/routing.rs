@@ -10,11 +10,11 @@ use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::era::{Opening, detect, negotiate};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header;
-use hexagram_proto::link::{ExchangeKind, Header, Open};
+use hexagram_proto::link::{ExchangeKind, Open};
 use hexagram_proto::{INITIAL_WINDOW, session_message};
 use http::HeaderMap;
 
-use crate::client::{Connection, Identifier, may_use};
+use crate::client::{Connection, Identifier, Modern};
 
 /// Who sent a request.
 #[derive(Debug)]
@@ -81,8 +81,12 @@ impl Router {
         let client =
             self.identifier
                 .modern(from.principal, from.connection, from.headers, random_u128);
+        let (client, once) = match client {
+            Modern::Lasting(client) => (client, false),
+            Modern::Once(client) => (client, true),
+        };
         let mut routed = self.route(from, client, version, ExchangeKind::Message);
-        routed.open.headers = param_headers(from.headers);
+        routed.open.once = once;
         routed
     }
 
@@ -103,7 +107,6 @@ impl Router {
             kind: kind.into(),
             client: Some(client.as_u128().into()),
             principal: Some(from.principal.id().as_u128().into()),
-            principal_name: from.principal.name().to_owned(),
             quota: Some(quota.into()),
             version: u32::from(version.code()),
             credit: INITIAL_WINDOW,
@@ -114,24 +117,17 @@ impl Router {
 
     /// The claims of the sealed id in `Mcp-Session-Id`. A forged, expired or
     /// another principal's id is one answer: 404, the session does not exist.
-    fn session(&self, from: &Sender<'_>) -> Result<SessionClaims, Problem> {
+    fn session(&self, from: &Sender<'_>) -> Result<Arc<SessionClaims>, Problem> {
+        known_version(from.headers)?;
         let mut ids = from.headers.get_all(header::names::MCP_SESSION_ID).iter();
         let token = ids.next().ok_or(Problem::SessionRequired)?;
-        let claims = token
-            .to_str()
-            .ok()
-            .filter(|_| ids.next().is_none())
-            .and_then(|token| self.sealer.open_session(token).ok())
-            .filter(|claims| may_use(claims.principal, from.principal))
-            .filter(|claims| {
-                !claims.expired(
-                    hexagram_runtime::clock::unix_seconds(),
-                    self.lifetime.as_secs(),
-                )
-            });
-        let claims = claims.ok_or(Problem::SessionNotFound)?;
-        known_version(from.headers)?;
-        Ok(claims)
+        let open = || self.sealer.open_session(token.to_str().ok()?).ok();
+        let now = hexagram_runtime::clock::unix_seconds();
+        from.connection
+            .session(token.as_bytes(), open)
+            .filter(|claims| ids.next().is_none() && claims.principal == from.principal.id())
+            .filter(|claims| !claims.expired(now, self.lifetime.as_secs()))
+            .ok_or(Problem::SessionNotFound)
     }
 }
 
@@ -141,18 +137,6 @@ fn known_version(headers: &HeaderMap) -> Result<(), Problem> {
         Some(version) if version.era() == Era::Modern => Err(Problem::MethodNotAllowed),
         _ => Ok(()),
     }
-}
-
-/// `Mcp-Param-*` headers go to the worker as they are.
-fn param_headers(headers: &HeaderMap) -> Vec<Header> {
-    headers
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with("mcp-param-"))
-        .map(|(name, value)| Header {
-            name: name.as_str().to_owned(),
-            value: bytes::Bytes::copy_from_slice(value.as_bytes()),
-        })
-        .collect()
 }
 
 /// Fresh randomness from the operating system.

@@ -17,9 +17,10 @@ use tower::{Service, ServiceBuilder};
 
 use crate::args::EdgeArgs;
 use crate::auth::Authenticator;
-use crate::check::{CheckLayer, Checked};
+use crate::check::{CheckLayer, Checked, Counted};
 use crate::client::{Connection, Identifier, Proxies, connection, principal};
 use crate::guard::Guard;
+use crate::link::RETRY_AFTER_MS;
 use crate::links::Links;
 use crate::metrics::EdgeMetrics;
 use crate::reply::{Replier, Response, refusal};
@@ -39,8 +40,8 @@ struct Inner {
     metrics: Arc<EdgeMetrics>,
     args: EdgeArgs,
     draining: CancellationToken,
-    guard: Arc<Guard>,
-    authenticator: Arc<Authenticator>,
+    guard: Arc<Counted<Guard>>,
+    authenticator: Arc<Counted<Authenticator>>,
 }
 
 impl McpService {
@@ -61,11 +62,11 @@ impl McpService {
                 shards: context.shards,
             },
             links,
-            metrics,
             args: args.clone(),
             draining: CancellationToken::new(),
-            guard: Arc::new(Guard::new(args)),
-            authenticator: Arc::new(authenticator),
+            guard: Arc::new(Counted::new(Guard::new(args), &metrics)),
+            authenticator: Arc::new(Counted::new(authenticator, &metrics)),
+            metrics,
         })))
     }
 
@@ -84,6 +85,11 @@ impl McpService {
     /// Ends the standing streams; calls go on.
     pub(crate) fn end_streams(&self) {
         self.0.draining.cancel();
+    }
+
+    /// Ends the calls that are still running, each with an answer.
+    pub(crate) fn end_calls(&self) {
+        self.0.links.fail();
     }
 }
 
@@ -115,29 +121,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.serve(request).await) })
+        // Taken apart here, so that the future carries only what it needs.
+        let (parts, body) = split(request);
+        Box::pin(async move { Ok(inner.serve(parts, body).await) })
     }
 }
 
 impl Inner {
-    async fn serve<B>(&self, request: Request<B>) -> Response
+    async fn serve<B>(&self, parts: Parts, body: B) -> Response
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
-        let path = request.uri().path();
-        if path != PATH {
-            return self.refused(
-                &Problem::NotFound {
-                    path: path.to_owned(),
-                },
-                None,
-            );
-        }
-        match *request.method() {
-            Method::POST => self.post(request).await,
-            Method::GET => self.in_session(request, ExchangeKind::Stream).await,
-            Method::DELETE => self.in_session(request, ExchangeKind::Delete).await,
-            _ => self.refused(&Problem::MethodNotAllowed, None),
+        match parts.target {
+            Target::Post => self.post(&parts, body).await,
+            Target::Get => self.in_session(&parts, ExchangeKind::Stream).await,
+            Target::Delete => self.in_session(&parts, ExchangeKind::Delete).await,
+            Target::OtherMethod => self.refused(&Problem::MethodNotAllowed, None),
+            Target::OtherPath(ref path) => {
+                let path = path.to_string();
+                self.refused(&Problem::NotFound { path }, None)
+            }
         }
     }
 
@@ -146,13 +149,12 @@ impl Inner {
         refusal(problem, id)
     }
 
-    async fn post<B>(&self, request: Request<B>) -> Response
+    async fn post<B>(&self, parts: &Parts, body: B) -> Response
     where
         B: HttpBody<Data = Bytes> + Unpin,
     {
         // The body is read even when the head is refused, so that the
         // connection can carry the next request.
-        let (parts, body) = split(request);
         let body = match body::read(body, self.args.max_message as usize).await {
             Ok(body) => body,
             Err(problem) => return self.refused(&problem, None),
@@ -161,7 +163,7 @@ impl Inner {
             return self.refused(&problem, None);
         }
         match scan(&body) {
-            Ok(envelope) => self.message(&parts, &body, &envelope).await,
+            Ok(envelope) => self.message(parts, &body, &envelope).await,
             Err(error) => {
                 let id = error.id().map(str::to_owned);
                 self.refused(&error.into(), id.as_deref())
@@ -170,75 +172,106 @@ impl Inner {
     }
 
     async fn message(&self, parts: &Parts, body: &Bytes, envelope: &Envelope<'_>) -> Response {
-        let id = envelope.id.as_ref().map(|id| id.as_str());
-        let routed = self.router.message(&parts.sender(), envelope);
-        let answer = match routed {
+        // An error carries the id of a request, never of a response.
+        let id = envelope
+            .id
+            .as_ref()
+            .filter(|_| envelope.kind == Kind::Request);
+        let id = id.map(|id| id.as_str());
+        let answer = match self.router.message(&parts.sender(), envelope) {
             Ok(mut routed) => {
                 routed.open.body = body.clone();
-                self.exchange(routed, id, may_have_run(envelope), false)
-                    .await
+                let replier = Replier {
+                    id,
+                    may_have_run: may_have_run(envelope),
+                    may_stream: envelope.method.as_deref() != Some("initialize"),
+                    ..self.replier()
+                };
+                self.exchange(routed, replier).await
             }
             Err(problem) => Err(problem),
         };
-        // An error reply carries the id of a request only, never of a response.
-        let id = id.filter(|_| envelope.kind == Kind::Request);
         answer.unwrap_or_else(|problem| self.refused(&problem, id))
     }
 
-    async fn in_session<B>(&self, request: Request<B>, kind: ExchangeKind) -> Response {
-        let (parts, _) = split(request);
-        let answer = match self.standing(&parts, kind) {
-            Ok(routed) => {
-                let standing = kind == ExchangeKind::Stream;
-                self.exchange(routed, None, false, standing).await
-            }
+    async fn in_session(&self, parts: &Parts, kind: ExchangeKind) -> Response {
+        let answer = match self.standing(parts, kind) {
+            Ok(routed) => self.exchange(routed, self.standing_replier(kind)).await,
             Err(problem) => Err(problem),
         };
         answer.unwrap_or_else(|problem| self.refused(&problem, None))
     }
 
     fn standing(&self, parts: &Parts, kind: ExchangeKind) -> Result<Routed, Problem> {
+        let routed = self.router.in_session(&parts.sender(), kind)?;
         if kind == ExchangeKind::Stream {
             if !header::accepts_sse(&parts.headers) {
                 return Err(Problem::NotAcceptable);
             }
             if self.draining.is_cancelled() {
                 return Err(Problem::Draining {
-                    retry_after_ms: 1_000,
+                    retry_after_ms: RETRY_AFTER_MS,
                 });
             }
         }
-        self.router.in_session(&parts.sender(), kind)
+        Ok(routed)
     }
 
-    async fn exchange(
-        &self,
-        routed: Routed,
-        id: Option<&str>,
-        may_have_run: bool,
-        standing: bool,
-    ) -> Result<Response, Problem> {
+    fn standing_replier(&self, kind: ExchangeKind) -> Replier<'static> {
+        let standing = kind == ExchangeKind::Stream;
+        Replier {
+            may_stream: standing,
+            draining: standing.then(|| self.draining.clone().cancelled_owned()),
+            ..self.replier()
+        }
+    }
+
+    fn replier(&self) -> Replier<'static> {
+        Replier {
+            id: None,
+            may_have_run: false,
+            may_stream: true,
+            draining: None,
+            streams: self.metrics.streams.clone(),
+        }
+    }
+
+    async fn exchange(&self, routed: Routed, replier: Replier<'_>) -> Result<Response, Problem> {
         let Routed { shard, mut open } = routed;
         let link = self.links.owner(shard)?;
         let epoch = link.epoch(shard).ok_or(Problem::Moving {
-            retry_after_ms: 1_000,
+            retry_after_ms: RETRY_AFTER_MS,
         })?;
         open.epoch = epoch.get();
         self.metrics.exchanges.inc();
-        let exchange = link.open(open)?;
-        let replier = Replier {
-            id,
-            may_have_run,
-            keep_alive: self.args.keep_alive(),
-            draining: standing.then(|| self.draining.clone().cancelled_owned()),
-            streams: self.metrics.streams.clone(),
-        };
-        replier.answer(exchange).await
+        replier.answer(link.open(open)?).await
     }
 }
 
-/// What of a request outlives its body.
+/// What a request asks for.
+enum Target {
+    Post,
+    Get,
+    Delete,
+    OtherMethod,
+    OtherPath(Box<str>),
+}
+
+impl Target {
+    fn of(method: &Method, path: &str) -> Self {
+        match *method {
+            _ if path != PATH => Self::OtherPath(path.into()),
+            Method::POST => Self::Post,
+            Method::GET => Self::Get,
+            Method::DELETE => Self::Delete,
+            _ => Self::OtherMethod,
+        }
+    }
+}
+
+/// A request without its body.
 struct Parts {
+    target: Target,
     headers: HeaderMap,
     principal: hexagram_core::Principal,
     connection: Arc<Connection>,
@@ -259,6 +292,7 @@ fn split<B>(request: Request<B>) -> (Parts, B) {
     let connection = Arc::clone(connection(&request));
     let (head, body) = request.into_parts();
     let parts = Parts {
+        target: Target::of(&head.method, head.uri.path()),
         headers: head.headers,
         principal,
         connection,

@@ -5,6 +5,7 @@ use hexagram_bench::BenchArgs;
 use hexagram_edge::EdgeArgs;
 use hexagram_runtime::admin::AdminArgs;
 use hexagram_runtime::config::{self, ConfigArgs, ConfigError, Parsed};
+use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::telemetry::LogArgs;
 use hexagram_runtime::threads::RuntimeArgs;
 use hexagram_worker::UpstreamArgs;
@@ -99,6 +100,8 @@ pub(crate) struct ServeArgs {
     pub(crate) runtime: RuntimeArgs,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) drain: DrainArgs,
 }
 
 /// Settings of `hexagram local`.

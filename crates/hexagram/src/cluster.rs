@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,6 +13,7 @@ use hexagram_core::{
     Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, ShardMap, WorkerId, spread,
 };
 use hexagram_edge::{Directory, WorkerAddress};
+use hexagram_runtime::clock::unix_millis;
 
 /// What all processes of a cluster must give alike.
 #[derive(Debug, Clone, Args)]
@@ -152,13 +153,7 @@ impl MemberArgs {
 /// forgotten with the old process are refused (ADR 0005). That is why a clock
 /// is good enough here: it decides nothing about ownership.
 pub(crate) fn owned(map: &ShardMap, worker: &WorkerId) -> Vec<(ShardId, Epoch)> {
-    let started = SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(1, |elapsed| elapsed.as_millis());
-    let epoch = u64::try_from(started)
-        .ok()
-        .and_then(Epoch::new)
-        .unwrap_or(Epoch::FIRST);
+    let epoch = Epoch::new(unix_millis()).unwrap_or(Epoch::FIRST);
     map.owned_by(worker)
         .into_iter()
         .map(|shard| (shard, epoch))

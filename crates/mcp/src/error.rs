@@ -77,6 +77,8 @@ pub enum Problem {
     OutcomeUnknown {
         /// What was lost.
         detail: String,
+        /// The upstream's configured name, where one is to blame.
+        upstream: Option<String>,
     },
     /// An upstream does not answer, or not as MCP wants it.
     #[error("upstream {upstream} is unavailable: {detail}; retry later or check that server")]
@@ -253,7 +255,11 @@ impl Problem {
             data["retryAfterMs"] = json!(wait);
         }
         match self {
-            Self::UpstreamUnavailable { upstream, .. } => data["upstream"] = json!(upstream),
+            Self::UpstreamUnavailable { upstream, .. }
+            | Self::OutcomeUnknown {
+                upstream: Some(upstream),
+                ..
+            } => data["upstream"] = json!(upstream),
             Self::MissingClientCapability { required } => {
                 data["requiredCapabilities"] = required.clone();
             }

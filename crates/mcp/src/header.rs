@@ -110,7 +110,7 @@ pub(crate) fn version_text(headers: &HeaderMap) -> Result<Option<&str>, HeaderEr
 }
 
 /// Checks the headers a modern request mirrors from its body: Mcp-Method, and
-/// Mcp-Name for the methods aimed at something ([`needs_name`]). A notification
+/// Mcp-Name for the methods aimed at something (tools, prompts, resources, tasks). A notification
 /// may leave them out: the revision defines none for it.
 ///
 /// # Errors

@@ -93,7 +93,7 @@ fn a_megabyte_of_brackets_is_refused_early() {
 
 #[test]
 fn strings_end_where_they_end_at_every_offset() {
-    for len in 0..40 {
+    for len in 0..120 {
         for special in [
             "\"",
             "\\n",
@@ -105,7 +105,7 @@ fn strings_end_where_they_end_at_every_offset() {
             "\\ud800\\udc00",
             "\\udc00",
         ] {
-            let body = format!(r#"["{}{special}{}"]"#, "a".repeat(len), "b".repeat(9));
+            let body = format!(r#"["{}{special}{}"]"#, "a".repeat(len), "b".repeat(40));
             oracle::check(body.as_bytes());
         }
     }
@@ -162,6 +162,33 @@ fn each_broken_rule_has_its_fault() {
         match scan(body.as_bytes()) {
             Err(ScanError::NotJsonRpc { fault, .. }) => assert_eq!(fault, expected, "{body}"),
             other => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_member_that_is_read_may_stand_once() {
+    let names = |level: &'static [&'static str]| level.iter().copied();
+    let levels = [
+        (r#"{"jsonrpc":"2.0","id":1,@}"#, names(&oracle::TOP)),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{@}}"#,
+            names(&oracle::PARAMS),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"ref":{@}}}"#,
+            names(&oracle::REF),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"_meta":{@}}}"#,
+            names(&oracle::META),
+        ),
+    ];
+    for (body, names) in levels {
+        for name in names {
+            let twice = body.replace('@', &format!(r#""{name}":{{}},"{name}":{{}}"#));
+            oracle::check(twice.as_bytes());
+            assert!(scan(twice.as_bytes()).is_err(), "{twice}");
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use crate::link::Hello;
+use hexagram_core::{Epoch, Incarnation, ShardCount, ShardId};
+
+use crate::link::{Hello, Owned};
 
 /// Oldest link version this build speaks.
-pub const LINK_VERSION_MIN: u32 = 1;
+const LINK_VERSION_MIN: u32 = 1;
 /// Newest link version this build speaks.
-pub const LINK_VERSION_MAX: u32 = 1;
+const LINK_VERSION_MAX: u32 = 1;
 /// Format of the state that a handoff carries.
-pub const STATE_FORMAT: u32 = 1;
+const STATE_FORMAT: u32 = 1;
 /// Schema of the session store.
-pub const STORE_SCHEMA: u32 = 1;
+const STORE_SCHEMA: u32 = 1;
 /// How long a peer may take for its Hello.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,32 @@ pub enum HelloError {
     /// An incarnation of zero.
     #[error("the peer sent no incarnation")]
     Incarnation,
+}
+
+/// The Hello of this build.
+pub fn hello(
+    cluster: &str,
+    name: &str,
+    shards: ShardCount,
+    incarnation: Incarnation,
+    owned: &[(ShardId, Epoch)],
+) -> Hello {
+    let owned = owned.iter().map(|(shard, epoch)| Owned {
+        shard: u32::from(shard.get()),
+        epoch: epoch.get(),
+    });
+    Hello {
+        cluster: cluster.to_owned(),
+        shards: u32::from(shards.get()),
+        link_version_min: LINK_VERSION_MIN,
+        link_version_max: LINK_VERSION_MAX,
+        state_format: STATE_FORMAT,
+        store_schema: STORE_SCHEMA,
+        incarnation: incarnation.get(),
+        name: name.to_owned(),
+        owned: owned.collect(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// The newest link version that both sides speak.

@@ -12,10 +12,7 @@ mod outbox;
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
 pub use convert::{Malformed, id128, session_claims, session_message};
 pub use credit::{Consumed, INITIAL_WINDOW, Window};
-pub use hello::{
-    HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT, STORE_SCHEMA,
-    agree,
-};
+pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 
 /// Code generated from `proto/link.proto`.

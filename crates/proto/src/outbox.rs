@@ -84,7 +84,9 @@ impl<M> Outbox<M> {
     pub fn close(&self) {
         let mut queue = self.0.lock();
         queue.closed = true;
-        if let Some(waker) = queue.waker.take() {
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
             waker.wake();
         }
     }

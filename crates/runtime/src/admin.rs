@@ -60,12 +60,12 @@ pub enum Error {
         addr: SocketAddr,
     },
     /// Any other refusal of the operating system.
-    #[error("cannot listen on the admin address {addr}: {source}; change it with --admin ADDR")]
+    #[error("cannot listen on the admin address {addr}: {reason}; change it with --admin ADDR")]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
         /// What the operating system says.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
@@ -87,9 +87,9 @@ impl Admin {
         metrics: Metrics,
         status: Status,
     ) -> Result<Self, Error> {
-        let refused = |source: io::Error| match source.kind() {
+        let refused = |reason: io::Error| match reason.kind() {
             io::ErrorKind::AddrInUse => Error::InUse { addr },
-            _ => Error::Listen { addr, source },
+            _ => Error::Listen { addr, reason },
         };
         let listener = TcpListener::bind(addr).await.map_err(refused)?;
         let local_addr = listener.local_addr().map_err(refused)?;

@@ -6,6 +6,32 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+/// How a process ends.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DrainArgs {
+    /// Seconds to go on accepting after SIGTERM, while load balancers learn of it
+    #[arg(long = "drain-delay", default_value_t = 0, value_name = "SECONDS")]
+    delay_seconds: u64,
+
+    /// Seconds that running calls may take to finish after that
+    #[arg(long = "drain-grace", default_value_t = 20, value_name = "SECONDS")]
+    grace_seconds: u64,
+}
+
+impl DrainArgs {
+    /// How long to go on accepting.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_secs(self.delay_seconds)
+    }
+
+    /// How long running calls may take.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds)
+    }
+}
+
 /// Counts running tasks and waits for their end. Clones share one count.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {

@@ -10,21 +10,23 @@ use hexagram_mcp::client::InitializeParams;
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Head;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::host::{Call, Host, Run};
+use crate::merged::PATIENCE;
 use crate::relay::modernized;
 use crate::reply::Reply;
 use crate::upstream::{NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError};
 
 /// Answers with an empty result.
-pub(crate) fn empty(reply: Reply) {
+pub(crate) fn empty(reply: Reply) -> Option<Run> {
     let message = message(reply.id(), b"{}");
-    reply.answer(message, None);
+    reply.answer(message, None)
 }
 
 /// A JSON-RPC response.
-fn message(id: &str, result: &[u8]) -> Bytes {
+pub(crate) fn message(id: &str, result: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(result.len() + id.len() + 40);
     out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
     out.extend_from_slice(id.as_bytes());
@@ -40,7 +42,7 @@ pub(crate) fn native(
     call: &Call,
     envelope: &Envelope<'_>,
     reply: Reply,
-) {
+) -> Option<Run> {
     let method = envelope.method.as_deref().unwrap_or_default();
     let request = NativeRequest {
         method,
@@ -55,21 +57,29 @@ pub(crate) fn native(
                 Era::Legacy => message,
                 Era::Modern => modernized(&message, method),
             };
-            reply.answer(message, None);
+            reply.answer(message, None)
         }
-        Err(problem) => reply.refuse(&problem),
+        Err(problem) => {
+            reply.refuse(&problem);
+            None
+        }
     }
 }
 
-/// What all upstreams say of themselves, as far as they can be asked.
-async fn describe(host: &Host) -> Result<ServerInfo, Problem> {
+/// What all upstreams say of themselves, as far as they can be asked in time.
+async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
     let upstreams = host.federation.all();
-    let asked = join_all(upstreams.iter().map(Upstream::info)).await;
+    let asked = upstreams.iter().map(|upstream| async move {
+        match tokio::time::timeout(PATIENCE, upstream.info()).await {
+            Ok(info) => info,
+            Err(_) => Err(UpstreamError::Silent(PATIENCE)),
+        }
+    });
     let mut known = Vec::new();
     let mut failed = None;
-    for (upstream, info) in upstreams.iter().zip(asked) {
+    for (upstream, info) in upstreams.iter().zip(join_all(asked).await) {
         match info {
-            Ok(info) => known.push(info.as_ref().clone()),
+            Ok(info) => known.push(info),
             Err(error) => failed = Some(unavailable(upstream, &error)),
         }
     }
@@ -85,43 +95,56 @@ fn unavailable(upstream: &Upstream, error: &UpstreamError) -> Problem {
 }
 
 /// The description where it needs no asking.
-fn described(host: &Host) -> Option<ServerInfo> {
+fn described(host: &Host) -> Option<Arc<ServerInfo>> {
     let known: Option<Vec<_>> = host
         .federation
         .all()
         .iter()
-        .map(Upstream::known_info)
+        .map(|upstream| upstream.known_info())
         .collect();
-    let known: Vec<_> = known?.iter().map(|info| info.as_ref().clone()).collect();
-    Some(host.federation.describe(&known))
+    Some(host.federation.describe(&known?))
+}
+
+/// Answers with the description, now or once the upstreams were asked.
+fn with_description<F>(host: &Arc<Host>, reply: Reply, finish: F) -> Option<Run>
+where
+    F: FnOnce(&Host, &ServerInfo, Reply) -> Option<Run> + Send + 'static,
+{
+    if let Some(info) = described(host) {
+        return finish(host, &info, reply);
+    }
+    let host = Arc::clone(host);
+    Some(Box::pin(async move {
+        match describe(&host).await {
+            Ok(info) => {
+                if let Some(run) = finish(&host, &info, reply) {
+                    run.await;
+                }
+            }
+            Err(problem) => reply.refuse(&problem),
+        }
+    }))
 }
 
 /// Opens a session: nothing is kept for it, its id says all (DESIGN 4).
 pub(crate) fn initialize(
     host: &Arc<Host>,
-    call: Call,
+    call: &Call,
     envelope: &Envelope<'_>,
     reply: Reply,
 ) -> Option<Run> {
-    let params = InitializeParams::from_params(envelope.params.unwrap_or(b"{}"));
-    let claims = match params {
-        Ok(params) => claims(&call, params),
+    match InitializeParams::from_params(envelope.params.unwrap_or(b"{}")) {
+        Ok(params) => {
+            let claims = claims(call, params);
+            with_description(host, reply, move |host, info, reply| {
+                finish_initialize(host, &claims, info, reply)
+            })
+        }
         Err(problem) => {
             reply.refuse(&problem);
-            return None;
+            None
         }
-    };
-    let host = Arc::clone(host);
-    if let Some(info) = described(&host) {
-        finish_initialize(&host, &claims, &info, reply);
-        return None;
     }
-    Some(Box::pin(async move {
-        match describe(&host).await {
-            Ok(info) => finish_initialize(&host, &claims, &info, reply),
-            Err(problem) => reply.refuse(&problem),
-        }
-    }))
 }
 
 fn claims(call: &Call, params: InitializeParams) -> SessionClaims {
@@ -138,25 +161,48 @@ fn claims(call: &Call, params: InitializeParams) -> SessionClaims {
     }
 }
 
-fn finish_initialize(host: &Host, claims: &SessionClaims, info: &ServerInfo, reply: Reply) {
-    let mut result = json!({
-        "protocolVersion": claims.version.as_str(),
-        "capabilities": info.capabilities,
-        "serverInfo": info.server_info,
-    });
-    add_instructions(&mut result, info);
-    let message = message(reply.id(), result.to_string().as_bytes());
+/// `InitializeResult`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Initialized<'a> {
+    protocol_version: &'a str,
+    capabilities: &'a Value,
+    server_info: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<&'a str>,
+}
+
+fn finish_initialize(
+    host: &Host,
+    claims: &SessionClaims,
+    info: &ServerInfo,
+    reply: Reply,
+) -> Option<Run> {
+    let result = Initialized {
+        protocol_version: claims.version.as_str(),
+        capabilities: &info.capabilities,
+        server_info: &info.server_info,
+        instructions: info.instructions.as_deref(),
+    };
     let head = Head {
         session_id: host.sealer.seal_session(nonce(), claims),
         ..Head::default()
     };
     host.metrics.sessions.inc();
-    reply.answer(message, Some(head));
+    answer(&result, Some(head), reply)
 }
 
-fn add_instructions(result: &mut Value, info: &ServerInfo) {
-    if let Some(instructions) = &info.instructions {
-        result["instructions"] = Value::from(instructions.as_str());
+fn answer(result: &impl Serialize, head: Option<Head>, reply: Reply) -> Option<Run> {
+    match serde_json::to_vec(result) {
+        Ok(result) => {
+            let message = message(reply.id(), &result);
+            reply.answer(message, head)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a result is not JSON");
+            reply.refuse(&Problem::Internal);
+            None
+        }
     }
 }
 
@@ -168,36 +214,35 @@ fn nonce() -> [u8; 24] {
     nonce
 }
 
-/// Answers `server/discover`.
-pub(crate) fn discover(host: &Arc<Host>, reply: Reply) -> Option<Run> {
-    let host = Arc::clone(host);
-    if let Some(info) = described(&host) {
-        finish_discover(&info, reply);
-        return None;
-    }
-    Some(Box::pin(async move {
-        match describe(&host).await {
-            Ok(info) => finish_discover(&info, reply),
-            Err(problem) => reply.refuse(&problem),
-        }
-    }))
+/// `DiscoverResult`. Nothing is said about how long it holds: an upstream's
+/// restart may change it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovered<'a> {
+    result_type: &'a str,
+    supported_versions: Vec<&'a str>,
+    capabilities: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<&'a str>,
+    ttl_ms: u64,
+    cache_scope: &'a str,
+    #[serde(rename = "_meta")]
+    meta: Value,
 }
 
-fn finish_discover(info: &ServerInfo, reply: Reply) {
-    let versions: Vec<_> = ProtocolVersion::ALL
-        .iter()
-        .rev()
-        .map(|version| version.as_str())
-        .collect();
-    let mut result = json!({
-        "resultType": "complete",
-        "supportedVersions": versions,
-        "capabilities": info.capabilities,
-        "ttlMs": 0,
-        "cacheScope": "private",
-        "_meta": {"io.modelcontextprotocol/serverInfo": info.server_info},
-    });
-    add_instructions(&mut result, info);
-    let message = message(reply.id(), result.to_string().as_bytes());
-    reply.answer(message, None);
+/// Answers `server/discover`.
+pub(crate) fn discover(host: &Arc<Host>, reply: Reply) -> Option<Run> {
+    with_description(host, reply, |_, info, reply| {
+        let versions = ProtocolVersion::ALL.iter().rev();
+        let result = Discovered {
+            result_type: "complete",
+            supported_versions: versions.map(|version| version.as_str()).collect(),
+            capabilities: &info.capabilities,
+            instructions: info.instructions.as_deref(),
+            ttl_ms: 0,
+            cache_scope: "private",
+            meta: json!({"io.modelcontextprotocol/serverInfo": info.server_info}),
+        };
+        answer(&result, None, reply)
+    })
 }

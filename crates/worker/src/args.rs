@@ -1,5 +1,6 @@
 //! Settings of a worker's upstreams.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +19,10 @@ pub struct UpstreamArgs {
     /// Seconds to wait for a connection to an upstream.
     #[arg(long, default_value_t = 5, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub upstream_connect_timeout: u64,
+
+    /// Seconds an upstream may take to start and to introduce itself.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub upstream_handshake_timeout: u64,
 
     /// Seconds an upstream may be silent while it works on a request.
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -41,10 +46,10 @@ impl UpstreamArgs {
     ///
     /// # Errors
     /// Why one of them cannot be used at all.
-    pub fn build(&self, children: &ChildLimit) -> Result<Vec<Upstream>, UpstreamError> {
+    pub fn build(&self, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>, UpstreamError> {
         self.upstreams
             .iter()
-            .map(|spec| Upstream::from_spec(spec.clone(), self.limits(), children))
+            .map(|spec| Upstream::from_spec(spec.clone(), self.limits(), children).map(Arc::new))
             .collect()
     }
 
@@ -63,6 +68,7 @@ impl UpstreamArgs {
     fn limits(&self) -> UpstreamLimits {
         UpstreamLimits {
             connect: Duration::from_secs(self.upstream_connect_timeout),
+            handshake: Duration::from_secs(self.upstream_handshake_timeout),
             silence: Duration::from_secs(self.upstream_timeout),
             max_message: self.upstream_max_message as usize,
         }

@@ -5,20 +5,22 @@
 //! are `<upstream>__<name>` and resources `<upstream>+<uri>`: both can be read
 //! back without a table, so they survive moves and restarts.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use hexagram_mcp::error::Problem;
 use serde_json::{Value, json};
 
+use crate::raw::RawObject;
 use crate::upstream::{ServerInfo, Upstream};
 
 const NAME_SEPARATOR: &str = "__";
-const URI_SEPARATOR: char = '+';
+const URI_SEPARATOR: &str = "+";
 
 /// The upstreams of a worker, in the order of the command line.
 pub(crate) struct Federation {
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
 }
 
 /// Two upstreams of the same name, or none at all.
@@ -27,6 +29,9 @@ pub enum FederationError {
     /// No upstream was given.
     #[error("no upstream: give at least one with --upstream NAME=URL")]
     Empty,
+    /// A native handler beside others.
+    #[error("{0} is a native handler: it cannot be served beside other upstreams")]
+    NativeBesideOthers(String),
     /// A name was used twice.
     #[error("two upstreams are called {0}: names must differ")]
     Duplicate(String),
@@ -44,7 +49,7 @@ pub(crate) enum Destination {
 }
 
 impl Federation {
-    pub(crate) fn new(upstreams: Vec<Upstream>) -> Result<Self, FederationError> {
+    pub(crate) fn new(upstreams: Vec<Arc<Upstream>>) -> Result<Self, FederationError> {
         if upstreams.is_empty() {
             return Err(FederationError::Empty);
         }
@@ -54,14 +59,22 @@ impl Federation {
                 return Err(FederationError::Duplicate(upstream.name().to_owned()));
             }
         }
-        Ok(Self { upstreams })
+        let native = upstreams
+            .iter()
+            .find(|upstream| upstream.native().is_some());
+        match native {
+            Some(native) if upstreams.len() > 1 => Err(FederationError::NativeBesideOthers(
+                native.name().to_owned(),
+            )),
+            _ => Ok(Self { upstreams }),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.upstreams.len()
     }
 
-    pub(crate) fn all(&self) -> &[Upstream] {
+    pub(crate) fn all(&self) -> &[Arc<Upstream>] {
         &self.upstreams
     }
 
@@ -89,11 +102,11 @@ impl Federation {
         method: &str,
         name: Option<&str>,
     ) -> Result<Destination, Problem> {
-        if method == "logging/setLevel" {
-            return Ok(Destination::Everywhere);
-        }
         if self.single().is_some() {
             return Ok(Destination::One(0, None));
+        }
+        if method == "logging/setLevel" {
+            return Ok(Destination::Everywhere);
         }
         if let Some(member) = list_member(method) {
             return Ok(Destination::Merge(member));
@@ -119,27 +132,42 @@ impl Federation {
     }
 
     /// The merged description of all upstreams that `infos` knows.
-    pub(crate) fn describe(&self, infos: &[ServerInfo]) -> ServerInfo {
+    pub(crate) fn describe(&self, infos: &[Arc<ServerInfo>]) -> Arc<ServerInfo> {
         if let (Some(_), [only]) = (self.single(), infos) {
-            return only.clone();
+            return Arc::clone(only);
         }
         let mut capabilities = json!({});
         for info in infos {
             merge(&mut capabilities, &info.capabilities);
         }
-        ServerInfo {
+        Arc::new(ServerInfo {
             capabilities,
             server_info: json!({"name": "hexagram", "version": env!("CARGO_PKG_VERSION")}),
             instructions: join_instructions(infos),
-        }
+        })
     }
 
-    /// Renames what an upstream calls its own in one of its results or
-    /// notifications, the way clients see it.
-    pub(crate) fn present(&self, index: usize, message: &mut Value) {
-        if self.single().is_none() {
-            rename(message, self.get(index).name());
+    /// An upstream's message with its names the way clients see them.
+    pub(crate) fn present(&self, index: usize, message: Bytes) -> Bytes {
+        if self.single().is_some() || memchr::memmem::find(&message, b"\"uri").is_none() {
+            return message;
         }
+        let Some(mut object) = RawObject::parse(&message) else {
+            return message;
+        };
+        for part in ["result", "params"] {
+            object.edit(part, |part| rename_uris(part, self.get(index).name()));
+        }
+        serde_json::to_vec(&object).map_or(message, Bytes::from)
+    }
+
+    /// The items of an upstream's list, named the way clients see them.
+    pub(crate) fn present_list(&self, index: usize, result: &mut RawObject) {
+        let upstream = self.get(index).name();
+        for list in ["tools", "prompts"] {
+            result.edit_items(list, |item| prefix(item, "name", upstream, NAME_SEPARATOR));
+        }
+        rename_uris(result, upstream);
     }
 }
 
@@ -150,7 +178,7 @@ fn unknown_method(method: &str) -> Problem {
 }
 
 /// The member of a list's result that holds the list.
-pub(crate) fn list_member(method: &str) -> Option<&'static str> {
+fn list_member(method: &str) -> Option<&'static str> {
     match method {
         "tools/list" => Some("tools"),
         "prompts/list" => Some("prompts"),
@@ -169,11 +197,12 @@ fn merge(into: &mut Value, from: &Value) {
             }
         }
         (Value::Bool(into), Value::Bool(from)) => *into |= from,
+        (_, Value::Null) => {}
         (into, from) => *into = from.clone(),
     }
 }
 
-fn join_instructions(infos: &[ServerInfo]) -> Option<String> {
+fn join_instructions(infos: &[Arc<ServerInfo>]) -> Option<String> {
     let all: Vec<_> = infos
         .iter()
         .filter_map(|info| info.instructions.as_deref())
@@ -181,19 +210,10 @@ fn join_instructions(infos: &[ServerInfo]) -> Option<String> {
     (!all.is_empty()).then(|| all.join("\n\n"))
 }
 
-/// Prefixes names in lists and URIs everywhere MCP puts one.
-fn rename(value: &mut Value, upstream: &str) {
-    for list in ["tools", "prompts"] {
-        for item in items(value, list) {
-            prefix(item, "name", upstream, NAME_SEPARATOR);
-        }
-    }
-    rename_uris(value, upstream);
-}
-
-fn rename_uris(value: &mut Value, upstream: &str) {
+/// Prefixes URIs everywhere MCP puts one.
+fn rename_uris(object: &mut RawObject, upstream: &str) {
     for member in ["uri", "uriTemplate"] {
-        prefix(value, member, upstream, &URI_SEPARATOR.to_string());
+        prefix(object, member, upstream, URI_SEPARATOR);
     }
     for list in [
         "resources",
@@ -202,62 +222,42 @@ fn rename_uris(value: &mut Value, upstream: &str) {
         "content",
         "messages",
     ] {
-        for item in items(value, list) {
-            rename_uris(item, upstream);
-        }
+        object.edit_items(list, |item| rename_uris(item, upstream));
     }
     // Embedded resources, and a prompt message's single content.
     for member in ["resource", "content"] {
-        if let Some(inner) = value.get_mut(member).filter(|inner| inner.is_object()) {
-            rename_uris(inner, upstream);
-        }
+        object.edit(member, |inner| rename_uris(inner, upstream));
     }
 }
 
-fn items<'a>(value: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
-    value
-        .get_mut(list)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-}
-
-fn prefix(value: &mut Value, member: &str, upstream: &str, separator: &str) {
-    if let Some(Value::String(text)) = value.get_mut(member) {
-        *text = format!("{upstream}{separator}{text}");
+fn prefix(object: &mut RawObject, member: &str, upstream: &str, separator: &str) {
+    if let Some(text) = object.text(member) {
+        object.set(member, &format!("{upstream}{separator}{text}"));
     }
-}
-
-/// The name of a method's subject, as its envelope gives it.
-pub(crate) fn subject<'a>(name: Option<&'a Cow<'_, str>>) -> Option<&'a str> {
-    name.map(AsRef::as_ref)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{NativeHandler, NativeRequest};
-    use std::sync::Arc;
+    use std::time::Duration;
 
-    struct Nothing;
+    use crate::upstream::{ChildLimit, UpstreamLimits};
 
-    impl NativeHandler for Nothing {
-        fn info(&self) -> ServerInfo {
-            ServerInfo {
-                capabilities: json!({"tools": {"listChanged": false}}),
-                server_info: json!({"name": "n", "version": "1"}),
-                instructions: None,
-            }
-        }
-
-        fn handle(&self, request: &NativeRequest<'_>) -> Result<Vec<u8>, Problem> {
-            Err(unknown_method(request.method))
-        }
-    }
+    const LIMITS: UpstreamLimits = UpstreamLimits {
+        connect: Duration::from_secs(1),
+        handshake: Duration::from_secs(1),
+        silence: Duration::from_secs(1),
+        max_message: 1 << 20,
+    };
 
     fn federation(names: &[&str]) -> Result<Federation, FederationError> {
-        let upstream =
-            |name: &&str| Upstream::from_native(name.parse().expect("a name"), Arc::new(Nothing));
+        let upstream = |name: &&str| {
+            let spec = format!("{name}=http://127.0.0.1:1/mcp")
+                .parse()
+                .expect("a spec");
+            let upstream = Upstream::from_spec(spec, LIMITS, &ChildLimit::new(0));
+            Arc::new(upstream.expect("an upstream"))
+        };
         Federation::new(names.iter().map(upstream).collect())
     }
 
@@ -318,40 +318,42 @@ mod tests {
     #[test]
     fn names_read_back_as_they_are_shown() {
         let two = federation(&["a", "b"]).expect("two");
-        let mut list = json!({
-            "tools": [{"name": "x"}],
-            "resources": [{"uri": "demo://1"}],
-            "content": [{"type": "resource", "resource": {"uri": "demo://2"}}, {"type": "text", "text": "uri"}],
-        });
-        two.present(1, &mut list);
-        let shown = |pointer: &str| {
-            list.pointer(pointer)
-                .and_then(Value::as_str)
-                .expect("shown")
-                .to_owned()
-        };
-        for (pointer, inner) in [
-            ("/tools/0/name", "x"),
-            ("/resources/0/uri", "demo://1"),
-            ("/content/0/resource/uri", "demo://2"),
-        ] {
-            let destination = two.destination("tools/call", Some(&shown(pointer)));
-            assert_eq!(
-                destination,
-                Ok(Destination::One(1, Some(inner.into()))),
-                "{pointer}"
-            );
+        let list = br#"{"tools":[{"name":"x"}],"resources":[{"uri":"demo://1"}]}"#;
+        let mut list = RawObject::parse(list).expect("a result");
+        two.present_list(1, &mut list);
+        let shown = serde_json::to_string(&list).expect("text");
+        assert_eq!(
+            shown,
+            r#"{"tools":[{"name":"b__x"}],"resources":[{"uri":"b+demo://1"}]}"#
+        );
+        for (shown, inner) in [("b__x", "x"), ("b+demo://1", "demo://1")] {
+            let destination = two.destination("tools/call", Some(shown));
+            assert_eq!(destination, Ok(Destination::One(1, Some(inner.into()))));
         }
-        assert_eq!(shown("/content/1/text"), "uri");
+    }
+
+    #[test]
+    fn only_uris_of_a_result_are_renamed() {
+        let two = federation(&["a", "b"]).expect("two");
+        let present = |text: &str| two.present(0, Bytes::copy_from_slice(text.as_bytes()));
+        let plain = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\"uri\""}],"n":1.10}}"#;
+        assert_eq!(present(plain), plain);
+        let linked = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"resource":{"uri":"d://1"}}],"n":1.10}}"#;
+        assert_eq!(present(linked), linked.replace("d://1", "a+d://1"));
+        let one = federation(&["a"]).expect("one");
+        let linked = Bytes::from(linked);
+        assert_eq!(one.present(0, linked.clone()), linked);
     }
 
     #[test]
     fn capabilities_are_the_union() {
         let two = federation(&["a", "b"]).expect("two");
-        let info = |capabilities| ServerInfo {
-            capabilities,
-            server_info: Value::Null,
-            instructions: Some("i".into()),
+        let info = |capabilities| {
+            Arc::new(ServerInfo {
+                capabilities,
+                server_info: Value::Null,
+                instructions: Some("i".into()),
+            })
         };
         let all = two.describe(&[
             info(json!({"tools": {"listChanged": false}})),

@@ -1,15 +1,15 @@
 //! The shard host: checks that a message is for a shard served here, finds
 //! what it means and runs it where it arrived.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hexagram_core::{
-    Capabilities, ClientId, Epoch, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims,
-    ShardCount, ShardId,
+    Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
 };
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
@@ -22,15 +22,18 @@ use crate::metrics::WorkerMetrics;
 use crate::reply::Reply;
 use crate::session::{ClientFacts, Session};
 use crate::shard::Shard;
-use crate::upstream::Upstream;
-use crate::{answer, forward, standing};
+use crate::upstream::NativeHandler;
+use crate::{WorkerContext, answer, forward, one_way, standing};
 
 /// What is left to do after an exchange was admitted, for a task of its own.
 pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The shards of this worker and what answers their messages.
 pub(crate) struct Host {
-    shards: HashMap<ShardId, Arc<Shard>>,
+    // By number; `None` for those of other workers.
+    shards: Vec<Option<Arc<Shard>>>,
+    session_idle: Duration,
+    draining: AtomicBool,
     count: ShardCount,
     pub(crate) federation: Federation,
     pub(crate) sealer: Arc<Sealer>,
@@ -45,6 +48,8 @@ pub(crate) struct Call {
     pub(crate) version: ProtocolVersion,
     pub(crate) claims: Option<SessionClaims>,
     pub(crate) body: Bytes,
+    /// The client is known for this exchange only.
+    pub(crate) once: bool,
 }
 
 impl Call {
@@ -54,25 +59,29 @@ impl Call {
 }
 
 impl Host {
-    pub(crate) fn new(
-        count: ShardCount,
-        owned: &[(ShardId, Epoch)],
-        federation: Federation,
-        sealer: Arc<Sealer>,
-        metrics: WorkerMetrics,
-    ) -> Self {
-        let shard = |&(id, epoch): &(ShardId, Epoch)| (id, Arc::new(Shard::new(id, epoch)));
+    pub(crate) fn new(context: WorkerContext, federation: Federation) -> Self {
+        let mut shards = vec![None; usize::from(context.shards.get())];
+        for (id, epoch) in context.owned {
+            shards[id.index()] = Some(Arc::new(Shard::new(id, epoch)));
+        }
         Self {
-            shards: owned.iter().map(shard).collect(),
-            count,
+            shards,
+            session_idle: context.session_idle,
+            draining: AtomicBool::new(false),
+            count: context.shards,
             federation,
-            sealer,
-            metrics,
+            sealer: context.sealer,
+            metrics: context.metrics,
         }
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
-        self.shards.values()
+        self.shards.iter().flatten()
+    }
+
+    /// From now on new exchanges are refused; running ones go on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
     }
 
     /// Answers the exchange at once, or gives what is to run in a task.
@@ -93,9 +102,17 @@ impl Host {
             }
         };
         reply.set_era(call.era());
+        if self.draining.load(Ordering::Acquire) {
+            name_request(&call.body, &mut reply);
+            reply.refuse(&Problem::Draining {
+                retry_after_ms: RETRY_AFTER_MS,
+            });
+            return None;
+        }
         if let Some(claims) = &call.claims
             && !call.shard.is_alive(claims.key)
         {
+            name_request(&call.body, &mut reply);
             reply.refuse(&Problem::SessionNotFound);
             return None;
         }
@@ -108,7 +125,7 @@ impl Host {
 
     fn shard(&self, open: &Open) -> Option<&Arc<Shard>> {
         let id = self.count.shard(u16::try_from(open.shard).ok()?)?;
-        self.shards.get(&id)
+        self.shards[id.index()].as_ref()
     }
 
     fn owned(&self, open: &Open) -> Option<Arc<Shard>> {
@@ -142,34 +159,34 @@ impl Host {
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
             (Era::Legacy, "initialize") if call.claims.is_none() => {
-                return answer::initialize(self, call, envelope, reply);
+                answer::initialize(self, &call, envelope, reply)
             }
-            (Era::Modern, "server/discover") => return answer::discover(self, reply),
-            _ => match self.federation.single().and_then(Upstream::native) {
+            (Era::Modern, "server/discover") => answer::discover(self, reply),
+            _ => match self.native() {
                 Some(handler) => answer::native(handler.as_ref(), &call, envelope, reply),
-                None => return Some(Box::pin(forward::request(Arc::clone(self), call, reply))),
+                None => Some(Box::pin(forward::request(Arc::clone(self), call, reply))),
             },
         }
-        None
+    }
+
+    fn native(&self) -> Option<&Arc<dyn NativeHandler>> {
+        self.federation.single()?.native()
     }
 
     fn one_way(self: &Arc<Self>, call: Call, reply: Reply) -> Option<Run> {
         reply.end(StatusCode::ACCEPTED);
-        // Without a session there is nobody that it could concern.
-        call.claims.as_ref()?;
-        self.federation
-            .single()
-            .and_then(Upstream::native)
-            .is_none()
-            .then(|| {
-                let run: Run = Box::pin(forward::one_way(Arc::clone(self), call));
-                run
-            })
+        // Where nothing is held for a session, there is nobody to tell.
+        let session = call.shard.held_session(call.claims.as_ref()?.key)?;
+        Some(Box::pin(one_way::deliver(
+            Arc::clone(self),
+            session,
+            call.body,
+        )))
     }
 
     fn stream(self: &Arc<Self>, call: &Call, mut reply: Reply) -> Option<Run> {
         let Some(session) = self.session(call) else {
-            reply.refuse(&Problem::SessionRequired);
+            reply.refuse(&Problem::SessionNotFound);
             return None;
         };
         reply.start();
@@ -188,31 +205,57 @@ impl Host {
     }
 
     /// The state of the exchange's session, or what stands for one where a
-    /// modern client meets legacy upstreams.
+    /// modern client meets legacy upstreams. `None` for a deleted session.
     pub(crate) fn session(&self, call: &Call) -> Option<Arc<Session>> {
-        let make = |facts| Session::new(facts, self.federation.len());
+        let make = |facts, idle| Session::new(facts, self.federation.len(), idle);
+        let bridge = || make(bridge_facts(), BRIDGE_IDLE.min(self.session_idle));
         match (&call.claims, call.era()) {
-            (Some(claims), _) => Some(
-                call.shard
-                    .session(claims, || make(ClientFacts::from_claims(claims))),
-            ),
-            (None, Era::Modern) => Some(
-                call.shard
-                    .bridge(call.client, call.principal, || make(bridge_facts())),
-            ),
+            (Some(claims), _) => call.shard.session(claims, || {
+                make(ClientFacts::from_claims(claims), self.session_idle)
+            }),
+            (None, Era::Modern) if call.once || !self.needs_bridge() => Some(Arc::new(bridge())),
+            (None, Era::Modern) => Some(call.shard.bridge(call.client, call.principal, bridge)),
             (None, Era::Legacy) => None,
         }
     }
 
+    /// Whether a modern client needs sessions at the upstreams.
+    fn needs_bridge(&self) -> bool {
+        let mut upstreams = self.federation.all().iter();
+        upstreams.any(|upstream| !upstream.is_stateless_in(Era::Modern))
+    }
+
     /// Closes the upstream sessions of clients that have been quiet.
-    pub(crate) async fn sweep(&self, idle: Duration) {
-        for shard in self.shards.values() {
-            for session in shard.take_idle(|session| session.is_idle(idle)) {
-                session.close().await;
-            }
-        }
+    pub(crate) async fn sweep(&self) {
+        self.close(Session::is_idle).await;
+    }
+
+    /// Closes all upstream sessions: nobody else knows of them.
+    pub(crate) async fn close_all(&self) {
+        self.close(|_| true).await;
+    }
+
+    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) {
+        let taken = self.shards().flat_map(|shard| shard.take(&which));
+        join_all(taken.map(|session| async move { session.close().await })).await;
     }
 }
+
+/// Lets a refusal carry the id of the request, if the body holds one.
+fn name_request(body: &[u8], reply: &mut Reply) {
+    if let Ok(envelope) = scan(body)
+        && envelope.kind == Kind::Request
+        && let Some(id) = envelope.id
+    {
+        reply.set_id(id.as_str());
+    }
+}
+
+/// Upstream sessions of a modern client are kept this long between requests:
+/// nothing in its era says that it will come back.
+const BRIDGE_IDLE: Duration = Duration::from_secs(20);
+/// A client refused by a draining worker should wait this long, in ms.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// A modern client toward a legacy upstream: it can be asked nothing, so no
 /// capability is offered in its name.
@@ -236,6 +279,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         principal: PrincipalId::from_u128(id128(open.principal, "principal")?),
         version,
         claims: session_claims(&open)?,
+        once: open.once,
         body: open.body,
     })
 }

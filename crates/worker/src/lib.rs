@@ -14,7 +14,10 @@ mod federation;
 mod forward;
 mod host;
 mod link;
+mod merged;
 mod metrics;
+mod one_way;
+mod raw;
 mod relay;
 mod reply;
 mod session;
@@ -28,15 +31,17 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use hexagram_core::{Epoch, Incarnation, Sealer, ShardCount, ShardId, WorkerId};
+use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
-use hexagram_proto::link::{Hello, Owned};
-use hexagram_proto::{LINK_VERSION_MAX, LINK_VERSION_MIN, STATE_FORMAT, STORE_SCHEMA, settings};
+use hexagram_proto::{hello, settings};
+use hexagram_runtime::drain::{Drain, DrainArgs};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 pub use args::UpstreamArgs;
 pub use federation::FederationError;
@@ -47,7 +52,10 @@ pub use upstream::{
 };
 
 /// How often idle sessions are looked for.
-const SWEEP: Duration = Duration::from_secs(10);
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long upstreams may take to end their sessions when the worker ends.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// What the binary gives a worker beside its upstreams.
 pub struct WorkerContext {
@@ -67,6 +75,8 @@ pub struct WorkerContext {
     pub metrics: WorkerMetrics,
     /// Upstream sessions of a client that has been quiet this long are closed.
     pub session_idle: Duration,
+    /// How this process drains.
+    pub drain: DrainArgs,
 }
 
 /// A shard as `/status` shows it.
@@ -85,7 +95,7 @@ pub struct ShardStatus {
 pub struct Worker {
     host: Arc<host::Host>,
     hello: Hello,
-    session_idle: Duration,
+    drain: DrainArgs,
 }
 
 impl Worker {
@@ -93,20 +103,22 @@ impl Worker {
     ///
     /// # Errors
     /// [`FederationError`] when the upstreams do not go together.
-    pub fn new(upstreams: Vec<Upstream>, context: WorkerContext) -> Result<Self, FederationError> {
+    pub fn new(
+        upstreams: Vec<Arc<Upstream>>,
+        context: WorkerContext,
+    ) -> Result<Self, FederationError> {
         let federation = federation::Federation::new(upstreams)?;
-        let hello = hello(&context);
-        let host = host::Host::new(
+        let hello = hello(
+            &context.cluster,
+            &context.name.to_string(),
             context.shards,
+            context.incarnation,
             &context.owned,
-            federation,
-            context.sealer,
-            context.metrics,
         );
         Ok(Self {
-            host: Arc::new(host),
             hello,
-            session_idle: context.session_idle,
+            drain: context.drain.clone(),
+            host: Arc::new(host::Host::new(context, federation)),
         })
     }
 
@@ -144,7 +156,9 @@ impl Worker {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        let incoming = TcpListenerStream::new(listener);
+        // The server's own setting does not reach sockets accepted elsewhere, and
+        // Nagle's delay costs a link 40 ms a frame.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         self.serve(incoming, shutdown).await
     }
 
@@ -177,56 +191,55 @@ impl Worker {
             + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let service = link::LinkService::new(Arc::clone(&self.host), self.hello.clone());
+        let running = Drain::new();
+        let service =
+            link::LinkService::new(Arc::clone(&self.host), self.hello.clone(), running.clone());
         let service = LinkServer::new(service)
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
-        let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.session_idle));
+        let sweeper = tokio::spawn(sweep(Arc::clone(&self.host)));
         // A link lives as long as its edge, so a graceful end would never come.
         let served = tokio::select! {
             served = server().add_service(service).serve_with_incoming(incoming) => served,
-            () = shutdown.cancelled() => Ok(()),
+            () = self.drained(&shutdown, &running) => Ok(()),
         };
         sweeper.abort();
-        self.host.sweep(Duration::ZERO).await;
+        // An upstream that does not answer keeps nobody from ending.
+        let closed = tokio::time::timeout(CLOSE_GRACE, self.host.close_all()).await;
+        if closed.is_err() {
+            tracing::warn!("some upstream sessions were not closed in time");
+        }
         served
+    }
+
+    /// Waits for the shutdown, then for the exchanges that still run.
+    async fn drained(&self, shutdown: &CancellationToken, running: &Drain) {
+        shutdown.cancelled().await;
+        self.host.drain();
+        let left = running.wait(self.drain.grace()).await;
+        if left > 0 {
+            tracing::warn!(
+                exchanges = left,
+                "drain grace is over, ending what still runs"
+            );
+        }
     }
 }
 
 fn server() -> Server {
     Server::builder()
-        .tcp_nodelay(true)
         .initial_stream_window_size(settings::STREAM_WINDOW)
         .initial_connection_window_size(settings::CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(settings::KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(settings::KEEP_ALIVE_TIMEOUT))
 }
 
-async fn sweep(host: Arc<host::Host>, idle: Duration) {
-    let mut ticks = tokio::time::interval(SWEEP.min(idle));
+async fn sweep(host: Arc<host::Host>) {
+    let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        host.sweep(idle).await;
-    }
-}
-
-fn hello(context: &WorkerContext) -> Hello {
-    let owned = |&(shard, epoch): &(ShardId, Epoch)| Owned {
-        shard: u32::from(shard.get()),
-        epoch: epoch.get(),
-    };
-    Hello {
-        cluster: context.cluster.clone(),
-        shards: u32::from(context.shards.get()),
-        link_version_min: LINK_VERSION_MIN,
-        link_version_max: LINK_VERSION_MAX,
-        state_format: STATE_FORMAT,
-        store_schema: STORE_SCHEMA,
-        incarnation: context.incarnation.get(),
-        name: context.name.to_string(),
-        owned: context.owned.iter().map(owned).collect(),
-        software: env!("CARGO_PKG_VERSION").to_owned(),
+        host.sweep().await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! their frames and hands each message to the host, where it runs.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use hexagram_proto::link::{
     Chunk, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
 };
 use hexagram_proto::{Assembly, Drained, HELLO_TIMEOUT, HelloError, Outbox, agree, outbox};
+use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,11 +27,17 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(crate) struct LinkService {
     host: Arc<Host>,
     hello: Hello,
+    running: Drain,
 }
 
 impl LinkService {
-    pub(crate) fn new(host: Arc<Host>, hello: Hello) -> Self {
-        Self { host, hello }
+    /// `running` counts the exchanges that a drain waits for.
+    pub(crate) fn new(host: Arc<Host>, hello: Hello, running: Drain) -> Self {
+        Self {
+            host,
+            hello,
+            running,
+        }
     }
 
     async fn greet(&self, frames: &mut Streaming<EdgeFrame>) -> Result<Hello, Status> {
@@ -64,6 +72,7 @@ impl link_server::Link for LinkService {
             outbox: out,
             flows: Arc::default(),
             partial: HashMap::new(),
+            running: self.running.clone(),
         };
         tokio::spawn(link.read(incoming, edge.name));
         Ok(Response::new(frames(self.hello.clone(), drained)))
@@ -91,6 +100,7 @@ struct EdgeLink {
     outbox: Outbox<WorkerMessage>,
     flows: Flows,
     partial: HashMap<u64, (Open, Assembly)>,
+    running: Drain,
 }
 
 impl EdgeLink {
@@ -102,10 +112,6 @@ impl EdgeLink {
                 Err(status) => break status.message().to_owned(),
             }
         };
-        self.outbox.close();
-        for flow in self.flows.lock().values() {
-            flow.leave();
-        }
         tracing::info!(edge, reason, "link down");
     }
 
@@ -168,15 +174,28 @@ impl EdgeLink {
     fn admit(&self, open: Open) {
         let reply = self.reply(&open);
         let (number, flow) = (reply.number(), Arc::clone(reply.flow()));
-        let Some(run) = self.host.admit(open, reply) else {
+        // Where admission itself panics, the reply was dropped and has answered.
+        let admitted = AssertUnwindSafe(|| self.host.admit(open, reply));
+        let Ok(Some(run)) = std::panic::catch_unwind(admitted) else {
             return;
         };
         let flows = Arc::clone(&self.flows);
         flows.lock().insert(number, flow);
-        tokio::spawn(async move {
+        self.running.spawn(async move {
             let _registered = Registered { flows, number };
             run.await;
         });
+    }
+}
+
+/// However the reader ends, the edge sees the link end and running exchanges
+/// learn that nobody waits for them.
+impl Drop for EdgeLink {
+    fn drop(&mut self) {
+        self.outbox.close();
+        for flow in self.flows.lock().values() {
+            flow.leave();
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use hexagram_core::Era;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::splice;
 
+use crate::raw::RawObject;
+
 /// A client's request as its upstream sees it.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -35,6 +37,8 @@ pub(crate) enum Relayed {
     Refuse(Bytes),
     /// Nothing that the client should see.
     Drop,
+    /// No JSON-RPC message, for this reason.
+    Garbage(String),
 }
 
 /// How to translate an upstream's messages on one exchange.
@@ -51,14 +55,11 @@ pub(crate) struct Translation<'a> {
 }
 
 impl Translation<'_> {
-    /// Translates one message; one that is not JSON-RPC is dropped.
+    /// Translates one message.
     pub(crate) fn translate(&self, message: &Bytes) -> Relayed {
         let envelope = match scan(message) {
             Ok(envelope) => envelope,
-            Err(error) => {
-                tracing::warn!(upstream = self.upstream, %error, "dropped what is not JSON-RPC");
-                return Relayed::Drop;
-            }
+            Err(error) => return Relayed::Garbage(error.to_string()),
         };
         match envelope.kind {
             Kind::Response | Kind::ErrorResponse => self.response(message, &envelope),
@@ -84,6 +85,16 @@ impl Translation<'_> {
                     Relayed::Message(splice::with_progress_token(message, envelope, client))
                 }
                 _ => Relayed::Drop,
+            };
+        }
+        if let Some(request) = &envelope.request_id {
+            // The upstream takes back a request that the client knows by our id.
+            let marked = client_facing_id(self.upstream, request.as_str());
+            return match self.era {
+                Era::Legacy => {
+                    Relayed::Message(splice::with_request_id(message, envelope, &marked))
+                }
+                Era::Modern => Relayed::Drop,
             };
         }
         // Changes of lists and resources reach modern clients on a
@@ -161,8 +172,7 @@ fn offset(message: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 fn has_member(object: &[u8], name: &str) -> bool {
-    serde_json::from_slice::<std::collections::HashMap<&str, &serde_json::value::RawValue>>(object)
-        .is_ok_and(|members| members.contains_key(name))
+    RawObject::parse(object).is_some_and(|object| object.get(name).is_some())
 }
 
 /// Methods whose modern results must say how long they hold (SEP-2549).

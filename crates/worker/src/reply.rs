@@ -12,6 +12,8 @@ use hexagram_proto::{CHUNK_BYTES, Outbox, Window, chunks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::host::Run;
+
 /// What the edge tells about an exchange while it runs.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -137,19 +139,25 @@ impl Reply {
     }
 
     /// Sends the last message.
-    pub(crate) async fn finish(mut self, message: Bytes) {
-        self.send(message, true, None).await;
+    pub(crate) async fn finish(self, message: Bytes) {
+        self.finish_with(message, None).await;
+    }
+
+    async fn finish_with(mut self, message: Bytes, head: Option<Head>) {
+        self.send(message, true, head).await;
         self.done = true;
     }
 
-    /// Sends the only message, at once where it is short.
-    pub(crate) fn answer(mut self, message: Bytes, head: Option<Head>) {
-        self.done = true;
-        if message.len() <= CHUNK_BYTES {
-            self.push_event(message, false, true, head);
-            return;
+    /// Sends the only message: at once where it is short, else in a task, at
+    /// the pace of its reader.
+    #[must_use]
+    pub(crate) fn answer(mut self, message: Bytes, head: Option<Head>) -> Option<Run> {
+        if message.len() > CHUNK_BYTES {
+            return Some(Box::pin(self.finish_with(message, head)));
         }
-        tokio::spawn(async move { self.send(message, true, head).await });
+        self.done = true;
+        self.push_event(message, false, true, head);
+        None
     }
 
     /// Ends the exchange with an error.

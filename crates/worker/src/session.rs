@@ -6,12 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hexagram_core::{Capabilities, ProtocolVersion};
+use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::splice;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::upstream::{Connection, Upstream, UpstreamError};
+
+/// Our raw id of the request that restores a log level; sent once a session.
+const LEVEL_ID: &str = "\"level\"";
 
 /// A client as upstreams are told of it.
 #[derive(Debug, Clone)]
@@ -39,10 +46,13 @@ pub(crate) struct Session {
     log_level: Mutex<Option<Bytes>>,
     opened: watch::Sender<Vec<Option<Arc<Connection>>>>,
     used: Mutex<Instant>,
+    idle: Duration,
+    closed: CancellationToken,
 }
 
 impl Session {
-    pub(crate) fn new(facts: ClientFacts, upstreams: usize) -> Self {
+    /// `idle` is how long it is kept unused.
+    pub(crate) fn new(facts: ClientFacts, upstreams: usize, idle: Duration) -> Self {
         Self {
             facts,
             connections: (0..upstreams)
@@ -52,6 +62,8 @@ impl Session {
             log_level: Mutex::default(),
             opened: watch::Sender::new(vec![None; upstreams]),
             used: Mutex::new(Instant::now()),
+            idle,
+            closed: CancellationToken::new(),
         }
     }
 
@@ -69,6 +81,12 @@ impl Session {
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(upstream.open(&self.facts).await?);
+        if self.closed.is_cancelled() {
+            connection.close().await;
+            return Err(UpstreamError::Unreachable(
+                "the session has ended".to_owned(),
+            ));
+        }
         self.restore(&connection).await;
         *slot = Some(Arc::clone(&connection));
         self.opened
@@ -80,7 +98,7 @@ impl Session {
     async fn restore(&self, connection: &Connection) {
         let level = self.log_level.lock().clone();
         if let Some(request) = level
-            && let Err(error) = connection.ask("hexagram.level", request).await
+            && let Err(error) = connection.ask(LEVEL_ID, request).await
         {
             tracing::debug!(%error, "log level not restored");
         }
@@ -104,15 +122,21 @@ impl Session {
 
     /// Upstream sessions open now.
     pub(crate) fn open_connections(&self) -> Vec<Arc<Connection>> {
-        self.opened.borrow().iter().flatten().cloned().collect()
+        let opened = self.opened.borrow();
+        let open = opened
+            .iter()
+            .flatten()
+            .filter(|connection| connection.is_open());
+        open.cloned().collect()
     }
 
     /// Remembers `logging/setLevel` for upstream sessions opened later.
-    pub(crate) fn set_log_level(&self, request: Bytes) {
-        *self.log_level.lock() = Some(request);
+    pub(crate) fn set_log_level(&self, body: &[u8], envelope: &Envelope<'_>) {
+        *self.log_level.lock() = Some(splice::with_id(body, envelope, LEVEL_ID));
     }
 
-    /// Registers a request until the guard is dropped.
+    /// Registers a request until the guard is dropped, so that the client can
+    /// cancel it by its id.
     pub(crate) fn begin(self: &Arc<Self>, client_id: &str, request: InFlight) -> RequestGuard {
         self.in_flight.lock().insert(client_id.into(), request);
         self.touch();
@@ -131,19 +155,24 @@ impl Session {
         *self.used.lock() = Instant::now();
     }
 
-    /// Nothing under way, nobody listening, and unused for `limit`.
-    pub(crate) fn is_idle(self: &Arc<Self>, limit: Duration) -> bool {
+    /// Nothing under way, nobody listening, and unused for long enough.
+    pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1
             && self.opened.receiver_count() == 0
             && self.in_flight.lock().is_empty()
-            && self.used.lock().elapsed() > limit
+            && self.used.lock().elapsed() > self.idle
     }
 
-    /// Ends all upstream sessions.
+    /// Ends all upstream sessions and the standing stream.
     pub(crate) async fn close(&self) {
-        for connection in self.open_connections() {
-            connection.close().await;
-        }
+        self.closed.cancel();
+        let open = self.open_connections();
+        join_all(open.iter().map(|connection| connection.close())).await;
+    }
+
+    /// Waits for the session's end.
+    pub(crate) async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 }
 

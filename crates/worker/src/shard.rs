@@ -61,19 +61,27 @@ impl Shard {
         key.epoch >= self.epoch && !self.table.lock().dead.contains(key)
     }
 
-    /// The session's state, made anew if it has none yet.
+    /// The session's state, made anew if it has none yet; `None` once the
+    /// session was deleted (invariant I12).
     pub(crate) fn session(
         &self,
         claims: &SessionClaims,
         make: impl FnOnce() -> Session,
-    ) -> Arc<Session> {
+    ) -> Option<Arc<Session>> {
         let mut table = self.table.lock();
-        Arc::clone(
-            table
-                .sessions
-                .entry(claims.key)
-                .or_insert_with(|| Arc::new(make())),
-        )
+        if table.dead.contains(claims.key) {
+            return None;
+        }
+        let session = table
+            .sessions
+            .entry(claims.key)
+            .or_insert_with(|| Arc::new(make()));
+        Some(Arc::clone(session))
+    }
+
+    /// The session's state, if it has any.
+    pub(crate) fn held_session(&self, key: SessionKey) -> Option<Arc<Session>> {
+        self.table.lock().sessions.get(&key).cloned()
     }
 
     /// The state kept for a modern client on legacy upstreams.
@@ -99,16 +107,16 @@ impl Shard {
         table.sessions.remove(&key)
     }
 
-    /// Takes out the sessions that `idle` says nobody needs.
-    pub(crate) fn take_idle(&self, idle: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
+    /// Takes out the sessions for which `which` says so.
+    pub(crate) fn take(&self, which: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
         let mut table = self.table.lock();
         let mut taken = Vec::new();
         table
             .sessions
-            .retain(|_, session| keep(session, &idle, &mut taken));
+            .retain(|_, session| keep(session, &which, &mut taken));
         table
             .bridges
-            .retain(|_, session| keep(session, &idle, &mut taken));
+            .retain(|_, session| keep(session, &which, &mut taken));
         taken
     }
 
@@ -121,14 +129,14 @@ impl Shard {
 
 fn keep(
     session: &Arc<Session>,
-    idle: impl Fn(&Arc<Session>) -> bool,
+    which: impl Fn(&Arc<Session>) -> bool,
     taken: &mut Vec<Arc<Session>>,
 ) -> bool {
-    let gone = idle(session);
-    if gone {
+    let goes = which(session);
+    if goes {
         taken.push(Arc::clone(session));
     }
-    !gone
+    !goes
 }
 
 impl ClientFacts {

@@ -173,7 +173,10 @@ mod tests {
         };
         let grown = root.path().join("built/corpus/ant");
         let built = root.path().join("built");
-        assert_eq!(corpora(&target, &built).unwrap(), [grown.clone()]);
+        assert_eq!(
+            corpora(&target, &built).unwrap(),
+            std::slice::from_ref(&grown)
+        );
         let seeds = target.krate.join("fuzz/corpus/ant");
         fs::create_dir_all(&seeds).unwrap();
         assert_eq!(corpora(&target, &built).unwrap(), [grown, seeds]);

@@ -21,7 +21,7 @@ use trusted_header::TrustedHeader;
 
 /// Puts the [`Principal`] of every request into its extensions.
 pub(crate) enum Authenticator {
-    None,
+    None(Principal),
     ApiKeys(Arc<ApiKeys>),
     TrustedHeader(TrustedHeader),
 }
@@ -29,7 +29,7 @@ pub(crate) enum Authenticator {
 impl Authenticator {
     pub(crate) fn new(args: &EdgeArgs, proxies: &Proxies) -> Result<Self, EdgeError> {
         match args.auth {
-            AuthKind::None => Ok(Self::None),
+            AuthKind::None => Ok(Self::None(Principal::anonymous())),
             AuthKind::ApiKeys => {
                 let file = args.auth_keys.as_ref().ok_or_else(|| {
                     EdgeError::Settings("--auth api-keys needs --auth-keys FILE".to_owned())
@@ -48,7 +48,7 @@ impl Authenticator {
 impl Check for Authenticator {
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Problem> {
         let principal = match self {
-            Self::None => Principal::anonymous(),
+            Self::None(anonymous) => anonymous.clone(),
             Self::ApiKeys(keys) => keys.principal(request.headers())?,
             Self::TrustedHeader(header) => header.principal(request)?,
         };

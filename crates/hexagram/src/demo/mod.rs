@@ -18,10 +18,10 @@ pub(crate) enum DemoKind {
 }
 
 /// The built-in server as an upstream.
-pub(crate) fn upstream(kind: DemoKind) -> Upstream {
+pub(crate) fn upstream(kind: DemoKind) -> Arc<Upstream> {
     let name: UpstreamName = "demo".parse().expect("a literal name");
-    match kind {
+    Arc::new(match kind {
         DemoKind::Tour => Upstream::from_handler(name, handler(|| tour::Tour)),
         DemoKind::Echo => Upstream::from_native(name, Arc::new(echo::Echo)),
-    }
+    })
 }

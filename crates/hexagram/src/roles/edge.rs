@@ -33,6 +33,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         directory,
         health: health.clone(),
         metrics: metrics.clone(),
+        drain: args.serve.drain.clone(),
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(
@@ -46,10 +47,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     let drain = shutdown.token();
-    tokio::spawn(async move {
-        shutdown.started().await;
-        health.drain();
-    });
+    super::unready_at(&shutdown, health);
     edge.run(drain).await;
     admin_end.cancel();
     admin.await?;

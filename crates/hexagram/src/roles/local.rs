@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use hexagram_core::{Sealer, ShardMap, WorkerId, spread};
@@ -11,7 +12,7 @@ use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use hexagram_worker::{ChildLimit, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
         directory: workers.directory(&map),
         health: health.clone(),
         metrics: metrics.clone(),
+        drain: args.serve.drain.clone(),
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(&args, &map, &workers, edge.link_status());
@@ -49,10 +51,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(roles::worker::probe(workers.all[0].clone()));
     let drain = shutdown.token();
-    tokio::spawn(async move {
-        shutdown.started().await;
-        health.drain();
-    });
+    super::unready_at(&shutdown, health);
     edge.run(drain).await;
     workers_end.cancel();
     workers.ended().await;
@@ -67,11 +66,15 @@ fn map(args: &LocalArgs) -> Result<ShardMap> {
     Ok(spread(1, args.serve.cluster.shards, &names)?)
 }
 
+/// Closed input, SIGTERM and SIGKILL get two seconds each.
+const CHILDREN_GRACE: Duration = Duration::from_secs(7);
+
 /// The workers of this process.
 struct Workers {
     all: Vec<Worker>,
     addresses: HashMap<WorkerId, WorkerAddress>,
     tasks: TaskTracker,
+    children: ChildLimit,
     // Keeps the directory readable; a local map never changes.
     source: std::sync::OnceLock<watch::Sender<Arc<Directory>>>,
 }
@@ -84,14 +87,17 @@ impl Workers {
         metrics: &Metrics,
         end: &CancellationToken,
     ) -> Result<Self> {
+        let children = ChildLimit::new(args.upstream.max_children.into());
         let mut this = Self {
+            children: children.clone(),
             all: Vec::new(),
             addresses: HashMap::new(),
             tasks: TaskTracker::new(),
             source: std::sync::OnceLock::new(),
         };
         let metrics = WorkerMetrics::register(metrics);
-        let children = ChildLimit::new(args.upstream.max_children.into());
+        // Shared: one worker's knowledge of an upstream serves all.
+        let upstreams = upstreams(args, &children)?;
         for name in map.shards_per_worker().into_keys() {
             let context = WorkerContext {
                 cluster: args.serve.cluster.cluster.clone(),
@@ -102,8 +108,9 @@ impl Workers {
                 sealer: Arc::clone(sealer),
                 metrics: metrics.clone(),
                 session_idle: args.upstream.session_idle(),
+                drain: args.serve.drain.clone(),
             };
-            let worker = Worker::new(upstreams(args, &children)?, context)?;
+            let worker = Worker::new(upstreams.clone(), context)?;
             this.add(name, worker, end);
         }
         Ok(this)
@@ -136,10 +143,13 @@ impl Workers {
     async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        if !self.children.ended(CHILDREN_GRACE).await {
+            tracing::warn!("some stdio upstreams have not ended, killing them");
+        }
     }
 }
 
-fn upstreams(args: &LocalArgs, children: &ChildLimit) -> Result<Vec<hexagram_worker::Upstream>> {
+fn upstreams(args: &LocalArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
     let given = args.upstream.build(children)?;
     Ok(match given.is_empty() {
         true => vec![demo::upstream(args.demo)],

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hexagram_runtime::config::{Effective, Parsed};
+use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_runtime::{telemetry, threads};
 
@@ -27,6 +28,15 @@ pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
         Role::Bench(args) => return report(hexagram_bench::run(args)),
     };
     report(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// Turns the process unready as soon as it is told to end.
+fn unready_at(shutdown: &Shutdown, health: Health) {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        shutdown.started().await;
+        health.drain();
+    });
 }
 
 fn report(done: Result<ExitCode>) -> ExitCode {

@@ -34,8 +34,8 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));
-    let end = shutdown.token();
-    worker.serve_tcp(listener, end).await?;
+    super::unready_at(&shutdown, health);
+    worker.serve_tcp(listener, shutdown.token()).await?;
     admin_end.cancel();
     admin.await?;
     Ok(())
@@ -55,7 +55,7 @@ pub(crate) async fn probe(worker: Worker) {
     }
 }
 
-fn upstreams(args: &WorkerRole) -> Result<Vec<Upstream>> {
+fn upstreams(args: &WorkerRole) -> Result<Vec<Arc<Upstream>>> {
     if let Some(spec) = args.upstream.first_command() {
         bail!(
             "upstream {} is a command: commands run in `hexagram local` only, a worker takes URLs",
@@ -79,6 +79,7 @@ fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
         sealer: cluster.sealer()?,
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
+        drain: args.serve.drain.clone(),
     })
 }
 

@@ -1,3 +1,5 @@
+//! What a client said survives as bits, or is reported as more than they tell.
+
 use proptest::prelude::*;
 
 use super::*;

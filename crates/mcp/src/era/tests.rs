@@ -1,3 +1,5 @@
+//! Each rule of the era decision, and what a probing client gets to see.
+
 use super::*;
 use crate::scan;
 

@@ -1,3 +1,5 @@
+//! The table of errors, row by row, and the replies made from it.
+
 use std::collections::HashSet;
 
 use super::*;
@@ -16,7 +18,10 @@ fn all() -> Vec<Problem> {
         Problem::Moving { retry_after_ms },
         Problem::WorkerDown { retry_after_ms },
         Problem::Draining { retry_after_ms },
-        Problem::OutcomeUnknown { detail: text() },
+        Problem::OutcomeUnknown {
+            detail: text(),
+            upstream: None,
+        },
         Problem::UpstreamUnavailable {
             upstream: text(),
             detail: text(),

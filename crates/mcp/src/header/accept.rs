@@ -10,6 +10,11 @@ const SSE: (&str, &str) = ("text", "event-stream");
 /// to say so: without an Accept header they do not. Weights and parameters are ignored.
 #[must_use]
 pub fn accepts_json_and_sse(headers: &HeaderMap) -> bool {
+    // What most clients send, word for word; it is asked of every message.
+    const USUAL: &[u8] = b"application/json, text/event-stream";
+    if headers.get(ACCEPT).is_some_and(|value| value == USUAL) {
+        return true;
+    }
     accepts(headers, JSON) && accepts(headers, SSE)
 }
 

@@ -1,3 +1,5 @@
+//! Header values, media ranges and mirrored headers, as the specification shows them.
+
 use http::header::{ACCEPT, CONTENT_TYPE};
 
 use super::*;

@@ -6,8 +6,8 @@ use hexagram_mcp::{Envelope, Kind, RawId, ScanError, scan};
 
 use super::json::Json;
 
-const TOP: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
-const PARAMS: [&str; 8] = [
+pub const TOP: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+pub const PARAMS: [&str; 8] = [
     "name",
     "uri",
     "taskId",
@@ -17,8 +17,8 @@ const PARAMS: [&str; 8] = [
     "cursor",
     "_meta",
 ];
-const REF: [&str; 3] = ["type", "name", "uri"];
-const META: [&str; 5] = [
+pub const REF: [&str; 3] = ["type", "name", "uri"];
+pub const META: [&str; 5] = [
     "progressToken",
     "io.modelcontextprotocol/protocolVersion",
     "io.modelcontextprotocol/clientCapabilities",

@@ -1,21 +1,25 @@
 //! Upstreams that are started as a child process and speak MCP on its
 //! standard input and output (MCP transports, "stdio").
 
+#[cfg(test)]
+mod tests;
+
 use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 
 use super::duplex::Duplex;
 use super::{ChildLimit, UpstreamError, UpstreamLimits};
 
+/// Messages that wait on either side of a child.
 const QUEUE: usize = 64;
 /// A child may take this long to end after each step: closed input, SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,6 +40,10 @@ impl Launcher {
         }
     }
 
+    pub(super) fn limits(&self) -> UpstreamLimits {
+        self.limits
+    }
+
     pub(super) fn launch(&self) -> Result<Duplex, UpstreamError> {
         let permit = self.children.acquire()?;
         let mut child = self.command().spawn().map_err(|error| {
@@ -48,9 +56,15 @@ impl Launcher {
         };
         let (to_child, outgoing) = mpsc::channel(QUEUE);
         let (incoming, from_child) = mpsc::channel(QUEUE);
-        let duplex = Duplex::new(to_child, from_child);
-        tokio::spawn(read(stdout, incoming, self.limits.max_message));
-        tokio::spawn(run(child, stdin, outgoing, duplex.closing(), permit));
+        let duplex = Duplex::new(to_child, from_child, self.limits.silence);
+        let running = Running {
+            group: Group::of(&child),
+            child,
+            _permit: permit,
+        };
+        let codec = LinesCodec::new_with_max_length(self.limits.max_message);
+        let lines = FramedRead::new(stdout, codec);
+        tokio::spawn(running.converse(stdin, outgoing, lines, incoming, duplex.closing()));
         Ok(duplex)
     }
 
@@ -58,9 +72,11 @@ impl Launcher {
         let mut command = Command::new("sh");
         command
             .arg("-c")
-            .arg(format!("exec {}", self.line))
+            .arg(&self.line)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Its log is part of ours; inherited, no line of it waits for us
+            // or is lost with us.
             .stderr(Stdio::inherit())
             // A group of its own: launchers such as npx start further processes.
             .process_group(0)
@@ -69,10 +85,97 @@ impl Launcher {
     }
 }
 
-/// Passes on the child's lines until it ends.
-async fn read(stdout: ChildStdout, incoming: mpsc::Sender<Bytes>, max_message: usize) {
-    let codec = LinesCodec::new_with_max_length(max_message);
-    let mut lines = FramedRead::new(stdout, codec);
+/// A child's process group; dropped, all of it is killed, also when the
+/// runtime ends and takes the child's task with it. None once it was killed:
+/// the system may give the id to others then.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // Fails when the whole group has ended, which is what is wanted.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A child while it runs, counted against the limit.
+struct Running {
+    // First: killed before it is no longer counted.
+    group: Group,
+    child: Child,
+    _permit: OwnedSemaphorePermit,
+}
+
+type Lines = FramedRead<ChildStdout, LinesCodec>;
+
+impl Running {
+    /// Carries messages until the session closes or the child ends, stops
+    /// reading or writes what cannot be read; then sees to the child's end.
+    async fn converse(
+        mut self,
+        stdin: ChildStdin,
+        outgoing: mpsc::Receiver<Bytes>,
+        lines: Lines,
+        incoming: mpsc::Sender<Bytes>,
+        closing: CancellationToken,
+    ) {
+        let reading = read(lines, incoming);
+        tokio::pin!(reading);
+        let all_read = tokio::select! {
+            () = &mut reading => true,
+            () = feed(stdin, outgoing) => false,
+            () = closing.cancelled() => false,
+            _ = self.child.wait() => false,
+        };
+        let rest = async {
+            if !all_read {
+                reading.await;
+            }
+        };
+        // What it still writes is read, so that it can end; but one that left
+        // the group may hold the pipe for ever.
+        let rest = tokio::time::timeout(3 * PATIENCE, rest);
+        let (_, ()) = tokio::join!(rest, self.end());
+    }
+
+    /// Closed input lets a well-behaved server end; the others get signals.
+    async fn end(&mut self) {
+        let patience = || tokio::time::sleep(PATIENCE);
+        tokio::select! {
+            _ = self.child.wait() => {}
+            () = patience() => self.group.signal(Signal::TERM),
+        }
+        tokio::select! {
+            _ = self.child.wait() => {}
+            () = patience() => {}
+        }
+        // Also when the leader is gone: what it started may not be.
+        self.group.kill();
+    }
+}
+
+/// Passes on the child's lines until it closes its output.
+async fn read(
+    mut lines: impl Stream<Item = Result<String, LinesCodecError>> + Unpin,
+    incoming: mpsc::Sender<Bytes>,
+) {
     while let Some(line) = lines.next().await {
         match line {
             Ok(line) if line.trim().is_empty() => {}
@@ -82,54 +185,18 @@ async fn read(stdout: ChildStdout, incoming: mpsc::Sender<Bytes>, max_message: u
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "a stdio upstream sent an unusable line");
-                return;
+                return tracing::error!(%error, "a stdio upstream wrote an unusable line; its session ends");
             }
         }
     }
 }
 
-/// Feeds the child until the session closes or the child ends, then sees to its end.
-async fn run(
-    mut child: Child,
-    mut stdin: ChildStdin,
-    mut outgoing: mpsc::Receiver<Bytes>,
-    closing: CancellationToken,
-    _permit: OwnedSemaphorePermit,
-) {
-    let group = child
-        .id()
-        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    loop {
-        tokio::select! {
-            () = closing.cancelled() => break,
-            _ = child.wait() => break,
-            message = outgoing.recv() => match message {
-                Some(message) if write(&mut stdin, &message).await.is_ok() => {}
-                _ => break,
-            },
+/// Feeds the child until it or the session is closed.
+async fn feed(mut stdin: ChildStdin, mut outgoing: mpsc::Receiver<Bytes>) {
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = write(&mut stdin, &message).await {
+            return tracing::debug!(%error, "a stdio upstream does not read");
         }
-    }
-    drop(stdin);
-    end(&mut child, group).await;
-}
-
-/// Closed input lets a well-behaved server end; the others get signals.
-async fn end(child: &mut Child, group: Option<Pid>) {
-    for signal in [Signal::TERM, Signal::KILL] {
-        if tokio::time::timeout(PATIENCE, child.wait()).await.is_ok() {
-            break;
-        }
-        kill(group, signal);
-    }
-    // The leader is gone; what it started may not be.
-    kill(group, Signal::KILL);
-}
-
-fn kill(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        // Fails when the whole group has ended, which is what is wanted.
-        let _ = kill_process_group(group, signal);
     }
 }
 

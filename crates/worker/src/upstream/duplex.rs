@@ -1,8 +1,13 @@
 //! A session over one pair of ordered message channels: a stdio child or an
 //! rmcp handler. Sorts what comes back by the request it belongs to.
 
-use std::collections::BTreeMap;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -12,66 +17,35 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Incoming, UpstreamError};
-
-/// Messages that wait for one reader; a slower client slows its own session.
-const QUEUE: usize = 64;
-
-type Sender = mpsc::Sender<Bytes>;
-
-/// Who waits for what. Requests are ordered by age.
-#[derive(Debug, Default)]
-struct Waiting {
-    calls: BTreeMap<u64, (Box<str>, Sender)>,
-    next: u64,
-    standing: Option<Sender>,
-    closed: bool,
-}
-
-impl Waiting {
-    fn call(&mut self, id: &str) -> Option<Sender> {
-        let key = self
-            .calls
-            .iter()
-            .find(|(_, (waiting, _))| **waiting == *id)?;
-        Some(key.1.1.clone())
-    }
-
-    /// Where a message goes that names no request: the standing stream, else
-    /// the newest request, whose work it most likely tells of.
-    fn unrelated(&self) -> Option<Sender> {
-        let newest = || {
-            self.calls
-                .values()
-                .next_back()
-                .map(|(_, sender)| sender.clone())
-        };
-        self.standing
-            .clone()
-            .filter(|sender| !sender.is_closed())
-            .or_else(newest)
-    }
-}
+use waiting::{Audience, Item, Waiting};
 
 /// One client's session over message channels.
 #[derive(Debug)]
 pub(crate) struct Duplex {
-    outgoing: Sender,
+    outgoing: mpsc::Sender<Bytes>,
     waiting: Arc<Mutex<Waiting>>,
     closed: CancellationToken,
+    silence: Duration,
 }
 
 impl Duplex {
-    pub(super) fn new(outgoing: Sender, incoming: mpsc::Receiver<Bytes>) -> Self {
+    /// `silence` is the longest pause allowed while a request is sent or answered.
+    pub(super) fn new(
+        outgoing: mpsc::Sender<Bytes>,
+        incoming: mpsc::Receiver<Bytes>,
+        silence: Duration,
+    ) -> Self {
         let this = Self {
             outgoing,
+            silence,
             waiting: Arc::default(),
             closed: CancellationToken::new(),
         };
-        tokio::spawn(sort(
-            incoming,
-            Arc::clone(&this.waiting),
-            this.closed.clone(),
-        ));
+        let sorter = Sorter {
+            outgoing: this.outgoing.clone(),
+            waiting: Arc::clone(&this.waiting),
+        };
+        tokio::spawn(sorter.run(incoming, this.closed.clone()));
         this
     }
 
@@ -80,41 +54,55 @@ impl Duplex {
         self.closed.clone()
     }
 
+    /// Sends a client's request.
     pub(super) async fn request(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let key = {
-            let mut waiting = self.waiting.lock();
-            if waiting.closed {
-                return Err(ended());
-            }
-            waiting.next += 1;
-            let key = waiting.next;
-            waiting.calls.insert(key, (id.into(), sender));
-            key
-        };
-        let guard = Call {
+        self.call(id, body, Audience::Client).await
+    }
+
+    /// Sends a request of ours: messages for a client go to it last.
+    pub(super) async fn ask(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
+        self.call(id, body, Audience::Ourselves).await
+    }
+
+    async fn call(
+        &self,
+        id: &str,
+        body: Bytes,
+        audience: Audience,
+    ) -> Result<Incoming, UpstreamError> {
+        let (key, receiver) = self.waiting.lock().begin(id, audience).ok_or_else(ended)?;
+        let call = Call {
             waiting: Arc::clone(&self.waiting),
             key,
         };
         self.send(body).await?;
-        Ok(stream(receiver, Some(guard)))
+        Ok(answers(receiver, call, self.silence))
     }
 
     pub(super) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
-        self.outgoing.send(body).await.map_err(|_| ended())
+        tokio::time::timeout(self.silence, self.outgoing.send(body))
+            .await
+            .map_err(|_| self.deaf())?
+            .map_err(|_| ended())
+    }
+
+    /// The message was not even taken, so nothing has come of it.
+    fn deaf(&self) -> UpstreamError {
+        let seconds = self.silence.as_secs();
+        UpstreamError::Unreachable(format!("it has read nothing for {seconds} s"))
     }
 
     pub(super) fn standing(&self) -> Incoming {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let mut waiting = self.waiting.lock();
-        if !waiting.closed {
-            waiting.standing = Some(sender);
-        }
-        stream(receiver, None)
+        let receiver = self.waiting.lock().stand();
+        futures_util::stream::unfold(receiver, |mut receiver| async move {
+            let message = receiver.recv().await?;
+            Some((message, receiver))
+        })
+        .boxed()
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.waiting.lock().closed
+        !self.closed.is_cancelled() && !self.waiting.lock().is_closed()
     }
 
     pub(super) fn close(&self) {
@@ -132,11 +120,15 @@ fn ended() -> UpstreamError {
     UpstreamError::Unreachable("it has ended".to_owned())
 }
 
-fn stream(receiver: mpsc::Receiver<Bytes>, guard: Option<Call>) -> Incoming {
-    let state = (receiver, guard);
-    futures_util::stream::unfold(state, |(mut receiver, guard)| async move {
-        let message = receiver.recv().await?;
-        Some((Ok(message), (receiver, guard)))
+/// What comes back for one request.
+fn answers(receiver: mpsc::Receiver<Item>, call: Call, silence: Duration) -> Incoming {
+    let state = Some((receiver, call));
+    futures_util::stream::unfold(state, move |state| async move {
+        let (mut receiver, call) = state?;
+        match tokio::time::timeout(silence, receiver.recv()).await {
+            Ok(message) => Some((message?, Some((receiver, call)))),
+            Err(_) => Some((Err(UpstreamError::Silent(silence)), None)),
+        }
     })
     .boxed()
 }
@@ -149,43 +141,37 @@ struct Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.waiting.lock().calls.remove(&self.key);
+        self.waiting.lock().forget(self.key);
     }
 }
 
-async fn sort(
-    mut incoming: mpsc::Receiver<Bytes>,
+/// Hands what comes in to its readers. One task serves all requests of the
+/// session, so it waits for none of them.
+struct Sorter {
+    outgoing: mpsc::Sender<Bytes>,
     waiting: Arc<Mutex<Waiting>>,
-    closed: CancellationToken,
-) {
-    loop {
-        let message = tokio::select! {
-            message = incoming.recv() => message,
-            () = closed.cancelled() => None,
+}
+
+impl Sorter {
+    async fn run(self, mut incoming: mpsc::Receiver<Bytes>, closed: CancellationToken) {
+        let sorted = async {
+            while let Some(message) = incoming.recv().await {
+                self.sort(&message);
+            }
         };
-        let Some(message) = message else { break };
-        let reader = reader(&mut waiting.lock(), &message);
-        match reader {
-            // A reader that left does not miss it.
-            Some(reader) => drop(reader.send(message).await),
-            None => tracing::debug!("an upstream's message that nobody waits for was dropped"),
+        closed.run_until_cancelled(sorted).await;
+        self.waiting.lock().close();
+    }
+
+    fn sort(&self, message: &Bytes) {
+        let envelope = match scan(message) {
+            Ok(envelope) => envelope,
+            Err(error) => return tracing::warn!(%error, "an upstream sent what is not JSON-RPC"),
+        };
+        let answer = self.waiting.lock().sort(message, &envelope);
+        let sent = answer.map_or(Ok(()), |answer| self.outgoing.try_send(answer));
+        if sent.is_err() {
+            tracing::debug!("an upstream that does not read got no answer");
         }
     }
-    let mut waiting = waiting.lock();
-    waiting.closed = true;
-    waiting.calls.clear();
-    waiting.standing = None;
-}
-
-fn reader(waiting: &mut Waiting, message: &[u8]) -> Option<Sender> {
-    let envelope = scan(message)
-        .inspect_err(|error| tracing::warn!(%error, "an upstream sent what is not JSON-RPC"))
-        .ok()?;
-    if envelope.kind.is_response() {
-        return waiting.call(envelope.id?.as_str());
-    }
-    let token = envelope.progress_token.as_ref();
-    token
-        .and_then(|token| waiting.call(token.as_str()))
-        .or_else(|| waiting.unrelated())
 }

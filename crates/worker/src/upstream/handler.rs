@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -26,6 +27,8 @@ use hexagram_mcp::client::capabilities_json;
 
 /// Messages that wait between a session and its handler.
 const QUEUE: usize = 64;
+/// A handler that neither answers nor reports progress for so long has hung.
+const SILENCE: Duration = Duration::from_secs(3600);
 
 /// Makes handlers, one for each client session.
 pub trait HandlerFactory: Send + Sync + 'static {
@@ -73,7 +76,7 @@ pub(super) fn connect(factory: &dyn HandlerFactory, facts: &ClientFacts) -> Dupl
     let (to_handler, incoming) = mpsc::channel(QUEUE);
     let (outgoing, from_handler) = mpsc::channel(QUEUE);
     factory.serve(Pipe { incoming, outgoing }, peer_info(facts));
-    Duplex::new(to_handler, from_handler)
+    Duplex::new(to_handler, from_handler, SILENCE)
 }
 
 fn peer_info(facts: &ClientFacts) -> Option<InitializeRequestParams> {

@@ -1,6 +1,11 @@
 //! Upstreams over Streamable HTTP.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
@@ -16,6 +21,8 @@ use super::{Incoming, UpstreamError, UpstreamLimits};
 
 /// Of an error reply, this much is quoted, in bytes.
 const QUOTED: usize = 200;
+/// An upstream may take this long to end a session.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// A Streamable HTTP endpoint.
 #[derive(Debug, Clone)]
@@ -42,6 +49,10 @@ impl Target {
         })
     }
 
+    pub(super) fn limits(&self) -> UpstreamLimits {
+        self.limits
+    }
+
     /// Maps a failed request: before the upstream had it, or after.
     fn failed(&self, error: &reqwest::Error) -> UpstreamError {
         if error.is_timeout() && !error.is_connect() {
@@ -51,6 +62,21 @@ impl Target {
         } else {
             UpstreamError::Broken(causes(error))
         }
+    }
+
+    async fn collect(&self, response: Response) -> Result<Bytes, UpstreamError> {
+        let limit = self.limits.max_message;
+        let mut body = BytesMut::new();
+        let mut pieces = response.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            body.extend_from_slice(&piece.map_err(|error| self.failed(&error))?);
+            if body.len() > limit {
+                return Err(UpstreamError::Garbage(format!(
+                    "a message longer than {limit} bytes"
+                )));
+            }
+        }
+        Ok(body.freeze())
     }
 }
 
@@ -69,6 +95,7 @@ pub(crate) struct HttpConnection {
     target: Target,
     // Set once by the initialize exchange.
     headers: Mutex<HeaderMap>,
+    closed: AtomicBool,
 }
 
 impl HttpConnection {
@@ -76,6 +103,7 @@ impl HttpConnection {
         Self {
             target,
             headers: Mutex::default(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -108,14 +136,13 @@ impl HttpConnection {
     async fn check(&self, response: Response) -> Result<Response, UpstreamError> {
         let status = response.status();
         if status == StatusCode::NOT_FOUND && self.headers.lock().contains_key(MCP_SESSION_ID) {
+            self.closed.store(true, Ordering::Release);
             return Err(UpstreamError::SessionGone);
         }
         if status.is_success() {
             return Ok(response);
         }
-        let body = collect(response, self.target.limits.max_message)
-            .await
-            .unwrap_or_default();
+        let body = self.target.collect(response).await.unwrap_or_default();
         // A refusal that is an MCP answer goes to the client as it is.
         if scan(&body).is_ok_and(|envelope| envelope.kind.is_response() && envelope.id.is_some()) {
             return Err(UpstreamError::Answered(body));
@@ -137,9 +164,12 @@ impl HttpConnection {
         if is_event_stream(&response) {
             return Ok(events(response, self.target.clone()));
         }
-        collect(response, self.target.limits.max_message)
-            .await
-            .map(once)
+        let body = self.target.collect(response).await?;
+        match scan(&body) {
+            Ok(envelope) if envelope.kind.is_response() => Ok(once(body)),
+            Ok(_) => Err(UpstreamError::Garbage("no response".to_owned())),
+            Err(error) => Err(UpstreamError::Garbage(error.to_string())),
+        }
     }
 
     pub(super) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
@@ -164,16 +194,23 @@ impl HttpConnection {
         Ok(events(response, self.target.clone()))
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends the session at the upstream, if that issued one (it may not allow it).
     pub(super) async fn close(&self) {
         let headers = self.headers();
-        if !headers.contains_key(MCP_SESSION_ID) {
+        if self.closed.swap(true, Ordering::AcqRel) || !headers.contains_key(MCP_SESSION_ID) {
             return;
         }
         let request = self
             .target
             .client
-            .request(Method::DELETE, &*self.target.url);
-        if let Err(error) = request.headers(headers).send().await {
+            .request(Method::DELETE, &*self.target.url)
+            .timeout(CLOSE)
+            .headers(headers);
+        if let Err(error) = request.send().await {
             tracing::debug!(error = causes(&error), "an upstream session was not closed");
         }
     }
@@ -188,20 +225,6 @@ fn is_event_stream(response: &Response) -> bool {
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
-}
-
-async fn collect(response: Response, limit: usize) -> Result<Bytes, UpstreamError> {
-    let mut body = BytesMut::new();
-    let mut pieces = response.bytes_stream();
-    while let Some(piece) = pieces.next().await {
-        body.extend_from_slice(&piece.map_err(|error| UpstreamError::Broken(causes(&error)))?);
-        if body.len() > limit {
-            return Err(UpstreamError::Garbage(format!(
-                "a message longer than {limit} bytes"
-            )));
-        }
-    }
-    Ok(body.freeze())
 }
 
 /// The messages of an event stream.

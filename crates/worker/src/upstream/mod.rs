@@ -1,32 +1,39 @@
 //! Upstreams: the MCP servers behind Hexagram, and one session with each.
 
+mod children;
 mod command;
+mod connection;
 mod duplex;
+mod error;
 mod handler;
 mod http;
 mod native;
+mod probe;
 mod spec;
+mod unread;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use hexagram_core::{Capabilities, Era, ProtocolVersion};
-use hexagram_mcp::client::capabilities_json;
-use hexagram_mcp::envelope::scan;
-use hexagram_mcp::error::Problem;
+use hexagram_core::Era;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+pub use children::ChildLimit;
+pub(crate) use connection::Connection;
+pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler};
 pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::session::ClientFacts;
-use duplex::Duplex;
 use http::HttpConnection;
+use probe::Failure;
 
 /// Messages that come back from an upstream. Ends after a request's response.
 pub(crate) type Incoming = BoxStream<'static, Result<Bytes, UpstreamError>>;
@@ -36,61 +43,13 @@ pub(crate) type Incoming = BoxStream<'static, Result<Bytes, UpstreamError>>;
 pub struct UpstreamLimits {
     /// For the TCP and TLS handshake.
     pub connect: Duration,
+    /// For all it takes to open a session: connecting or starting, and
+    /// `initialize`.
+    pub handshake: Duration,
     /// For the first and each further sign of life of a request.
     pub silence: Duration,
     /// Longest message accepted from an upstream, in bytes.
     pub max_message: usize,
-}
-
-/// Why an upstream could not be used.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum UpstreamError {
-    /// It cannot be reached or started.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It does not know our session any more (HTTP 404).
-    #[error("the upstream has forgotten its session")]
-    SessionGone,
-    /// It broke off after it had the request: the outcome is unknown.
-    #[error("{0}")]
-    Broken(String),
-    /// It answered an HTTP error.
-    #[error("the upstream answered HTTP {status}: {detail}")]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// The beginning of the body.
-        detail: String,
-    },
-    /// It answered an HTTP error whose body is a JSON-RPC response.
-    #[error("the upstream refused the message")]
-    Answered(Bytes),
-    /// It answered what is not MCP.
-    #[error("the upstream answered what is not MCP: {0}")]
-    Garbage(String),
-    /// It sent nothing for too long.
-    #[error("the upstream sent nothing for {} s", .0.as_secs())]
-    Silent(Duration),
-    /// Too many children run already.
-    #[error("{0} stdio children run already; raise --max-children or use an HTTP upstream")]
-    TooManyChildren(usize),
-}
-
-impl UpstreamError {
-    /// The error a client sees. `had_request` says whether the upstream may
-    /// have begun to act.
-    pub(crate) fn problem(&self, upstream: &str, had_request: bool) -> Problem {
-        let detail = self.to_string();
-        match self {
-            Self::Broken(_) | Self::Silent(_) if had_request => Problem::OutcomeUnknown {
-                detail: format!("upstream {upstream}: {detail}"),
-            },
-            _ => Problem::UpstreamUnavailable {
-                upstream: upstream.to_owned(),
-                detail,
-            },
-        }
-    }
 }
 
 /// What an upstream says of itself.
@@ -126,7 +85,8 @@ pub struct Upstream {
     name: UpstreamName,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
-    probing: tokio::sync::Mutex<()>,
+    // Held while it is asked, so that all who wait share one answer.
+    probing: tokio::sync::Mutex<Option<Failure>>,
 }
 
 impl Upstream {
@@ -150,12 +110,14 @@ impl Upstream {
 
     /// Any rmcp `ServerHandler`, made anew by `factory` for each client session.
     pub fn from_handler(name: UpstreamName, factory: Arc<dyn HandlerFactory>) -> Self {
-        Self::new(name, Kind::Handler(factory))
+        let info = factory.info();
+        Self::new(name, Kind::Handler(factory)).described(info)
     }
 
     /// A handler that answers at once, on the raw message.
     pub fn from_native(name: UpstreamName, handler: Arc<dyn NativeHandler>) -> Self {
-        Self::new(name, Kind::Native(handler))
+        let info = handler.info();
+        Self::new(name, Kind::Native(handler)).described(info)
     }
 
     fn new(name: UpstreamName, kind: Kind) -> Self {
@@ -165,6 +127,11 @@ impl Upstream {
             info: Mutex::default(),
             probing: tokio::sync::Mutex::default(),
         }
+    }
+
+    fn described(self, info: ServerInfo) -> Self {
+        *self.info.lock() = Some(Arc::new(info));
+        self
     }
 
     /// Its name: the prefix of its tools.
@@ -186,14 +153,18 @@ impl Upstream {
 
     /// Opens a session of this client's own.
     pub(crate) async fn open(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
-        let connection = match &self.kind {
-            Kind::Http(target) => Connection::Http(HttpConnection::new(target.clone())),
-            Kind::Command(launcher) => Connection::Duplex(launcher.launch()?),
+        let (connection, limits) = match &self.kind {
+            Kind::Http(target) => {
+                let http = HttpConnection::new(target.clone());
+                (Connection::Http(http), target.limits())
+            }
+            Kind::Command(launcher) => {
+                let duplex = launcher.launch()?;
+                (Connection::Duplex(duplex), launcher.limits())
+            }
             Kind::Handler(factory) => {
-                return Ok(Connection::Duplex(handler::connect(
-                    factory.as_ref(),
-                    facts,
-                )));
+                let duplex = handler::connect(factory.as_ref(), facts);
+                return Ok(Connection::Duplex(duplex));
             }
             Kind::Native(_) => {
                 return Err(UpstreamError::Garbage(
@@ -201,7 +172,7 @@ impl Upstream {
                 ));
             }
         };
-        let result = connection.initialize(facts).await?;
+        let (connection, result) = connection.initialized(facts, limits.handshake).await?;
         *self.info.lock() = Some(Arc::new(ServerInfo::from_initialize(&result)));
         Ok(connection)
     }
@@ -217,157 +188,7 @@ impl Upstream {
         }
     }
 
-    /// What it says of itself: as of its last session, else asked now.
-    ///
-    /// # Errors
-    /// Why it cannot be asked.
-    pub async fn info(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
-        if let Some(info) = self.known_info() {
-            return Ok(info);
-        }
-        let _one_at_a_time = self.probing.lock().await;
-        if let Some(info) = self.known_info() {
-            return Ok(info);
-        }
-        let probe = self.open(&probe_facts()).await?;
-        probe.close().await;
-        self.known_info()
-            .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
-    }
-
     pub(crate) fn known_info(&self) -> Option<Arc<ServerInfo>> {
-        match &self.kind {
-            Kind::Native(handler) => Some(Arc::new(handler.info())),
-            Kind::Handler(factory) => Some(Arc::new(factory.info())),
-            _ => self.info.lock().clone(),
-        }
+        self.info.lock().clone()
     }
-}
-
-/// A client that can everything, so that the upstream shows all it has.
-fn probe_facts() -> ClientFacts {
-    ClientFacts {
-        version: ProtocolVersion::LATEST_LEGACY,
-        capabilities: Capabilities::all(),
-        name: "hexagram".to_owned(),
-        software_version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-/// How many stdio children may run in this process.
-#[derive(Debug, Clone)]
-pub struct ChildLimit {
-    permits: Arc<tokio::sync::Semaphore>,
-    limit: usize,
-}
-
-impl ChildLimit {
-    /// At most `limit` children.
-    pub fn new(limit: usize) -> Self {
-        Self {
-            permits: Arc::new(tokio::sync::Semaphore::new(limit)),
-            limit,
-        }
-    }
-
-    fn acquire(&self) -> Result<tokio::sync::OwnedSemaphorePermit, UpstreamError> {
-        Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| UpstreamError::TooManyChildren(self.limit))
-    }
-}
-
-/// One client's session with an upstream.
-#[derive(Debug)]
-pub(crate) enum Connection {
-    Http(HttpConnection),
-    Duplex(Duplex),
-}
-
-impl Connection {
-    /// Sends a request whose id is `id`; gives what comes back for it, its
-    /// response last.
-    pub(crate) async fn request(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
-        match self {
-            Self::Http(http) => http.request(body).await,
-            Self::Duplex(duplex) => duplex.request(id, body).await,
-        }
-    }
-
-    /// Sends a request and waits for its response alone.
-    pub(crate) async fn ask(&self, id: &str, body: Bytes) -> Result<Bytes, UpstreamError> {
-        let mut incoming = self.request(id, body).await?;
-        while let Some(message) = incoming.next().await {
-            let message = message?;
-            let answers = scan(&message).is_ok_and(|envelope| envelope.kind.is_response());
-            if answers {
-                return Ok(message);
-            }
-        }
-        Err(UpstreamError::Broken(
-            "it closed without a response".to_owned(),
-        ))
-    }
-
-    /// Sends a notification or a response.
-    pub(crate) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
-        match self {
-            Self::Http(http) => http.send(body).await,
-            Self::Duplex(duplex) => duplex.send(body).await,
-        }
-    }
-
-    /// Messages that belong to no request.
-    pub(crate) async fn standing(&self) -> Result<Incoming, UpstreamError> {
-        match self {
-            Self::Http(http) => http.standing().await,
-            Self::Duplex(duplex) => Ok(duplex.standing()),
-        }
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        match self {
-            Self::Http(_) => true,
-            Self::Duplex(duplex) => duplex.is_open(),
-        }
-    }
-
-    /// Ends the session at the upstream.
-    pub(crate) async fn close(&self) {
-        match self {
-            Self::Http(http) => http.close().await,
-            Self::Duplex(duplex) => duplex.close(),
-        }
-    }
-
-    async fn initialize(&self, facts: &ClientFacts) -> Result<Value, UpstreamError> {
-        let response = self.ask("\"0\"", initialize_request(facts)).await?;
-        let response: Value = serde_json::from_slice(&response)
-            .map_err(|error| UpstreamError::Garbage(error.to_string()))?;
-        let result = &response["result"];
-        if !result.is_object() {
-            let message = response["error"]["message"].as_str().unwrap_or("no result");
-            return Err(UpstreamError::Garbage(format!("initialize: {message}")));
-        }
-        if let Self::Http(http) = self {
-            http.negotiated(result["protocolVersion"].as_str());
-        }
-        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-        self.send(Bytes::from(initialized.to_string())).await?;
-        Ok(result.clone())
-    }
-}
-
-fn initialize_request(facts: &ClientFacts) -> Bytes {
-    let request = json!({
-        "jsonrpc": "2.0",
-        "id": "0",
-        "method": "initialize",
-        "params": {
-            "protocolVersion": facts.version.as_str(),
-            "capabilities": capabilities_json(facts.capabilities),
-            "clientInfo": {"name": facts.name, "version": facts.software_version},
-        },
-    });
-    Bytes::from(request.to_string())
 }

@@ -1,0 +1,203 @@
+//! Requests that concern all upstreams: lists, and log levels.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::error::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::forward::Forward;
+use crate::raw::RawObject;
+use crate::relay::outgoing;
+use crate::reply::Reply;
+use crate::upstream::{Upstream, UpstreamError};
+
+/// Pages of one upstream's list that are fetched for a merged list, at most.
+const MAX_PAGES: usize = 64;
+/// An upstream that has not given its list by then counts as missing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// JSON-RPC "method not found": a server without such a list.
+const NO_SUCH_LIST: i64 = -32601;
+
+type Items = Vec<Box<RawValue>>;
+
+impl Forward<'_> {
+    /// Asks every upstream for its list and answers with all of them in one
+    /// page: many clients never ask for a second.
+    pub(crate) async fn merged(&self, member: &'static str, reply: Reply) {
+        if self.envelope.cursor.is_some() {
+            return reply.refuse(&Problem::InvalidParams {
+                detail: "unknown cursor: merged lists have one page".to_owned(),
+            });
+        }
+        let upstreams = self.host.federation.all();
+        let lists = upstreams
+            .iter()
+            .enumerate()
+            .map(|(index, upstream)| async move {
+                let list = tokio::time::timeout(PATIENCE, self.list(index, upstream, member)).await;
+                list.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))
+            });
+        let mut items = Items::new();
+        let mut missing = Vec::new();
+        for (list, upstream) in join_all(lists).await.into_iter().zip(upstreams) {
+            match list {
+                Ok(list) => items.extend(list),
+                Err(error) => missing.push((upstream, self.problem(upstream, &error, false))),
+            }
+        }
+        match &missing[..] {
+            [(_, problem), ..] if missing.len() == upstreams.len() => reply.refuse(problem),
+            _ => {
+                let names: Vec<_> = missing
+                    .iter()
+                    .map(|(upstream, _)| upstream.name())
+                    .collect();
+                let message = merged_response(reply.id(), member, &items, &names);
+                reply.finish(self.in_era(message)).await;
+            }
+        }
+    }
+
+    async fn list(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        member: &str,
+    ) -> Result<Items, UpstreamError> {
+        let mut items = Items::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let Some(mut result) = self.page(index, upstream, cursor.as_deref()).await? else {
+                break;
+            };
+            self.host.federation.present_list(index, &mut result);
+            items.extend(result.items(member));
+            cursor = result.text("nextCursor");
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// One page; `None` where the server has no such list.
+    async fn page(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        cursor: Option<&str>,
+    ) -> Result<Option<RawObject>, UpstreamError> {
+        let connection = self.connection(index, upstream).await?;
+        let id = format!("\"{}\"", self.call.shard.upstream_id());
+        let request = self.page_request(upstream, &id, cursor)?;
+        let answer = connection.ask(&id, request).await;
+        if matches!(answer, Err(UpstreamError::SessionGone)) {
+            self.session.forget(index, &connection).await;
+        }
+        result(&answer?)
+    }
+
+    fn page_request(
+        &self,
+        upstream: &Upstream,
+        id: &str,
+        cursor: Option<&str>,
+    ) -> Result<Bytes, UpstreamError> {
+        let params = self.envelope.params.and_then(RawObject::parse);
+        let mut params = params.unwrap_or_default();
+        if !upstream.is_stateless_in(self.call.era()) {
+            // A legacy page needs nothing of it, and its progress token is the client's.
+            params.remove("_meta");
+        }
+        if let Some(cursor) = cursor {
+            params.set("cursor", cursor);
+        }
+        let params = to_json(&params)?;
+        let method = self.method;
+        let request =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+        Ok(Bytes::from(request))
+    }
+
+    /// Tells every upstream session of the client; those opened later are told
+    /// when they are.
+    pub(crate) async fn everywhere(&self, reply: Reply) {
+        if level(self.envelope).is_none() {
+            return reply.refuse(&Problem::InvalidParams {
+                detail: "level must be one of debug, info, notice, warning, error, critical, alert, emergency".to_owned(),
+            });
+        }
+        let connections = self.session.open_connections();
+        let told = connections.iter().map(|connection| async move {
+            let id = self.call.shard.upstream_id();
+            let out = outgoing(&id, &self.call.body, self.envelope);
+            connection.ask(&out.id, out.body).await
+        });
+        for error in join_all(told).await.into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, method = self.method, "an upstream was not told");
+        }
+        let message = crate::answer::message(reply.id(), b"{}");
+        reply.finish(message).await;
+    }
+}
+
+/// The log level that a `logging/setLevel` names, if it is one.
+pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
+    const LEVELS: [&str; 8] = [
+        "debug",
+        "info",
+        "notice",
+        "warning",
+        "error",
+        "critical",
+        "alert",
+        "emergency",
+    ];
+    let level = RawObject::parse(envelope.params?)?.text("level")?;
+    LEVELS.contains(&level.as_str()).then_some(level)
+}
+
+fn result(answer: &[u8]) -> Result<Option<RawObject>, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        result: Option<RawObject>,
+        error: Option<Refusal>,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        code: i64,
+        message: String,
+    }
+    let garbage = |error: serde_json::Error| UpstreamError::Garbage(error.to_string());
+    let answer: Answer = serde_json::from_slice(answer).map_err(garbage)?;
+    match answer.error {
+        Some(refusal) if refusal.code != NO_SUCH_LIST => Err(UpstreamError::Unreachable(format!(
+            "it refused: {}",
+            refusal.message
+        ))),
+        Some(_) => Ok(None),
+        None => Ok(answer.result),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, UpstreamError> {
+    serde_json::to_string(value).map_err(|error| UpstreamError::Garbage(error.to_string()))
+}
+
+fn merged_response(id: &str, member: &str, items: &Items, missing: &[&str]) -> Bytes {
+    let items: Vec<_> = items.iter().map(|item| item.get()).collect();
+    let mut out = format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"{member}":[{}]"#,
+        items.join(",")
+    );
+    if !missing.is_empty() {
+        let missing = serde_json::Value::from(missing);
+        out += &format!(r#","_meta":{{"hexagram.dev/unavailable":{missing}}}"#);
+    }
+    out += "}}";
+    Bytes::from(out)
+}

@@ -1,0 +1,76 @@
+//! Carries a client's notifications and responses to whom they concern.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::splice;
+
+use crate::host::Host;
+use crate::relay::upstream_of;
+use crate::session::{InFlight, Session};
+use crate::upstream::UpstreamError;
+
+/// Delivers one message. Nobody waits for it, so a failure is only logged.
+pub(crate) async fn deliver(host: Arc<Host>, session: Arc<Session>, body: Bytes) {
+    session.touch();
+    // The body was scanned when it was admitted.
+    let Ok(envelope) = scan(&body) else {
+        return;
+    };
+    let sent = match envelope.method.as_deref() {
+        None => respond(&host, &session, &body, &envelope).await,
+        Some("notifications/initialized") => Ok(()),
+        Some("notifications/cancelled") => cancel(&session, &body, &envelope).await,
+        Some(_) => return broadcast(&session, &body).await,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a client's message did not reach its upstream");
+    }
+}
+
+/// The client answers an upstream's request.
+async fn respond(
+    host: &Host,
+    session: &Session,
+    body: &Bytes,
+    envelope: &Envelope<'_>,
+) -> Result<(), UpstreamError> {
+    let asked = envelope.id.as_ref().and_then(|id| upstream_of(id.as_str()));
+    let Some((name, id)) = asked else {
+        return Ok(());
+    };
+    let Some(index) = host.federation.index_of(&name) else {
+        return Ok(());
+    };
+    let upstream = host.federation.get(index);
+    let connection = session.connection(index, upstream).await?;
+    connection.send(splice::with_id(body, envelope, &id)).await
+}
+
+async fn cancel(
+    session: &Session,
+    body: &Bytes,
+    envelope: &Envelope<'_>,
+) -> Result<(), UpstreamError> {
+    let id = envelope.request_id.as_ref();
+    let Some(request) = id.and_then(|id| session.in_flight(id.as_str())) else {
+        return Ok(());
+    };
+    let InFlight {
+        connection,
+        upstream_id,
+    } = request;
+    let body = splice::with_request_id(body, envelope, &upstream_id);
+    connection.send(body).await
+}
+
+/// Tells every upstream session of the client; one that cannot be told does
+/// not keep it from the others.
+async fn broadcast(session: &Session, body: &Bytes) {
+    for connection in session.open_connections() {
+        if let Err(error) = connection.send(body.clone()).await {
+            tracing::debug!(%error, "a client's notification did not reach an upstream");
+        }
+    }
+}

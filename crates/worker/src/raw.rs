@@ -1,0 +1,153 @@
+//! JSON objects with their members left as they are: renaming one member must
+//! not change the digits of a number or the order of keys beside it.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+/// An object in its own order, each value as its text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RawObject(Vec<(String, Box<RawValue>)>);
+
+impl RawObject {
+    /// Reads an object; `None` where the text is none.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&RawValue> {
+        let member = self.0.iter().find(|(key, _)| key == name)?;
+        Some(&member.1)
+    }
+
+    fn get_mut(&mut self, name: &str) -> Option<&mut Box<RawValue>> {
+        let member = self.0.iter_mut().find(|(key, _)| key == name)?;
+        Some(&mut member.1)
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.0.retain(|(key, _)| key != name);
+    }
+
+    /// Sets a member to a string.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        let Ok(value) = to_raw_value(value) else {
+            return;
+        };
+        match self.get_mut(name) {
+            Some(member) => *member = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+    }
+
+    /// A member that is a string.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?.get()).ok()
+    }
+
+    /// Changes a member that is an object.
+    pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut RawObject)) {
+        if let Some(member) = self.get_mut(name) {
+            edit(member, change);
+        }
+    }
+
+    /// Changes each object in a member that is an array.
+    pub(crate) fn edit_items(&mut self, name: &str, mut change: impl FnMut(&mut RawObject)) {
+        let Some(member) = self.get_mut(name) else {
+            return;
+        };
+        let Ok(mut items) = serde_json::from_str::<Vec<Box<RawValue>>>(member.get()) else {
+            return;
+        };
+        items.iter_mut().for_each(|item| edit(item, &mut change));
+        replace(member, &items);
+    }
+
+    /// The items of a member that is an array.
+    pub(crate) fn items(&self, name: &str) -> Vec<Box<RawValue>> {
+        self.get(name)
+            .and_then(|list| serde_json::from_str(list.get()).ok())
+            .unwrap_or_default()
+    }
+}
+
+fn edit(value: &mut Box<RawValue>, change: impl FnOnce(&mut RawObject)) {
+    if let Some(mut object) = RawObject::parse(value.get().as_bytes()) {
+        change(&mut object);
+        replace(value, &object);
+    }
+}
+
+fn replace(value: &mut Box<RawValue>, with: &impl Serialize) {
+    if let Ok(with) = to_raw_value(with) {
+        *value = with;
+    }
+}
+
+impl<'de> Deserialize<'de> for RawObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = RawObject;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(RawObject(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl Serialize for RawObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, value) in &self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_changed_member_changes() {
+        let text = r#"{"z":12345678901234567890123,"a":[{"uri":"x","n":1.10}],"name":"t"}"#;
+        let mut object = RawObject::parse(text.as_bytes()).expect("an object");
+        object.set("name", "up__t");
+        object.edit_items("a", |item| item.set("uri", "up+x"));
+        let text = serde_json::to_string(&object).expect("text");
+        assert_eq!(
+            text,
+            r#"{"z":12345678901234567890123,"a":[{"uri":"up+x","n":1.10}],"name":"up__t"}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_left() {
+        assert!(RawObject::parse(b"[1]").is_none());
+        let mut object = RawObject::parse(br#"{"a":1,"b":[2]}"#).expect("an object");
+        object.edit("a", |inner| inner.set("x", "y"));
+        object.edit_items("b", |inner| inner.set("x", "y"));
+        assert_eq!(
+            serde_json::to_string(&object).expect("text"),
+            r#"{"a":1,"b":[2]}"#
+        );
+    }
+}

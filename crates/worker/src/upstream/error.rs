@@ -1,0 +1,124 @@
+//! What can go wrong with an upstream, and what its client is told of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hexagram_mcp::error::Problem;
+
+/// Why an upstream could not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UpstreamError {
+    /// It cannot be reached or started.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It does not know our session any more (HTTP 404).
+    #[error("the upstream has forgotten its session")]
+    SessionGone,
+    /// It broke off after it had the request: the outcome is unknown.
+    #[error("{0}")]
+    Broken(String),
+    /// It answered an HTTP error.
+    #[error("the upstream answered HTTP {status}: {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The beginning of the body.
+        detail: String,
+    },
+    /// It answered an HTTP error whose body is a JSON-RPC response.
+    #[error("the upstream refused the message")]
+    Answered(Bytes),
+    /// It answered what is not MCP.
+    #[error("the upstream answered what is not MCP: {0}")]
+    Garbage(String),
+    /// It sent nothing for too long.
+    #[error("the upstream sent nothing for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// It sent more than its client takes.
+    #[error("the client does not read; read the reply's stream as it comes")]
+    TooSlow,
+    /// Too many children run already.
+    #[error("{0} stdio children run already; raise --max-children or use an HTTP upstream")]
+    TooManyChildren(usize),
+}
+
+impl UpstreamError {
+    /// Whether a request that failed so may have reached the upstream and
+    /// taken effect there.
+    pub(crate) fn may_have_acted(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::SessionGone
+            | Self::Answered(_)
+            | Self::TooManyChildren(_) => false,
+            // What is redirected or refused was not done; 503 says "not now".
+            Self::Refused { status, .. } => *status >= 500 && *status != 503,
+            Self::Broken(_) | Self::Garbage(_) | Self::Silent(_) | Self::TooSlow => true,
+        }
+    }
+
+    /// The error a client sees. `had_request` says whether a request with
+    /// effects was on its way when it failed.
+    pub(crate) fn problem(&self, upstream: &str, had_request: bool) -> Problem {
+        let detail = self.to_string();
+        if had_request && self.may_have_acted() {
+            return Problem::OutcomeUnknown {
+                detail: format!("upstream {upstream}: {detail}"),
+                upstream: Some(upstream.to_owned()),
+            };
+        }
+        Problem::UpstreamUnavailable {
+            upstream: upstream.to_owned(),
+            detail,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16) -> UpstreamError {
+        UpstreamError::Refused {
+            status,
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_have_acted_is_safe_to_repeat() {
+        let harmless = [
+            UpstreamError::Unreachable(String::new()),
+            UpstreamError::SessionGone,
+            UpstreamError::TooManyChildren(1),
+            refused(307),
+            refused(404),
+            refused(503),
+        ];
+        let doubtful = [
+            UpstreamError::Broken(String::new()),
+            UpstreamError::Garbage(String::new()),
+            UpstreamError::Silent(Duration::ZERO),
+            UpstreamError::TooSlow,
+            refused(500),
+            refused(504),
+        ];
+        assert!(harmless.iter().all(|error| !error.may_have_acted()));
+        assert!(doubtful.iter().all(UpstreamError::may_have_acted));
+    }
+
+    #[test]
+    fn an_unknown_outcome_names_its_upstream() {
+        let broken = UpstreamError::Broken("reset".to_owned());
+        assert_eq!(
+            broken.problem("up", true),
+            Problem::OutcomeUnknown {
+                detail: "upstream up: reset".to_owned(),
+                upstream: Some("up".to_owned()),
+            }
+        );
+        assert_eq!(broken.problem("up", false).reason(), "upstream_unavailable");
+        let gone = UpstreamError::SessionGone.problem("up", true);
+        assert_eq!(gone.reason(), "upstream_unavailable");
+    }
+}

@@ -1,0 +1,98 @@
+//! Asking an upstream to describe itself before a client needs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{Capabilities, ProtocolVersion};
+use tokio::time::Instant;
+
+use super::{ServerInfo, Upstream, UpstreamError};
+use crate::session::ClientFacts;
+
+/// An upstream that failed is not asked again for this long: the clients of a
+/// hanging one would wait in turn.
+const MEMORY: Duration = Duration::from_secs(5);
+
+/// Why an upstream could not describe itself, and when that was found.
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: UpstreamError,
+    at: Instant,
+}
+
+impl Failure {
+    fn now(error: UpstreamError) -> Self {
+        let at = Instant::now();
+        Self { error, at }
+    }
+
+    /// The error while it is fresh.
+    fn recent(&self, now: Instant) -> Option<UpstreamError> {
+        (now.duration_since(self.at) < MEMORY).then(|| self.error.clone())
+    }
+}
+
+impl Upstream {
+    /// What it says of itself: as of its last session, else asked now. All who
+    /// ask at the same time share one answer.
+    ///
+    /// # Errors
+    /// Why it cannot be asked, or could not within the last five seconds.
+    pub async fn info(self: &Arc<Self>) -> Result<Arc<ServerInfo>, UpstreamError> {
+        if let Some(info) = self.known_info() {
+            return Ok(info);
+        }
+        let this = Arc::clone(self);
+        // A task of its own: who gives up leaves the answer to the others.
+        tokio::spawn(async move { this.ask_in_turn().await })
+            .await
+            .unwrap_or_else(|error| Err(UpstreamError::Unreachable(error.to_string())))
+    }
+
+    async fn ask_in_turn(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
+        let mut failure = self.probing.lock().await;
+        if let Some(info) = self.known_info() {
+            return Ok(info);
+        }
+        if let Some(error) = failure
+            .as_ref()
+            .and_then(|last| last.recent(Instant::now()))
+        {
+            return Err(error);
+        }
+        let asked = self.probe().await;
+        *failure = asked.as_ref().err().cloned().map(Failure::now);
+        asked
+    }
+
+    async fn probe(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
+        let session = self.open(&probe_facts()).await?;
+        session.close_behind();
+        self.known_info()
+            .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
+    }
+}
+
+/// A client that can everything, so that the upstream shows all it has.
+fn probe_facts() -> ClientFacts {
+    ClientFacts {
+        version: ProtocolVersion::LATEST_LEGACY,
+        capabilities: Capabilities::all(),
+        name: "hexagram".to_owned(),
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_forgotten() {
+        let failure = Failure::now(UpstreamError::SessionGone);
+        let later = |wait| failure.recent(failure.at + wait);
+        assert!(later(Duration::ZERO).is_some());
+        assert!(later(MEMORY - Duration::from_millis(1)).is_some());
+        assert!(later(MEMORY).is_none());
+    }
+}

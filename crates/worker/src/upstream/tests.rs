@@ -1,0 +1,106 @@
+//! What the tests of upstreams share, and tests of the upstream as a whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::http::tests::{Server, reply};
+use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
+
+/// No wait in a test is longer; one that succeeds is far shorter.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The outcome of what must happen without a push from the test.
+pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what)
+        .await
+        .expect("it never happened")
+}
+
+pub(super) async fn next(incoming: &mut Incoming) -> Option<Result<Value, UpstreamError>> {
+    let message = soon(incoming.next()).await?;
+    Some(message.map(|message| serde_json::from_slice(&message).expect("JSON")))
+}
+
+pub(super) async fn message(incoming: &mut Incoming) -> Value {
+    next(incoming)
+        .await
+        .expect("the stream ended")
+        .expect("a message")
+}
+
+pub(super) fn limits() -> UpstreamLimits {
+    UpstreamLimits {
+        connect: DEADLINE,
+        handshake: DEADLINE,
+        silence: DEADLINE,
+        max_message: 1 << 20,
+    }
+}
+
+fn upstream(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+    let spec = format!("up={target}").parse().expect("a spec");
+    let upstream = Upstream::from_spec(spec, limits, &ChildLimit::new(4));
+    Arc::new(upstream.expect("an upstream"))
+}
+
+fn hasty() -> UpstreamLimits {
+    UpstreamLimits {
+        handshake: Duration::from_millis(200),
+        ..limits()
+    }
+}
+
+#[tokio::test]
+async fn a_hanging_upstream_is_asked_once_for_all() {
+    let server = Server::start(|_| Vec::new()).await;
+    let upstream = upstream(&server.url(), hasty());
+    let gave_up = tokio::time::timeout(Duration::from_millis(1), upstream.info()).await;
+    assert!(gave_up.is_err());
+    let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
+    let third = soon(upstream.info()).await;
+    for told in [one, other, third] {
+        let error = told.expect_err("it hangs");
+        assert!(error.to_string().contains("handshake"), "{error}");
+        assert!(!error.may_have_acted());
+    }
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hanging_child_is_ended() {
+    let children = ChildLimit::new(1);
+    let spec = "up=sleep 1000".parse().expect("a spec");
+    let upstream = Upstream::from_spec(spec, hasty(), &children).expect("an upstream");
+    let error = soon(Arc::new(upstream).info()).await.expect_err("it hangs");
+    assert!(error.to_string().contains("handshake"), "{error}");
+    assert!(children.ended(DEADLINE).await);
+}
+
+#[tokio::test]
+async fn an_upstream_describes_itself_once() {
+    let server = Server::start(|request| {
+        if request.body.contains("\"initialize\"") {
+            let result = json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "s", "version": "1"},
+                "instructions": "Be kind.",
+            });
+            let response = json!({"jsonrpc": "2.0", "id": "0", "result": result}).to_string();
+            return reply("200 OK", "Content-Type: application/json\r\n", &response);
+        }
+        reply("202 Accepted", "", "")
+    })
+    .await;
+    let upstream = upstream(&server.url(), limits());
+    let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
+    let info = one.expect("it answers");
+    assert_eq!(info, other.expect("it answers"));
+    assert_eq!(info.server_info["name"], "s");
+    assert_eq!(info.instructions.as_deref(), Some("Be kind."));
+    // initialize and notifications/initialized, once.
+    assert_eq!(server.seen().len(), 2);
+}
