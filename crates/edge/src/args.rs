@@ -55,7 +55,7 @@ pub struct EdgeArgs {
     #[arg(long, value_delimiter = ',', value_name = "HOST")]
     pub allowed_hosts: Vec<String>,
 
-    /// Origin accepted from browsers, e.g. https://app.example.com; may be repeated; `*` accepts all.
+    /// Origin accepted from browsers, e.g. `https://app.example.com`; may be repeated; `*` accepts all.
     /// Without it only loopback origins are.
     #[arg(long, value_delimiter = ',', value_name = "ORIGIN")]
     pub allowed_origins: Vec<String>,

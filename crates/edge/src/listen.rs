@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -29,7 +31,10 @@ use crate::service::McpService;
 const MAX_STREAMS: u32 = 256;
 /// Pause before a client that dribbles is looked at again.
 const PEEK_PAUSE: Duration = Duration::from_millis(20);
-/// After the grace, clients get this long to take the answers that end their calls.
+/// How often a leaving edge looks whether its clients have left.
+const LEAVE_PAUSE: Duration = Duration::from_millis(50);
+/// Clients get this long for what is on its way when the edge closes: their
+/// first request on a new connection, the answers that end their calls.
 const FLUSH: Duration = Duration::from_secs(1);
 /// Pause after a failed accept (out of file descriptors), so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -56,13 +61,15 @@ pub(crate) async fn serve(
         idle_timeout: args.idle_timeout(),
         service,
     };
-    let until_drained = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(drain.delay()).await;
-    };
     tokio::select! {
         () = acceptor.accept_all(&listener) => {}
-        () = until_drained => {}
+        () = acceptor.leave(&shutdown, drain.delay()) => {}
+    }
+    // Who is in the backlog has connected and is served.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        if let Ok(permit) = Arc::clone(&acceptor.permits).try_acquire_owned() {
+            acceptor.serve_connection(stream, peer, permit);
+        }
     }
     drop(listener);
     acceptor.drain(drain.grace()).await;
@@ -104,14 +111,33 @@ impl Acceptor {
         let watcher = self.connections.watcher();
         let open = self.service.metrics().connections.clone();
         let idle_timeout = self.idle_timeout;
+        let draining = self.service.draining();
         open.inc();
         tokio::spawn(async move {
-            if let Err(error) = serve_http(stream, service, watcher, idle_timeout).await {
+            let served = async {
+                // A drain waits for requests, not for clients that have sent none.
+                let version = tokio::select! {
+                    version = opening(&stream, idle_timeout) => version?,
+                    () = after(&draining, FLUSH) => return Ok(()),
+                };
+                serve_http(stream, version, service, watcher, idle_timeout).await
+            };
+            if let Err(error) = served.await {
                 tracing::debug!(error, %peer, "connection ended");
             }
             open.dec();
             drop(permit);
         });
+    }
+
+    /// Waits for the shutdown, then until the clients have left, at most `delay`.
+    async fn leave(&self, shutdown: &CancellationToken, delay: Duration) {
+        shutdown.cancelled().await;
+        self.service.leave();
+        let until = Instant::now() + delay;
+        while self.connections.count() > 0 && Instant::now() < until {
+            tokio::time::sleep(LEAVE_PAUSE).await;
+        }
     }
 
     fn connection(&self, peer: SocketAddr) -> Connection {
@@ -136,9 +162,15 @@ impl Acceptor {
     }
 }
 
+async fn after(event: &CancellationToken, pause: Duration) {
+    event.cancelled().await;
+    tokio::time::sleep(pause).await;
+}
+
 /// Serves one connection, in the HTTP version that its client opens with.
 async fn serve_http<S>(
     stream: TcpStream,
+    version: Version,
     service: S,
     watcher: Watcher,
     idle_timeout: Duration,
@@ -149,10 +181,6 @@ where
 {
     stream
         .set_nodelay(true)
-        .map_err(|error| error.to_string())?;
-    let version = tokio::time::timeout(idle_timeout, opening(&stream))
-        .await
-        .map_err(|_| "no request in time".to_owned())?
         .map_err(|error| error.to_string())?;
     let io = TokioIo::new(stream);
     let served = match version {
@@ -173,8 +201,16 @@ where
     served.map_err(|error| error.to_string())
 }
 
-/// The HTTP version, told from the first bytes without taking them.
-async fn opening(stream: &TcpStream) -> std::io::Result<Version> {
+/// The HTTP version, told from the first bytes, which must come within `limit`.
+async fn opening(stream: &TcpStream, limit: Duration) -> Result<Version, String> {
+    tokio::time::timeout(limit, peek(stream))
+        .await
+        .map_err(|_| "no request in time".to_owned())?
+        .map_err(|error| error.to_string())
+}
+
+/// Tells the HTTP version without taking a byte.
+async fn peek(stream: &TcpStream) -> std::io::Result<Version> {
     // Enough to tell HTTP/2's preface "PRI * HTTP/2.0" from any method.
     const PREFACE: &[u8] = b"PRI";
     let mut head = [0; PREFACE.len()];

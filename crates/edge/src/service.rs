@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +11,8 @@ use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header;
 use hexagram_proto::link::ExchangeKind;
-use http::{HeaderMap, HeaderName, Method, Request};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
@@ -40,6 +42,7 @@ struct Inner {
     metrics: Arc<EdgeMetrics>,
     args: EdgeArgs,
     draining: CancellationToken,
+    leaving: AtomicBool,
     guard: Arc<Counted<Guard>>,
     authenticator: Arc<Counted<Authenticator>>,
 }
@@ -64,6 +67,7 @@ impl McpService {
             links,
             args: args.clone(),
             draining: CancellationToken::new(),
+            leaving: AtomicBool::new(false),
             guard: Arc::new(Counted::new(Guard::new(args), &metrics)),
             authenticator: Arc::new(Counted::new(authenticator, &metrics)),
             metrics,
@@ -80,6 +84,17 @@ impl McpService {
 
     pub(crate) fn metrics(&self) -> &EdgeMetrics {
         &self.0.metrics
+    }
+
+    /// From now on every answer asks its client to close the connection. A
+    /// client that is asked never sends into a connection that we close.
+    pub(crate) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
+    /// Fires when the edge begins to drain.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.0.draining.clone()
     }
 
     /// Ends the standing streams; calls go on.
@@ -123,7 +138,14 @@ where
         let inner = Arc::clone(&self.0);
         // Taken apart here, so that the future carries only what it needs.
         let (parts, body) = split(request);
-        Box::pin(async move { Ok(inner.serve(parts, body).await) })
+        Box::pin(async move {
+            let mut response = inner.serve(parts, body).await;
+            if inner.leaving.load(Ordering::Acquire) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -26,7 +26,7 @@ const CLOSED: [&str; 7] = [
 ];
 
 /// Long enough for both restarts; the client ends by itself.
-const LOOP_SECONDS: &str = "10";
+const LOOP_SECONDS: &str = "14";
 /// A client that made so many calls is in its loop.
 const WARM: u64 = 30;
 
@@ -60,13 +60,19 @@ async fn goes_on_over_restarts(client: Client) {
     let mut cluster = Cluster::start(2, 2, &[&everything.upstream("everything")]).await;
     let mut session = Session::open(cluster.edges[0].listen).await;
     let more = ["--loop", LOOP_SECONDS].map(str::to_owned);
-    let run = tokio::spawn(clients::run(client, cluster.urls(), more.into()));
+    let mut run = tokio::spawn(clients::run(client, cluster.urls(), more.into()));
     for edge in 0..2 {
-        busy(&cluster).await;
+        tokio::select! {
+            () = busy(&cluster) => {}
+            ended = &mut run => panic!("the client ended before restart {edge}: {ended:?}"),
+        }
         assert_eq!(cluster.edges[edge].restart().await, Some(0));
         goes_on(&mut session, &cluster).await;
     }
-    busy(&cluster).await;
+    tokio::select! {
+        () = busy(&cluster) => {}
+        ended = &mut run => panic!("the client ended after the restarts: {ended:?}"),
+    }
     only_lost_connections(&run.await.unwrap());
     goes_on(&mut session, &cluster).await;
     let opened = 1 + u64::from(client.version == LEGACY);

@@ -46,10 +46,10 @@ pub(crate) async fn probe(worker: Worker) {
     for (name, info) in worker.probe().await {
         match info {
             Ok(info) => {
-                tracing::info!(upstream = name, server = %info.server_info["name"], "upstream reachable")
+                tracing::info!(upstream = name, server = %info.server_info["name"], "upstream reachable");
             }
             Err(error) => {
-                tracing::warn!(upstream = name, %error, "upstream not reachable, its callers get errors until it is")
+                tracing::warn!(upstream = name, %error, "upstream not reachable, its callers get errors until it is");
             }
         }
     }

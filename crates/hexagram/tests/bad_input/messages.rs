@@ -85,7 +85,7 @@ async fn odd_ids_come_back_as_they_are() {
     let ids = [
         json!(long),
         json!(""),
-        json!(u64::MAX),
+        json!(i64::MAX),
         json!(-1),
         json!("é\n\"\\"),
     ];
