@@ -14,6 +14,7 @@ mod auth;
 mod body;
 mod check;
 mod client;
+mod connection;
 mod exchange;
 mod guard;
 mod link;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -41,8 +40,7 @@ struct Inner {
     links: Arc<Links>,
     metrics: Arc<EdgeMetrics>,
     args: EdgeArgs,
-    draining: CancellationToken,
-    leaving: AtomicBool,
+    leaving: CancellationToken,
     guard: Arc<Counted<Guard>>,
     authenticator: Arc<Counted<Authenticator>>,
 }
@@ -66,8 +64,7 @@ impl McpService {
             },
             links,
             args: args.clone(),
-            draining: CancellationToken::new(),
-            leaving: AtomicBool::new(false),
+            leaving: CancellationToken::new(),
             guard: Arc::new(Counted::new(Guard::new(args), &metrics)),
             authenticator: Arc::new(Counted::new(authenticator, &metrics)),
             metrics,
@@ -86,20 +83,11 @@ impl McpService {
         &self.0.metrics
     }
 
-    /// From now on every answer asks its client to close the connection. A
-    /// client that is asked never sends into a connection that we close.
+    /// Begins the drain: standing streams end, and every answer asks its client
+    /// to close the connection. One that is asked never sends into a connection
+    /// that we close.
     pub(crate) fn leave(&self) {
-        self.0.leaving.store(true, Ordering::Release);
-    }
-
-    /// Fires when the edge begins to drain.
-    pub(crate) fn draining(&self) -> CancellationToken {
-        self.0.draining.clone()
-    }
-
-    /// Ends the standing streams; calls go on.
-    pub(crate) fn end_streams(&self) {
-        self.0.draining.cancel();
+        self.0.leaving.cancel();
     }
 
     /// Ends the calls that are still running, each with an answer.
@@ -140,7 +128,7 @@ where
         let (parts, body) = split(request);
         Box::pin(async move {
             let mut response = inner.serve(parts, body).await;
-            if inner.leaving.load(Ordering::Acquire) {
+            if inner.leaving.is_cancelled() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -230,7 +218,7 @@ impl Inner {
             if !header::accepts_sse(&parts.headers) {
                 return Err(Problem::NotAcceptable);
             }
-            if self.draining.is_cancelled() {
+            if self.leaving.is_cancelled() {
                 return Err(Problem::Draining {
                     retry_after_ms: RETRY_AFTER_MS,
                 });
@@ -243,7 +231,7 @@ impl Inner {
         let standing = kind == ExchangeKind::Stream;
         Replier {
             may_stream: standing,
-            draining: standing.then(|| self.draining.clone().cancelled_owned()),
+            draining: standing.then(|| self.leaving.clone().cancelled_owned()),
             ..self.replier()
         }
     }
