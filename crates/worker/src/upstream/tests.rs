@@ -72,7 +72,7 @@ async fn a_hanging_upstream_is_asked_once_for_all() {
 #[tokio::test]
 async fn a_hanging_child_is_ended() {
     let children = ChildLimit::new(1);
-    let spec = "up=sleep 1000".parse().expect("a spec");
+    let spec = "up=sleep 60".parse().expect("a spec");
     let upstream = Upstream::from_spec(spec, hasty(), &children).expect("an upstream");
     let error = soon(Arc::new(upstream).info()).await.expect_err("it hangs");
     assert!(error.to_string().contains("handshake"), "{error}");

@@ -14,9 +14,9 @@ use super::super::tests::{limits, message, next, soon};
 use super::super::{ChildLimit, UpstreamLimits};
 use super::Launcher;
 
-/// Answers each line with a response to "1".
+/// Lives; answers each line with a response to "1".
 const ANSWERS: &str =
-    r#"while read -r line; do echo '{"jsonrpc":"2.0","id":"1","result":{}}'; done"#;
+    r#"echo up >&3; while read -r line; do echo '{"jsonrpc":"2.0","id":"1","result":{}}'; done"#;
 
 fn launcher(line: &str) -> (Launcher, ChildLimit) {
     limited(line, limits())
@@ -56,10 +56,11 @@ impl Lifeline {
         self.dir.path()
     }
 
-    /// A line of shell that holds the pipe, as all do that it starts.
+    /// A line of shell that holds the pipe, as all do that it starts. It must
+    /// say "up" there once they run.
     fn held(&self, rest: &str) -> String {
         let pipe = self.path().join("life");
-        format!("exec 3>{}; echo up >&3; {rest}", pipe.display())
+        format!("exec 3>{}; {rest}", pipe.display())
     }
 
     /// Waits until somebody holds the pipe.
@@ -102,13 +103,24 @@ async fn a_child_answers_and_ends_with_its_session() {
 }
 
 #[tokio::test]
-async fn words_before_the_end_are_heard() {
-    let line = r#"read -r line; echo; echo '{"jsonrpc":"2.0","id":"1","result":{}}'"#;
+async fn last_words_are_heard() {
+    // Stops reading, which ends its session; speaks once more when told to end.
+    let line = r#"
+        trap 'echo "{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":{}}"; exit 0' TERM
+        read -r line
+        exec 0<&- 2>/dev/null
+        echo '{"jsonrpc":"2.0","method":"notifications/message"}'
+        while :; do sleep 60; done"#;
     let (launcher, _) = launcher(line);
     let session = launcher.launch().expect("a child");
-    let mut incoming = session.request("\"1\"", request()).await.expect("open");
-    assert_eq!(message(&mut incoming).await["id"], "1");
     let mut standing = session.standing();
+    let mut incoming = session.request("\"1\"", request()).await.expect("open");
+    assert_eq!(
+        message(&mut standing).await["method"],
+        "notifications/message"
+    );
+    session.send(request()).await.expect("queued");
+    assert_eq!(message(&mut incoming).await["id"], "1");
     assert!(next(&mut standing).await.is_none());
     assert!(!session.is_open());
 }
@@ -116,7 +128,7 @@ async fn words_before_the_end_are_heard() {
 #[tokio::test]
 async fn a_child_that_never_reads_is_ended() {
     let life = Lifeline::new();
-    let (launcher, children) = launcher(&life.held("exec sleep 1000"));
+    let (launcher, children) = launcher(&life.held("echo up >&3; exec sleep 60"));
     let session = launcher.launch().expect("a child");
     let death = life.begins().await;
     // More than a pipe holds, so that the write cannot end.
@@ -130,11 +142,12 @@ async fn a_child_that_never_reads_is_ended() {
 #[tokio::test]
 async fn grandchildren_end_with_their_leader() {
     let life = Lifeline::new();
-    // Deaf to SIGTERM, and left behind by a leader that ends by itself.
-    let line = life.held("(trap '' TERM; sleep 1000) & exit 0");
+    // Deaf to SIGTERM, and left behind by a leader that ends when spoken to.
+    let line = life.held("(trap '' TERM; echo up >&3; exec sleep 60) & read -r line");
     let (launcher, _) = launcher(&line);
     let session = launcher.launch().expect("a child");
     let death = life.begins().await;
+    session.send(request()).await.expect("queued");
     death.comes().await;
     let mut standing = session.standing();
     assert!(next(&mut standing).await.is_none(), "its session is over");
@@ -146,7 +159,7 @@ fn nothing_outlives_the_runtime() {
     let life = Lifeline::new();
     let first = build();
     let (session, death) = first.block_on(async {
-        let (launcher, _) = launcher(&life.held("sleep 1000 & wait"));
+        let (launcher, _) = launcher(&life.held("(echo up >&3; exec sleep 60) & wait"));
         let session = launcher.launch().expect("a child");
         (session, life.begins().await)
     });

@@ -1,0 +1,156 @@
+//! A worker as its edges see it: greeted, asked and paid over a real gRPC link.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod edge;
+
+use hexagram_mcp::Problem;
+use hexagram_proto::link::worker_message::Kind;
+use hexagram_proto::link::{ExchangeKind, Open};
+use hexagram_proto::{CHUNK_BYTES, INITIAL_WINDOW};
+use hexagram_worker::{NativeHandler, NativeRequest, ServerInfo, Upstream, handler};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::json;
+use std::sync::Arc;
+
+use edge::{Edge, answer, worker};
+
+/// Panics when it is told to, and makes answers of any length.
+struct Odd;
+
+impl NativeHandler for Odd {
+    fn info(&self) -> ServerInfo {
+        ServerInfo {
+            capabilities: json!({"tools": {}}),
+            server_info: json!({"name": "odd", "version": "1"}),
+            instructions: None,
+        }
+    }
+
+    fn handle(&self, request: &NativeRequest<'_>) -> Result<Vec<u8>, Problem> {
+        match request.method {
+            "panic" => panic!("told to"),
+            "long" => Ok(format!(r#"{{"text":"{}"}}"#, "x".repeat(LONG)).into_bytes()),
+            _ => Ok(b"{}".to_vec()),
+        }
+    }
+}
+
+/// Far more than a window.
+const LONG: usize = 10 * INITIAL_WINDOW as usize;
+
+/// The same as an rmcp handler.
+struct OddHandler;
+
+impl ServerHandler for OddHandler {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        assert_ne!(request.name, "panic", "told to");
+        Ok(CallToolResult::success(vec![ContentBlock::text("fine")]).into())
+    }
+}
+
+fn native() -> Arc<Upstream> {
+    Arc::new(Upstream::from_native("odd".parse().unwrap(), Arc::new(Odd)))
+}
+
+fn rmcp() -> Arc<Upstream> {
+    let odd = handler(|| OddHandler);
+    Arc::new(Upstream::from_handler("odd".parse().unwrap(), odd))
+}
+
+fn call(tool: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}}).to_string()
+}
+
+fn request(method: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string()
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_with_the_reason() {
+    let worker = worker(native());
+    for (change, reason) in [
+        (edge::Change::Cluster, "belongs to cluster"),
+        (edge::Change::Shards, "has 32 shards"),
+        (edge::Change::Version, "no common link version"),
+    ] {
+        let refused = Edge::connect_as(&worker, change).await.err().unwrap();
+        assert!(refused.contains(reason), "{refused}");
+    }
+    Edge::connect(&worker).await.session().await;
+}
+
+#[tokio::test]
+async fn a_native_panic_costs_its_exchange_only() {
+    let mut edge = Edge::connect(&worker(native())).await;
+    let session = edge.session().await;
+    let panicked = answer(edge.ask(&session, &request("panic")).await);
+    assert_eq!(panicked["error"]["data"]["reason"], "internal");
+    assert_eq!(panicked["id"], 1);
+    let next = answer(edge.ask(&session, &request("fine")).await);
+    assert_eq!(next["result"], json!({}));
+}
+
+#[tokio::test]
+async fn a_handlers_panic_costs_its_exchange_only() {
+    let mut edge = Edge::connect(&worker(rmcp())).await;
+    let session = edge.session().await;
+    let panicked = answer(edge.ask(&session, &call("panic")).await);
+    assert_eq!(panicked["error"]["code"], -32603);
+    assert_eq!(panicked["id"], 1);
+    let next = answer(edge.ask(&session, &call("fine")).await);
+    assert_eq!(next["result"]["content"][0]["text"], "fine");
+}
+
+#[tokio::test]
+async fn another_epoch_is_misdirected() {
+    let mut edge = Edge::connect(&worker(native())).await;
+    let session = edge.session().await;
+    let stale = Open {
+        epoch: session.epoch + 1,
+        ..edge.open(&session, &request("fine"))
+    };
+    match edge.send(stale).await {
+        Kind::Misdirected(misdirected) => assert_eq!(misdirected.epoch, session.epoch),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_session_never_answers_again() {
+    let mut edge = Edge::connect(&worker(native())).await;
+    let session = edge.session().await;
+    let delete = Open {
+        kind: ExchangeKind::Delete.into(),
+        ..edge.open(&session, "")
+    };
+    match edge.send(delete).await {
+        Kind::End(end) => assert_eq!(end.head.unwrap().status, 200),
+        other => panic!("{other:?}"),
+    }
+    let after = answer(edge.ask(&session, &request("fine")).await);
+    assert_eq!(after["error"]["data"]["reason"], "session_not_found");
+}
+
+#[tokio::test]
+async fn a_long_answer_keeps_to_its_credit_and_stalls_nobody() {
+    let mut edge = Edge::connect(&worker(native())).await;
+    let session = edge.session().await;
+    let long = edge.open(&session, &request("long"));
+    let number = edge.post(long).await;
+    let mut received = edge.unpaid(number).await;
+    assert!(
+        received <= INITIAL_WINDOW as usize + CHUNK_BYTES,
+        "{received} bytes unpaid"
+    );
+    let neighbour = answer(edge.ask(&session, &request("fine")).await);
+    assert_eq!(neighbour["result"], json!({}));
+    received += edge.paid(number).await;
+    assert!(received > LONG);
+}
