@@ -79,6 +79,9 @@ pub struct EdgeContext {
     pub metrics: Metrics,
     /// How this process drains.
     pub drain: DrainArgs,
+    /// Nobody sends new clients here but its user: once all have left there is
+    /// nothing to wait for.
+    pub alone: bool,
 }
 
 /// A bound edge, not yet serving.
@@ -87,6 +90,7 @@ pub struct Edge {
     service: service::McpService,
     args: EdgeArgs,
     drain: DrainArgs,
+    alone: bool,
     links: Arc<links::Links>,
     directory: watch::Receiver<Arc<Directory>>,
 }
@@ -102,12 +106,14 @@ impl Edge {
         let links = Arc::new(links::Links::new(&context, Arc::clone(&metrics)));
         let directory = context.directory.clone();
         let drain = context.drain.clone();
+        let alone = context.alone;
         let service = service::McpService::new(&args, context, Arc::clone(&links), metrics)?;
         Ok(Self {
             listener,
             service,
             args,
             drain,
+            alone,
             links,
             directory,
         })
@@ -137,6 +143,7 @@ impl Edge {
             self.service,
             &self.args,
             &self.drain,
+            self.alone,
             shutdown,
         )
         .await;

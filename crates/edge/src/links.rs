@@ -27,6 +27,8 @@ use crate::exchange::Loss;
 use crate::link::{Link, worker_down};
 use crate::metrics::EdgeMetrics;
 
+/// Seconds after which an edge is ready although some workers are not linked.
+const READY_ANYWAY: u64 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -159,8 +161,14 @@ impl Links {
     pub(crate) async fn keep_time(self: Arc<Self>, keep_alive: u64) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
+        for second in 0u64.. {
             seconds.tick().await;
+            if second == READY_ANYWAY {
+                // A worker that is down must not keep new edges from serving
+                // the others' shards.
+                self.complete.store(true, Ordering::Release);
+                self.report_readiness();
+            }
             for link in self.routes.load().links.values() {
                 if let Some(live) = link.live.load_full() {
                     live.tick(keep_alive);

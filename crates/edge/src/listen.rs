@@ -42,6 +42,7 @@ pub(crate) async fn serve(
     service: McpService,
     args: &EdgeArgs,
     drain: &DrainArgs,
+    alone: bool,
     shutdown: CancellationToken,
 ) {
     let acceptor = Acceptor {
@@ -56,7 +57,7 @@ pub(crate) async fn serve(
     };
     tokio::select! {
         () = acceptor.accept_all(&listener) => {}
-        () = acceptor.leave(&shutdown, drain.delay()) => {}
+        () = acceptor.leave(&shutdown, drain.delay(), alone) => {}
     }
     if let Err(error) = acceptor.accept_backlog(listener) {
         tracing::debug!(%error, "connections in the backlog are lost");
@@ -122,12 +123,13 @@ impl Acceptor {
         });
     }
 
-    /// Waits for the shutdown, then until the clients have left, at most `delay`.
-    async fn leave(&self, shutdown: &CancellationToken, delay: Duration) {
+    /// Waits for the shutdown and the delay, in which load balancers learn of
+    /// it; `alone`, only until the clients have left.
+    async fn leave(&self, shutdown: &CancellationToken, delay: Duration, alone: bool) {
         shutdown.cancelled().await;
         self.service.leave();
         let until = Instant::now() + delay;
-        while self.connections.running() > 0 && Instant::now() < until {
+        while Instant::now() < until && !(alone && self.connections.running() == 0) {
             tokio::time::sleep(LEAVE_PAUSE).await;
         }
     }

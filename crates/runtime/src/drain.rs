@@ -9,8 +9,7 @@ use tokio_util::task::TaskTracker;
 /// How a process ends.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DrainArgs {
-    /// Seconds to go on accepting after SIGTERM while clients and load balancers
-    /// leave; over as soon as no client is connected
+    /// Seconds that an edge goes on accepting after SIGTERM, while load balancers learn of it
     #[arg(long = "drain-delay", default_value_t = 2, value_name = "SECONDS")]
     delay_seconds: u64,
 

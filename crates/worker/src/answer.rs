@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -18,6 +19,9 @@ use crate::merged::PATIENCE;
 use crate::relay::modernized;
 use crate::reply::Reply;
 use crate::upstream::{NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError};
+
+/// How long `initialize` waits for the only upstream to describe itself.
+const ONLY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers with an empty result.
 pub(crate) fn empty(reply: Reply) -> Option<Run> {
@@ -69,10 +73,15 @@ pub(crate) fn native(
 /// What all upstreams say of themselves, as far as they can be asked in time.
 async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
     let upstreams = host.federation.all();
+    // The only upstream is worth waiting for: `npx` may have to download it.
+    let patience = match host.federation.single() {
+        Some(_) => ONLY_PATIENCE,
+        None => PATIENCE,
+    };
     let asked = upstreams.iter().map(|upstream| async move {
-        match tokio::time::timeout(PATIENCE, upstream.info()).await {
+        match tokio::time::timeout(patience, upstream.info()).await {
             Ok(info) => info,
-            Err(_) => Err(UpstreamError::Silent(PATIENCE)),
+            Err(_) => Err(UpstreamError::Silent(patience)),
         }
     });
     let mut known = Vec::new();

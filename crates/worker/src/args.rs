@@ -21,7 +21,7 @@ pub struct UpstreamArgs {
     pub upstream_connect_timeout: u64,
 
     /// Seconds an upstream may take to start and to introduce itself.
-    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub upstream_handshake_timeout: u64,
 
     /// Seconds an upstream may be silent while it works on a request.

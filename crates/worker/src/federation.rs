@@ -140,6 +140,10 @@ impl Federation {
         for info in infos {
             merge(&mut capabilities, &info.capabilities);
         }
+        if let Some(all) = capabilities.as_object_mut() {
+            // A task's id does not tell its upstream.
+            all.remove("tasks");
+        }
         Arc::new(ServerInfo {
             capabilities,
             server_info: json!({"name": "hexagram", "version": env!("CARGO_PKG_VERSION")}),

@@ -11,6 +11,7 @@ use hexagram_mcp::error::Problem;
 use hexagram_mcp::splice;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::federation::Destination;
 use crate::host::{Call, Host};
@@ -29,7 +30,8 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
     let work = route(&host, &call, &session, &under_way, reply);
     if call.era() == Era::Legacy {
         // A disconnect is no cancellation there; what still comes is dropped.
-        return work.await;
+        work.await;
+        return session.touch();
     }
     tokio::pin!(work);
     tokio::select! {
@@ -39,6 +41,7 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
             cancelled(request).await;
         }
     }
+    session.touch();
     if call.once {
         session.close().await;
     }
@@ -166,13 +169,16 @@ impl Forward<'_> {
         let request = InFlight {
             connection: Arc::clone(connection),
             upstream_id: id.clone(),
+            cancelled: CancellationToken::new(),
         };
+        let cancelled = request.cancelled.clone();
         let guard = self.begin(request);
         let incoming = connection.request(&id, body).await?;
         Ok(Sent {
             id,
             incoming,
             connection: Arc::clone(connection),
+            cancelled,
             _guard: guard,
         })
     }
@@ -228,7 +234,11 @@ impl Forward<'_> {
                     "it closed without a response".to_owned(),
                 ))
             };
-            let message = match sent.incoming.next().await.unwrap_or_else(closed) {
+            let message = tokio::select! {
+                message = sent.incoming.next() => message.unwrap_or_else(closed),
+                () = sent.cancelled.cancelled() => return reply.end_unanswered(),
+            };
+            let message = match message {
                 Ok(message) => message,
                 Err(error) => return reply.refuse(&self.problem(upstream, &error, true)),
             };
@@ -285,5 +295,6 @@ struct Sent {
     id: String,
     incoming: Incoming,
     connection: Arc<Connection>,
+    cancelled: CancellationToken,
     _guard: Option<RequestGuard>,
 }

@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Open};
 use hexagram_proto::{Malformed, id128, session_claims};
 use http::StatusCode;
+use tokio_util::sync::CancellationToken;
 
 use crate::federation::Federation;
 use crate::metrics::WorkerMetrics;
@@ -33,7 +33,7 @@ pub(crate) struct Host {
     // By number; `None` for those of other workers.
     shards: Vec<Option<Arc<Shard>>>,
     session_idle: Duration,
-    draining: AtomicBool,
+    draining: CancellationToken,
     count: ShardCount,
     pub(crate) federation: Federation,
     pub(crate) sealer: Arc<Sealer>,
@@ -67,7 +67,7 @@ impl Host {
         Self {
             shards,
             session_idle: context.session_idle,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             count: context.shards,
             federation,
             sealer: context.sealer,
@@ -79,9 +79,15 @@ impl Host {
         self.shards.iter().flatten()
     }
 
-    /// From now on new exchanges are refused; running ones go on.
+    /// From now on new requests are refused and standing streams end; running
+    /// calls go on, and so does what belongs to them.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.cancel();
+    }
+
+    /// Waits for the drain.
+    pub(crate) async fn drained(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Answers the exchange at once, or gives what is to run in a task.
@@ -102,13 +108,6 @@ impl Host {
             }
         };
         reply.set_era(call.era());
-        if self.draining.load(Ordering::Acquire) {
-            name_request(&call.body, &mut reply);
-            reply.refuse(&Problem::Draining {
-                retry_after_ms: RETRY_AFTER_MS,
-            });
-            return None;
-        }
         if let Some(claims) = &call.claims
             && !call.shard.is_alive(claims.key)
         {
@@ -156,6 +155,9 @@ impl Host {
 
     fn request(self: &Arc<Self>, call: Call, envelope: &Envelope<'_>, reply: Reply) -> Option<Run> {
         let method = envelope.method.as_deref().unwrap_or_default();
+        if self.draining.is_cancelled() {
+            return refuse_draining(reply);
+        }
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
             (Era::Legacy, "initialize") if call.claims.is_none() => {
@@ -185,6 +187,9 @@ impl Host {
     }
 
     fn stream(self: &Arc<Self>, call: &Call, mut reply: Reply) -> Option<Run> {
+        if self.draining.is_cancelled() {
+            return refuse_draining(reply);
+        }
         let Some(session) = self.session(call) else {
             reply.refuse(&Problem::SessionNotFound);
             return None;
@@ -239,6 +244,13 @@ impl Host {
         let taken = self.shards().flat_map(|shard| shard.take(&which));
         join_all(taken.map(|session| async move { session.close().await })).await;
     }
+}
+
+fn refuse_draining(reply: Reply) -> Option<Run> {
+    reply.refuse(&Problem::Draining {
+        retry_after_ms: RETRY_AFTER_MS,
+    });
+    None
 }
 
 /// Lets a refusal carry the id of the request, if the body holds one.

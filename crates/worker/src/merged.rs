@@ -13,7 +13,7 @@ use crate::forward::Forward;
 use crate::raw::RawObject;
 use crate::relay::outgoing;
 use crate::reply::Reply;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Connection, Upstream, UpstreamError};
 
 /// Pages of one upstream's list that are fetched for a merged list, at most.
 const MAX_PAGES: usize = 64;
@@ -92,13 +92,25 @@ impl Forward<'_> {
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
         let connection = self.connection(index, upstream).await?;
+        match self.page_on(&connection, upstream, cursor).await {
+            Err(UpstreamError::SessionGone) => {
+                self.session.forget(index, &connection).await;
+                let connection = self.connection(index, upstream).await?;
+                self.page_on(&connection, upstream, cursor).await
+            }
+            other => other,
+        }
+    }
+
+    async fn page_on(
+        &self,
+        connection: &Connection,
+        upstream: &Upstream,
+        cursor: Option<&str>,
+    ) -> Result<Option<RawObject>, UpstreamError> {
         let id = format!("\"{}\"", self.call.shard.upstream_id());
         let request = self.page_request(upstream, &id, cursor)?;
-        let answer = connection.ask(&id, request).await;
-        if matches!(answer, Err(UpstreamError::SessionGone)) {
-            self.session.forget(index, &connection).await;
-        }
-        result(&answer?)
+        result(&connection.ask(&id, request).await?)
     }
 
     fn page_request(
@@ -135,7 +147,8 @@ impl Forward<'_> {
         let told = connections.iter().map(|connection| async move {
             let id = self.call.shard.upstream_id();
             let out = outgoing(&id, &self.call.body, self.envelope);
-            connection.ask(&out.id, out.body).await
+            let told = tokio::time::timeout(PATIENCE, connection.ask(&out.id, out.body)).await;
+            told.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))
         });
         for error in join_all(told).await.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, method = self.method, "an upstream was not told");

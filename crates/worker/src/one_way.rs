@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::splice;
 
 use crate::host::Host;
+use crate::merged::PATIENCE;
 use crate::relay::upstream_of;
-use crate::session::{InFlight, Session};
+use crate::session::Session;
 use crate::upstream::UpstreamError;
 
 /// Delivers one message. Nobody waits for it, so a failure is only logged.
@@ -43,9 +45,11 @@ async fn respond(
     let Some(index) = host.federation.index_of(&name) else {
         return Ok(());
     };
-    let upstream = host.federation.get(index);
-    let connection = session.connection(index, upstream).await?;
-    connection.send(splice::with_id(body, envelope, &id)).await
+    // Only the session that asked can be answered.
+    match session.open_connection(index) {
+        Some(connection) => connection.send(splice::with_id(body, envelope, &id)).await,
+        None => Ok(()),
+    }
 }
 
 async fn cancel(
@@ -57,20 +61,24 @@ async fn cancel(
     let Some(request) = id.and_then(|id| session.in_flight(id.as_str())) else {
         return Ok(());
     };
-    let InFlight {
-        connection,
-        upstream_id,
-    } = request;
-    let body = splice::with_request_id(body, envelope, &upstream_id);
-    connection.send(body).await
+    let body = splice::with_request_id(body, envelope, &request.upstream_id);
+    let told = request.connection.send(body).await;
+    request.cancelled.cancel();
+    told
 }
 
 /// Tells every upstream session of the client; one that cannot be told does
 /// not keep it from the others.
 async fn broadcast(session: &Session, body: &Bytes) {
-    for connection in session.open_connections() {
-        if let Err(error) = connection.send(body.clone()).await {
-            tracing::debug!(%error, "a client's notification did not reach an upstream");
-        }
+    let open = session.open_connections();
+    let told = open
+        .iter()
+        .map(|connection| tokio::time::timeout(PATIENCE, connection.send(body.clone())));
+    for failed in join_all(told)
+        .await
+        .into_iter()
+        .filter(|told| !matches!(told, Ok(Ok(()))))
+    {
+        tracing::debug!(?failed, "a client's notification did not reach an upstream");
     }
 }

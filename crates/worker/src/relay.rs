@@ -33,7 +33,7 @@ pub(crate) enum Relayed {
     /// A notification or request for the client.
     Message(Bytes),
     /// A request to a client that cannot be asked in its era; the upstream
-    /// gets this error.
+    /// gets this answer.
     Refuse(Bytes),
     /// Nothing that the client should see.
     Drop,
@@ -112,6 +112,9 @@ impl Translation<'_> {
         let Some(id) = &envelope.id else {
             return Relayed::Drop;
         };
+        if self.era == Era::Modern && envelope.method.as_deref() == Some("ping") {
+            return Relayed::Refuse(crate::answer::message(id.as_str(), b"{}"));
+        }
         if self.era == Era::Modern {
             let problem = hexagram_mcp::error::Problem::NotAcrossEras {
                 what: "a request from the server to the client".to_owned(),

@@ -165,6 +165,14 @@ impl Reply {
         self.fail(problem);
     }
 
+    /// Ends a stream whose request was cancelled: it gets no response.
+    pub(crate) fn end_unanswered(mut self) {
+        if !self.started {
+            self.start();
+        }
+        self.end(http::StatusCode::OK);
+    }
+
     /// Ends the exchange without a message.
     pub(crate) fn end(mut self, status: http::StatusCode) {
         self.done = true;

@@ -20,6 +20,9 @@ use crate::upstream::{Connection, Upstream, UpstreamError};
 /// Our raw id of the request that restores a log level; sent once a session.
 const LEVEL_ID: &str = "\"level\"";
 
+/// For restoring what a client had asked of an upstream session.
+const RESTORE: Duration = Duration::from_secs(5);
+
 /// A client as upstreams are told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientFacts {
@@ -34,6 +37,8 @@ pub(crate) struct ClientFacts {
 pub(crate) struct InFlight {
     pub(crate) connection: Arc<Connection>,
     pub(crate) upstream_id: String,
+    /// Fires when the client has cancelled: no response will come.
+    pub(crate) cancelled: CancellationToken,
 }
 
 /// One client's upstream sessions. Never shared between clients: sharing
@@ -48,6 +53,8 @@ pub(crate) struct Session {
     used: Mutex<Instant>,
     idle: Duration,
     closed: CancellationToken,
+    // Fires when a later standing stream takes the place of the present one.
+    standing: Mutex<CancellationToken>,
 }
 
 impl Session {
@@ -64,6 +71,7 @@ impl Session {
             used: Mutex::new(Instant::now()),
             idle,
             closed: CancellationToken::new(),
+            standing: Mutex::default(),
         }
     }
 
@@ -81,16 +89,15 @@ impl Session {
             return Ok(Arc::clone(connection));
         }
         let connection = Arc::new(upstream.open(&self.facts).await?);
-        if self.closed.is_cancelled() {
-            connection.close().await;
-            return Err(UpstreamError::Unreachable(
-                "the session has ended".to_owned(),
-            ));
-        }
-        self.restore(&connection).await;
+        // It is there anyway; what was asked of the old one is asked again.
+        let _ = tokio::time::timeout(RESTORE, self.restore(&connection)).await;
         *slot = Some(Arc::clone(&connection));
         self.opened
             .send_modify(|all| all[index] = Some(Arc::clone(&connection)));
+        if self.closed.is_cancelled() {
+            // Closed while it was opened: the closing may have missed it.
+            connection.close().await;
+        }
         Ok(connection)
     }
 
@@ -118,6 +125,14 @@ impl Session {
     /// The upstream sessions opened so far, and news of later ones.
     pub(crate) fn opened(&self) -> watch::Receiver<Vec<Option<Arc<Connection>>>> {
         self.opened.subscribe()
+    }
+
+    /// The upstream session open now, if there is one.
+    pub(crate) fn open_connection(&self, index: usize) -> Option<Arc<Connection>> {
+        let opened = self.opened.borrow();
+        opened[index]
+            .clone()
+            .filter(|connection| connection.is_open())
     }
 
     /// Upstream sessions open now.
@@ -168,6 +183,15 @@ impl Session {
         self.closed.cancel();
         let open = self.open_connections();
         join_all(open.iter().map(|connection| connection.close())).await;
+    }
+
+    /// Takes the place of the session's standing stream; the token fires when
+    /// a later one does. Messages go to one stream only (MCP transports,
+    /// "Multiple Connections"), and the older one may be long dead.
+    pub(crate) fn take_standing(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        std::mem::replace(&mut *self.standing.lock(), token.clone()).cancel();
+        token
     }
 
     /// Waits for the session's end.

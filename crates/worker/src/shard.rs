@@ -76,6 +76,7 @@ impl Shard {
             .sessions
             .entry(claims.key)
             .or_insert_with(|| Arc::new(make()));
+        session.touch();
         Some(Arc::clone(session))
     }
 
@@ -92,12 +93,12 @@ impl Shard {
         make: impl FnOnce() -> Session,
     ) -> Arc<Session> {
         let mut table = self.table.lock();
-        Arc::clone(
-            table
-                .bridges
-                .entry((client, principal))
-                .or_insert_with(|| Arc::new(make())),
-        )
+        let bridge = table
+            .bridges
+            .entry((client, principal))
+            .or_insert_with(|| Arc::new(make()));
+        bridge.touch();
+        Arc::clone(bridge)
     }
 
     /// Marks a session as deleted; gives its state, if it had any.

@@ -8,12 +8,13 @@ use futures_util::StreamExt;
 use hexagram_core::Era;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::host::Host;
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
 use crate::session::Session;
-use crate::upstream::{Connection, UpstreamError};
+use crate::upstream::Connection;
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
 const QUEUE: usize = 64;
@@ -21,23 +22,28 @@ const QUEUE: usize = 64;
 const FIRST_REOPEN: Duration = Duration::from_millis(500);
 const LAST_REOPEN: Duration = Duration::from_secs(30);
 
-/// Relays until the client leaves. Upstream streams are opened as the
-/// client's upstream sessions are, not before.
+/// Relays until the client leaves, the session or this worker ends, or a later
+/// stream takes this one's place. Upstream streams are opened as the client's
+/// upstream sessions are, not before.
 pub(crate) async fn run(host: Arc<Host>, session: Arc<Session>, mut reply: Reply) {
     let flow = Arc::clone(reply.flow());
-    let (sender, mut messages) = mpsc::channel(QUEUE);
-    let attached = attach(host, Arc::clone(&session), sender);
-    tokio::pin!(attached);
-    loop {
-        tokio::select! {
-            () = flow.left() => return reply.end(http::StatusCode::OK),
-            () = session.closed() => return reply.end(http::StatusCode::OK),
-            () = &mut attached => return reply.end(http::StatusCode::OK),
-            message = messages.recv() => match message {
-                Some(message) => drop(reply.event(message).await),
-                None => return reply.end(http::StatusCode::OK),
-            },
-        }
+    let replaced = session.take_standing();
+    let (sender, messages) = mpsc::channel(QUEUE);
+    tokio::select! {
+        () = flow.left() => {}
+        () = session.closed() => {}
+        () = host.drained() => {}
+        () = replaced.cancelled() => {}
+        () = attach(Arc::clone(&host), Arc::clone(&session), sender) => {}
+        () = relay_all(messages, &mut reply) => {}
+    }
+    session.touch();
+    reply.end(http::StatusCode::OK);
+}
+
+async fn relay_all(mut messages: mpsc::Receiver<Bytes>, reply: &mut Reply) {
+    while let Some(message) = messages.recv().await {
+        reply.event(message).await;
     }
 }
 
@@ -53,19 +59,26 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sender: mpsc::Sender<Byt
                 continue;
             };
             let reads = |attached: &Attached| Arc::ptr_eq(&attached.connection, &connection);
-            if !readers[index].as_ref().is_some_and(reads) {
-                let reader = Reader {
-                    host: Arc::clone(&host),
-                    session: Arc::clone(&session),
-                    index,
-                    connection: Arc::clone(&connection),
-                    sender: sender.clone(),
-                };
-                readers[index] = Some(Attached {
-                    connection,
-                    task: tokio::spawn(reader.read()),
-                });
+            if readers[index].as_ref().is_some_and(reads) {
+                continue;
             }
+            let pause = readers[index]
+                .as_ref()
+                .map_or(FIRST_REOPEN, Attached::next_pause);
+            let reader = Reader {
+                host: Arc::clone(&host),
+                session: Arc::clone(&session),
+                index,
+                connection: Arc::clone(&connection),
+                sender: sender.clone(),
+                pause,
+            };
+            readers[index] = Some(Attached {
+                connection,
+                pause,
+                since: Instant::now(),
+                task: tokio::spawn(reader.read()),
+            });
         }
         if opened.changed().await.is_err() {
             return;
@@ -76,12 +89,29 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sender: mpsc::Sender<Byt
 /// A reader at work; dropped, it stops.
 struct Attached {
     connection: Arc<Connection>,
+    pause: Duration,
+    since: Instant,
     task: JoinHandle<()>,
+}
+
+impl Attached {
+    /// An upstream that keeps losing its sessions is asked ever less often.
+    fn next_pause(&self) -> Duration {
+        next_pause(self.pause, self.since.elapsed())
+    }
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The pause after a stream that lived so long.
+fn next_pause(pause: Duration, lived: Duration) -> Duration {
+    match lived > LAST_REOPEN {
+        true => FIRST_REOPEN,
+        false => (pause * 2).min(LAST_REOPEN),
     }
 }
 
@@ -92,42 +122,41 @@ struct Reader {
     index: usize,
     connection: Arc<Connection>,
     sender: mpsc::Sender<Bytes>,
+    pause: Duration,
 }
 
 impl Reader {
-    async fn read(self) {
-        let mut pause = FIRST_REOPEN;
+    async fn read(mut self) {
         loop {
+            let since = Instant::now();
             match self.connection.standing().await {
                 Ok(mut incoming) => {
-                    pause = FIRST_REOPEN;
                     while let Some(Ok(message)) = incoming.next().await {
+                        self.pause = FIRST_REOPEN;
                         if self.relay(&message).await.is_err() {
                             return;
                         }
                     }
                 }
-                Err(UpstreamError::SessionGone) => return self.renew().await,
                 Err(error) => tracing::debug!(%error, "an upstream's standing stream is not open"),
             }
+            tokio::time::sleep(self.pause).await;
+            self.pause = next_pause(self.pause, since.elapsed());
             if !self.connection.is_open() {
                 return self.renew().await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_REOPEN);
         }
     }
 
     /// Opens a new upstream session in place of one that is gone: a client that
     /// only listens would never notice. The new one gets a reader of its own.
-    async fn renew(self) {
+    async fn renew(mut self) {
         let upstream = self.host.federation.get(self.index);
         self.session.forget(self.index, &self.connection).await;
-        let mut pause = FIRST_REOPEN;
         while let Err(error) = self.session.connection(self.index, upstream).await {
             tracing::debug!(upstream = upstream.name(), %error, "upstream session not renewed");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LAST_REOPEN);
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(LAST_REOPEN);
         }
     }
 
@@ -154,5 +183,22 @@ impl Reader {
             }
             Relayed::Response(_) | Relayed::Refuse(_) | Relayed::Drop => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_start_anew_after_a_long_life() {
+        let mut pause = FIRST_REOPEN;
+        for _ in 0..20 {
+            let next = next_pause(pause, Duration::ZERO);
+            assert!(next >= pause && next <= LAST_REOPEN);
+            pause = next;
+        }
+        assert_eq!(pause, LAST_REOPEN);
+        assert_eq!(next_pause(pause, LAST_REOPEN * 2), FIRST_REOPEN);
     }
 }

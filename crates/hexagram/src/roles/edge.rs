@@ -34,6 +34,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         health: health.clone(),
         metrics: metrics.clone(),
         drain: args.serve.drain.clone(),
+        alone: false,
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(

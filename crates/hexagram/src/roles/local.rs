@@ -42,6 +42,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
         health: health.clone(),
         metrics: metrics.clone(),
         drain: args.serve.drain.clone(),
+        alone: true,
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(&args, &map, &workers, edge.link_status());

@@ -25,7 +25,7 @@ impl Connection {
     /// response last.
     pub(crate) async fn request(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
         match self {
-            Self::Http(http) => http.request(body).await,
+            Self::Http(http) => http.request(id, body).await,
             Self::Duplex(duplex) => duplex.request(id, body).await,
         }
     }
@@ -34,7 +34,7 @@ impl Connection {
     /// asks meanwhile is refused: no client reads here.
     pub(crate) async fn ask(&self, id: &str, body: Bytes) -> Result<Bytes, UpstreamError> {
         let mut incoming = match self {
-            Self::Http(http) => http.request(body).await?,
+            Self::Http(http) => http.request(id, body).await?,
             Self::Duplex(duplex) => duplex.ask(id, body).await?,
         };
         while let Some(message) = incoming.next().await {

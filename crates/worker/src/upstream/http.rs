@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
-use hexagram_mcp::envelope::scan;
+use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::header::names::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use hexagram_mcp::sse::{SseEvent, SseParser};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -29,22 +29,28 @@ const CLOSE: Duration = Duration::from_secs(2);
 pub(super) struct Target {
     url: Arc<str>,
     client: Client,
+    // For standing streams, which may be silent for as long as they like.
+    listener: Client,
     limits: UpstreamLimits,
 }
 
 impl Target {
     pub(super) fn new(url: String, limits: UpstreamLimits) -> Result<Self, UpstreamError> {
-        let client = Client::builder()
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.silence)
-            .tcp_nodelay(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("hexagram/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| UpstreamError::Unreachable(causes(&error)))?;
+        let builder = || {
+            Client::builder()
+                .connect_timeout(limits.connect)
+                .tcp_nodelay(true)
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("hexagram/", env!("CARGO_PKG_VERSION")))
+        };
+        let unusable = |error: reqwest::Error| UpstreamError::Unreachable(causes(&error));
         Ok(Self {
             url: url.into(),
-            client,
+            client: builder()
+                .read_timeout(limits.silence)
+                .build()
+                .map_err(unusable)?,
+            listener: builder().build().map_err(unusable)?,
             limits,
         })
     }
@@ -118,7 +124,7 @@ impl HttpConnection {
         self.headers.lock().clone()
     }
 
-    async fn post(&self, body: Bytes) -> Result<Response, UpstreamError> {
+    async fn post(&self, body: Bytes, id: Option<&str>) -> Result<Response, UpstreamError> {
         let response = self
             .target
             .client
@@ -130,10 +136,11 @@ impl HttpConnection {
             .send()
             .await
             .map_err(|error| self.target.failed(&error))?;
-        self.check(response).await
+        self.check(response, id).await
     }
 
-    async fn check(&self, response: Response) -> Result<Response, UpstreamError> {
+    /// Lets a success pass. `id` is our id of the request, if it was one.
+    async fn check(&self, response: Response, id: Option<&str>) -> Result<Response, UpstreamError> {
         let status = response.status();
         if status == StatusCode::NOT_FOUND && self.headers.lock().contains_key(MCP_SESSION_ID) {
             self.closed.store(true, Ordering::Release);
@@ -143,8 +150,12 @@ impl HttpConnection {
             return Ok(response);
         }
         let body = self.target.collect(response).await.unwrap_or_default();
-        // A refusal that is an MCP answer goes to the client as it is.
-        if scan(&body).is_ok_and(|envelope| envelope.kind.is_response() && envelope.id.is_some()) {
+        // A refusal that answers our request goes to the client as it is. Many
+        // servers answer with an id of null or of their own.
+        let answers = |envelope: Envelope<'_>| {
+            envelope.kind.is_response() && id.is_some() && envelope.id.map(|id| id.as_str()) == id
+        };
+        if scan(&body).is_ok_and(answers) {
             return Err(UpstreamError::Answered(body));
         }
         Err(UpstreamError::Refused {
@@ -153,8 +164,8 @@ impl HttpConnection {
         })
     }
 
-    pub(super) async fn request(&self, body: Bytes) -> Result<Incoming, UpstreamError> {
-        let response = match self.post(body).await {
+    pub(super) async fn request(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
+        let response = match self.post(body, Some(id)).await {
             Err(UpstreamError::Answered(body)) => return Ok(once(body)),
             other => other?,
         };
@@ -173,24 +184,27 @@ impl HttpConnection {
     }
 
     pub(super) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
-        self.post(body).await.map(drop)
+        self.post(body, None).await.map(drop)
     }
 
-    /// The upstream's standing stream; empty where it offers none (405).
+    /// The upstream's standing stream; empty where it offers none.
     pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
         let response = self
             .target
-            .client
+            .listener
             .get(&*self.target.url)
             .headers(self.headers())
             .header(ACCEPT, "text/event-stream")
             .send()
             .await
             .map_err(|error| self.target.failed(&error))?;
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        // Some frameworks answer 404 where a route has no GET. Whether the
+        // session is gone, a POST will tell.
+        let none_offered = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND];
+        if none_offered.contains(&response.status()) {
             return Ok(futures_util::stream::pending().boxed());
         }
-        let response = self.check(response).await?;
+        let response = self.check(response, None).await?;
         Ok(events(response, self.target.clone()))
     }
 

@@ -175,7 +175,7 @@ async fn an_endless_line_ends_the_session() {
         max_message: 100,
         ..limits()
     };
-    let line = life.held(&format!("printf '%0200d'; {ANSWERS}"));
+    let line = life.held("echo up >&3; printf '%0200d'; exec sleep 60");
     let (launcher, _) = limited(&line, limits);
     let session = launcher.launch().expect("a child");
     let death = life.begins().await;

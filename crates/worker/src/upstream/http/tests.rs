@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -134,12 +135,12 @@ fn request() -> Bytes {
 /// What comes of a request that gets this answer.
 async fn outcome(answer: Vec<u8>) -> Result<super::Incoming, UpstreamError> {
     let server = Server::start(move |_| answer.clone()).await;
-    soon(server.connect(limits()).request(request())).await
+    soon(server.connect(limits()).request("\"1\"", request())).await
 }
 
 /// The first exchange, in which the upstream may issue a session.
 async fn begin(connection: &HttpConnection) {
-    let mut answer = soon(connection.request(request()))
+    let mut answer = soon(connection.request("\"1\"", request()))
         .await
         .expect("a session");
     assert_eq!(message(&mut answer).await["id"], "1");
@@ -191,7 +192,7 @@ async fn an_unknown_session_is_gone_for_good() {
     let connection = server.connect(limits());
     begin(&connection).await;
     assert!(connection.is_open());
-    let error = soon(connection.request(request())).await.err();
+    let error = soon(connection.request("\"1\"", request())).await.err();
     assert!(
         matches!(error, Some(UpstreamError::SessionGone)),
         "{error:?}"
@@ -253,7 +254,7 @@ async fn refusals_keep_their_status() {
 async fn redirects_are_not_followed() {
     let server =
         Server::start(|_| reply("307 Temporary Redirect", "Location: /elsewhere\r\n", "")).await;
-    let error = soon(server.connect(limits()).request(request()))
+    let error = soon(server.connect(limits()).request("\"1\"", request()))
         .await
         .err();
     assert!(
@@ -265,12 +266,33 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn a_standing_stream_that_is_not_offered_is_empty() {
-    let server = Server::start(|_| reply("405 Method Not Allowed", "", "")).await;
-    let connection = server.connect(limits());
-    let mut standing = soon(connection.standing()).await.expect("an empty one");
-    let silent = tokio::time::timeout(Duration::from_millis(50), next(&mut standing)).await;
-    assert!(silent.is_err(), "it neither ends nor speaks");
-    assert!(connection.is_open());
+    // A route without a GET is a 404 in some frameworks; the session lives on.
+    for status in ["405 Method Not Allowed", "404 Not Found"] {
+        let server = Server::start(move |request: &Request| match &*request.method {
+            "GET" => reply(status, "", ""),
+            _ => reply("200 OK", &format!("{JSON}Mcp-Session-Id: s1\r\n"), RESPONSE),
+        })
+        .await;
+        let connection = server.connect(limits());
+        begin(&connection).await;
+        let mut incoming = soon(connection.standing()).await.expect("a stream");
+        let message = tokio::time::timeout(Duration::from_millis(100), incoming.next()).await;
+        assert!(message.is_err(), "{status}: {message:?}");
+        assert!(connection.is_open(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_with_an_id_of_its_own_is_a_refusal() {
+    for id in ["null", "\"server-error\""] {
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32000,"message":"no"}}}}"#);
+        let error = failure(reply("400 Bad Request", JSON, &body)).await;
+        assert!(
+            matches!(error, UpstreamError::Refused { status: 400, .. }),
+            "{error:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -315,7 +337,7 @@ async fn nobody_listening_is_unreachable() {
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     drop(listener);
     let connection = HttpConnection::new(Target::new(url, limits()).expect("a target"));
-    let error = soon(connection.request(request())).await.err();
+    let error = soon(connection.request("\"1\"", request())).await.err();
     assert!(
         matches!(error, Some(UpstreamError::Unreachable(_))),
         "{error:?}"
@@ -329,6 +351,8 @@ async fn silence_ends_a_request() {
         silence: Duration::from_millis(50),
         ..limits()
     };
-    let error = soon(server.connect(limits).request(request())).await.err();
+    let error = soon(server.connect(limits).request("\"1\"", request()))
+        .await
+        .err();
     assert!(matches!(error, Some(UpstreamError::Silent(_))), "{error:?}");
 }
