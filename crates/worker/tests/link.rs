@@ -51,6 +51,9 @@ impl ServerHandler for OddHandler {
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         assert_ne!(request.name, "panic", "told to");
+        if request.name == "slow" {
+            std::future::pending::<()>().await;
+        }
         Ok(CallToolResult::success(vec![ContentBlock::text("fine")]).into())
     }
 }
@@ -153,4 +156,46 @@ async fn a_long_answer_keeps_to_its_credit_and_stalls_nobody() {
     assert_eq!(neighbour["result"], json!({}));
     received += edge.paid(number).await;
     assert!(received > LONG);
+}
+
+fn get(edge: &Edge, session: &edge::Session) -> Open {
+    Open {
+        kind: ExchangeKind::Stream.into(),
+        ..edge.open(session, "")
+    }
+}
+
+#[tokio::test]
+async fn a_later_standing_stream_takes_the_earlier_ones_place() {
+    let mut edge = Edge::connect(&worker(rmcp())).await;
+    let session = edge.session().await;
+    let first = get(&edge, &session);
+    let first = edge.post(first).await;
+    let second = get(&edge, &session);
+    edge.post(second).await;
+    edge.ended(first).await;
+}
+
+#[tokio::test]
+async fn a_draining_worker_ends_streams_and_lets_through_what_belongs_to_calls() {
+    let worker = worker(rmcp());
+    let mut edge = Edge::connect(&worker).await;
+    let session = edge.session().await;
+    let slow = edge.open(&session, &call("slow"));
+    let slow = edge.post(slow).await;
+    let stream = get(&edge, &session);
+    let Kind::Start(stream) = edge.send(stream).await else {
+        panic!("no stream");
+    };
+    worker.shutdown.cancel();
+    edge.ended(stream.exchange).await;
+    let refused = answer(edge.ask(&session, &call("fine")).await);
+    assert_eq!(refused["error"]["data"]["reason"], "draining");
+    let cancel = json!({"requestId": 1, "reason": "enough"});
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel});
+    match edge.ask(&session, &cancel.to_string()).await {
+        Kind::End(end) => assert_eq!(end.head.unwrap().status, 202),
+        other => panic!("{other:?}"),
+    }
+    edge.ended(slow).await;
 }

@@ -38,6 +38,7 @@ struct Drain {
 /// A worker with all shards, reached over in-memory pipes.
 pub(crate) struct Served {
     pipe: mpsc::Sender<DuplexStream>,
+    pub(crate) shutdown: CancellationToken,
     sealer: Arc<Sealer>,
 }
 
@@ -58,8 +59,13 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
     };
     let worker = Worker::new(vec![upstream], context).unwrap();
     let (pipe, pipes) = mpsc::channel(1);
-    tokio::spawn(worker.serve_pipes(pipes, CancellationToken::new()));
-    Served { pipe, sealer }
+    let shutdown = CancellationToken::new();
+    tokio::spawn(worker.serve_pipes(pipes, shutdown.clone()));
+    Served {
+        pipe,
+        shutdown,
+        sealer,
+    }
 }
 
 /// What is wrong with a stranger's Hello.
@@ -205,6 +211,16 @@ impl Edge {
             let kind = self.receive().await;
             if exchange_of(&kind) == number {
                 return kind;
+            }
+        }
+    }
+
+    /// Waits for the end of an exchange that has begun.
+    pub(crate) async fn ended(&mut self, number: u64) {
+        loop {
+            match self.receive().await {
+                Kind::End(end) if end.exchange == number => return,
+                _ => {}
             }
         }
     }
