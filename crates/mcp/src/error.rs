@@ -61,7 +61,7 @@ pub enum Problem {
         retry_after_ms: u64,
     },
     /// The shard's owner is gone and no other serves it yet.
-    #[error("the worker is down, another takes over; retry after {retry_after_ms} ms")]
+    #[error("the shard's worker is down; retry after {retry_after_ms} ms")]
     WorkerDown {
         /// When to try again.
         retry_after_ms: u64,

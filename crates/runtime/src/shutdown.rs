@@ -1,5 +1,6 @@
 //! The end of a process: the first signal drains, the second aborts.
 
+use std::io::Write;
 use std::{io, process, thread};
 
 use tokio::runtime::Builder;
@@ -72,7 +73,11 @@ impl Shutdown {
         self.start();
         let (second, code) = signals.next().await;
         // Not through tracing: no filter may hide this last word.
-        eprintln!("hexagram: second signal ({second}): aborted before the drain ended");
+        // A standard error that is gone must not keep the process from ending.
+        let _ = writeln!(
+            std::io::stderr(),
+            "hexagram: second signal ({second}): aborted before the drain ended"
+        );
         #[expect(
             clippy::disallowed_methods,
             reason = "skipping the drain is what was asked for"

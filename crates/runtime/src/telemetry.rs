@@ -64,6 +64,8 @@ pub fn init(args: &LogArgs) -> Result<(), Error> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Told where? To a standard error that is gone, and the telling panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match args.format {
         LogFormat::Text => builder.try_init(),

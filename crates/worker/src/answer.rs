@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use hexagram_core::{Era, ProtocolVersion, SessionClaims};
 use hexagram_mcp::client::InitializeParams;
@@ -14,10 +13,10 @@ use hexagram_proto::link::Head;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::host::{Call, Host, Run};
+use crate::host::{Call, Host};
 use crate::merged::PATIENCE;
 use crate::relay::modernized;
-use crate::reply::Reply;
+use crate::reply::{Reply, Run, response};
 use crate::upstream::{NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError};
 
 /// How long `initialize` waits for the only upstream to describe itself.
@@ -25,19 +24,8 @@ const ONLY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers with an empty result.
 pub(crate) fn empty(reply: Reply) -> Option<Run> {
-    let message = message(reply.id(), b"{}");
+    let message = response(reply.id(), b"{}");
     reply.answer(message, None)
-}
-
-/// A JSON-RPC response.
-pub(crate) fn message(id: &str, result: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(result.len() + id.len() + 40);
-    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(br#","result":"#);
-    out.extend_from_slice(result);
-    out.push(b'}');
-    Bytes::from(out)
 }
 
 /// Runs a native handler here and now; its panic costs this exchange only.
@@ -56,7 +44,7 @@ pub(crate) fn native(
     let handled = std::panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&request)));
     match handled.unwrap_or(Err(Problem::Internal)) {
         Ok(result) => {
-            let message = message(reply.id(), &result);
+            let message = response(reply.id(), &result);
             let message = match call.era() {
                 Era::Legacy => message,
                 Era::Modern => modernized(&message, method),
@@ -204,7 +192,7 @@ fn finish_initialize(
 fn answer(result: &impl Serialize, head: Option<Head>, reply: Reply) -> Option<Run> {
     match serde_json::to_vec(result) {
         Ok(result) => {
-            let message = message(reply.id(), &result);
+            let message = response(reply.id(), &result);
             reply.answer(message, head)
         }
         Err(error) => {

@@ -13,11 +13,13 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::facts::ClientFacts;
 use crate::federation::Destination;
 use crate::host::{Call, Host};
+use crate::raw::RawObject;
 use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
 use crate::reply::Reply;
-use crate::session::{ClientFacts, InFlight, RequestGuard, Session};
+use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
 
 /// Answers one request from the upstreams.
@@ -113,7 +115,7 @@ struct Failed {
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
     fn remember(&self) {
-        if self.method == "logging/setLevel" && crate::merged::level(self.envelope).is_some() {
+        if self.method == "logging/setLevel" && level(self.envelope).is_some() {
             self.session.set_log_level(&self.call.body, self.envelope);
         }
     }
@@ -272,6 +274,22 @@ impl Forward<'_> {
             Era::Legacy => message,
         }
     }
+}
+
+/// The log level that a `logging/setLevel` names, if it is one.
+pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
+    const LEVELS: [&str; 8] = [
+        "debug",
+        "info",
+        "notice",
+        "warning",
+        "error",
+        "critical",
+        "alert",
+        "emergency",
+    ];
+    let level = RawObject::parse(envelope.params?)?.text("level")?;
+    LEVELS.contains(&level.as_str()).then_some(level)
 }
 
 /// What a modern request says of its client.

@@ -8,8 +8,10 @@
 //!
 //! A message runs where it arrived: no task, queue or mailbox belongs to a shard.
 
+mod admit;
 mod answer;
 mod args;
+mod facts;
 mod federation;
 mod forward;
 mod host;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::forward::Forward;
+use crate::forward::{Forward, level};
 use crate::raw::RawObject;
 use crate::relay::outgoing;
 use crate::reply::Reply;
@@ -153,25 +152,9 @@ impl Forward<'_> {
         for error in join_all(told).await.into_iter().filter_map(Result::err) {
             tracing::debug!(%error, method = self.method, "an upstream was not told");
         }
-        let message = crate::answer::message(reply.id(), b"{}");
+        let message = crate::reply::response(reply.id(), b"{}");
         reply.finish(message).await;
     }
-}
-
-/// The log level that a `logging/setLevel` names, if it is one.
-pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
-    const LEVELS: [&str; 8] = [
-        "debug",
-        "info",
-        "notice",
-        "warning",
-        "error",
-        "critical",
-        "alert",
-        "emergency",
-    ];
-    let level = RawObject::parse(envelope.params?)?.text("level")?;
-    LEVELS.contains(&level.as_str()).then_some(level)
 }
 
 fn result(answer: &[u8]) -> Result<Option<RawObject>, UpstreamError> {

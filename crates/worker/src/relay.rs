@@ -113,7 +113,7 @@ impl Translation<'_> {
             return Relayed::Drop;
         };
         if self.era == Era::Modern && envelope.method.as_deref() == Some("ping") {
-            return Relayed::Refuse(crate::answer::message(id.as_str(), b"{}"));
+            return Relayed::Refuse(crate::reply::response(id.as_str(), b"{}"));
         }
         if self.era == Era::Modern {
             let problem = hexagram_mcp::error::Problem::NotAcrossEras {

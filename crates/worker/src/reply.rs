@@ -1,6 +1,7 @@
 //! The worker's side of an exchange: what goes back to the client, within the
 //! credit that its edge granted.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +13,19 @@ use hexagram_proto::{CHUNK_BYTES, Outbox, Window, chunks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::host::Run;
+/// What is left to do after an exchange was admitted, for a task of its own.
+pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A JSON-RPC response.
+pub(crate) fn response(id: &str, result: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(result.len() + id.len() + 40);
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(br#","result":"#);
+    out.extend_from_slice(result);
+    out.push(b'}');
+    Bytes::from(out)
+}
 
 /// What the edge tells about an exchange while it runs.
 #[derive(Debug)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hexagram_core::{Capabilities, ProtocolVersion};
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::splice;
 use parking_lot::Mutex;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::facts::ClientFacts;
 use crate::upstream::{Connection, Upstream, UpstreamError};
 
 /// Our raw id of the request that restores a log level; sent once a session.
@@ -22,15 +22,6 @@ const LEVEL_ID: &str = "\"level\"";
 
 /// For restoring what a client had asked of an upstream session.
 const RESTORE: Duration = Duration::from_secs(5);
-
-/// A client as upstreams are told of it.
-#[derive(Debug, Clone)]
-pub(crate) struct ClientFacts {
-    pub(crate) version: ProtocolVersion,
-    pub(crate) capabilities: Capabilities,
-    pub(crate) name: String,
-    pub(crate) software_version: String,
-}
 
 /// A request under way at an upstream.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use hexagram_core::{
 };
 use parking_lot::Mutex;
 
-use crate::session::{ClientFacts, Session};
+use crate::session::Session;
 
 /// One shard in one epoch.
 pub(crate) struct Shard {
@@ -138,16 +138,4 @@ fn keep(
         taken.push(Arc::clone(session));
     }
     !goes
-}
-
-impl ClientFacts {
-    /// What a sealed id tells of its client.
-    pub(crate) fn from_claims(claims: &SessionClaims) -> Self {
-        Self {
-            version: claims.version,
-            capabilities: claims.capabilities,
-            name: claims.client_name.clone(),
-            software_version: claims.client_version.clone(),
-        }
-    }
 }

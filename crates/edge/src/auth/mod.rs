@@ -29,6 +29,12 @@ pub(crate) enum Authenticator {
 impl Authenticator {
     pub(crate) fn new(args: &EdgeArgs, proxies: &Proxies) -> Result<Self, EdgeError> {
         match args.auth {
+            // A forgotten --auth must not leave the door open.
+            AuthKind::None | AuthKind::TrustedHeader if args.auth_keys.is_some() => {
+                Err(EdgeError::Settings(
+                    "--auth-keys is given but not used: add --auth api-keys".to_owned(),
+                ))
+            }
             AuthKind::None => Ok(Self::None(Principal::anonymous())),
             AuthKind::ApiKeys => {
                 let file = args.auth_keys.as_ref().ok_or_else(|| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::duplex::Duplex;
 use super::http::HttpConnection;
 use super::{Incoming, UpstreamError, unread};
-use crate::session::ClientFacts;
+use crate::facts::ClientFacts;
 
 /// One client's session with an upstream.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServerInfo;
 use super::duplex::Duplex;
-use crate::session::ClientFacts;
+use crate::facts::ClientFacts;
 use hexagram_mcp::client::capabilities_json;
 
 /// Messages that wait between a session and its handler.

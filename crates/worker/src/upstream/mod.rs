@@ -31,7 +31,7 @@ pub use handler::{HandlerFactory, Pipe, handler};
 pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
-use crate::session::ClientFacts;
+use crate::facts::ClientFacts;
 use http::HttpConnection;
 use probe::Failure;
 

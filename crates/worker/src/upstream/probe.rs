@@ -7,7 +7,7 @@ use hexagram_core::{Capabilities, ProtocolVersion};
 use tokio::time::Instant;
 
 use super::{ServerInfo, Upstream, UpstreamError};
-use crate::session::ClientFacts;
+use crate::facts::ClientFacts;
 
 /// An upstream that failed is not asked again for this long: the clients of a
 /// hanging one would wait in turn.

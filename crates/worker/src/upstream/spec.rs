@@ -69,6 +69,14 @@ impl FromStr for UpstreamSpec {
             return Err(format!("upstream {name} has neither URL nor command"));
         }
         let is_url = target.starts_with("http://") || target.starts_with("https://");
+        if !is_url
+            && let Some((scheme, _)) = target.split_once("://")
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+        {
+            return Err(format!(
+                "upstream {name}: {scheme}:// is not served, only http:// and https://"
+            ));
+        }
         let target = if is_url {
             UpstreamTarget::Url(target.to_owned())
         } else {
@@ -105,6 +113,7 @@ mod tests {
         for (text, why) in [
             ("http://x", "expected NAME=URL"),
             ("a=", "neither URL nor command"),
+            ("a=ftp://x", "ftp:// is not served"),
             ("A=http://x", "not an upstream name"),
             ("a__b=http://x", "not an upstream name"),
         ] {
