@@ -1,12 +1,13 @@
 //! The command line of `hexagram bench`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue};
 
-use crate::target::Era;
+use crate::target::{Era, Target, Tool};
 
 /// Arguments of `hexagram bench`.
 #[derive(Debug, Args)]
@@ -52,6 +53,17 @@ pub(crate) struct TargetArgs {
     /// How to print the result.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+impl TargetArgs {
+    /// The target they describe, at `url`.
+    pub(crate) fn target(&self, url: &str) -> anyhow::Result<Arc<Target>> {
+        let tool = Tool {
+            name: &self.tool,
+            argument: &self.argument,
+        };
+        Target::new(url, self.era, tool, &self.headers).map(Arc::new)
+    }
 }
 
 /// Arguments of `bench http`.

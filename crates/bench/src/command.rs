@@ -3,18 +3,14 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{
-    BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs, Output, TargetArgs,
-};
+use crate::args::{BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs, Output};
 use crate::fleet::{Fleet, GRACE, Pace, Plan};
 use crate::measure::measure;
 use crate::report::LoadReport;
-use crate::target::{Target, Tool};
 use crate::{bare, compare, idle, process};
 
 /// Runs `hexagram bench`, on a runtime of its own. Results go to standard
@@ -57,7 +53,7 @@ fn run_idle(args: &IdleArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn http(args: &HttpArgs) -> anyhow::Result<LoadReport> {
-    let target = target(&args.target, &args.target.url)?;
+    let target = args.target.target(&args.target.url)?;
     let plan = Plan {
         length: args.seconds,
         pace: args.rate.map_or(Pace::Closed, Pace::Open),
@@ -73,15 +69,6 @@ async fn http(args: &HttpArgs) -> anyhow::Result<LoadReport> {
         measured.tally.fail(failure);
     }
     Ok(LoadReport::new(&measured, resident))
-}
-
-/// The target the arguments describe, at `url`.
-pub(crate) fn target(args: &TargetArgs, url: &str) -> anyhow::Result<Arc<Target>> {
-    let tool = Tool {
-        name: &args.tool,
-        argument: &args.argument,
-    };
-    Target::new(url, args.era, tool, &args.headers).map(Arc::new)
 }
 
 /// One thread needs no work stealing, which is faster where cores are few.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::CompareArgs;
-use crate::command::target;
 use crate::compare_report::{CompareReport, Round};
 use crate::failure::Failure;
 use crate::fleet::{Fleet, GRACE, Pace, Plan};
@@ -36,8 +35,8 @@ struct Pairing {
 /// Compares as `args` say.
 pub(crate) async fn run(args: &CompareArgs) -> anyhow::Result<CompareReport> {
     let reference = Reference::start(&args.reference).await?;
-    let bare = target(&args.target, &reference.url)?;
-    let other = target(&args.target, &args.target.url)?;
+    let bare = args.target.target(&reference.url)?;
+    let other = args.target.target(&args.target.url)?;
     let count = args.connections as usize;
     let mut pairing = Pairing {
         bare: Side::open("bare", &bare, &reference.pids, count).await?,

@@ -9,7 +9,6 @@ use serde::Serialize;
 use tokio::time::{Instant, interval};
 
 use crate::args::{IdleArgs, TargetArgs};
-use crate::command::target;
 use crate::fleet::Fleet;
 use crate::process::resident_kib;
 use crate::ratio::Pair;
@@ -75,7 +74,7 @@ async fn hold(args: &TargetArgs, url: &str, connections: u32) -> anyhow::Result<
              and there (`ulimit -n`)"
         )
     };
-    let target = target(args, url)?;
+    let target = args.target(url)?;
     let opened = Fleet::open(&target, connections as usize).await;
     let mut fleet = opened.with_context(hint)?;
     fleet.call_each().await.with_context(hint)?;

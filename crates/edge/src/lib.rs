@@ -24,6 +24,7 @@ mod metrics;
 mod reply;
 mod routing;
 mod service;
+mod slot;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
 
-use crate::exchange::{Exchange, Incoming, Loss, Piece, Slot};
+use crate::slot::{Incoming, Loss, Piece, Slot};
 
 /// A client should wait this long before it tries again, in ms: by then a
 /// restarted worker is linked and a moved shard has its owner.
@@ -61,22 +61,27 @@ impl Link {
         self.exchanges.lock().len()
     }
 
-    /// Sends a message to the worker; its reply comes through the exchange.
+    /// Makes room for an exchange: its number and where its messages gather.
+    pub(crate) fn register(&self) -> (u64, Arc<Slot>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let slot = Arc::new(Slot::default());
+        self.exchanges.lock().insert(number, Arc::clone(&slot));
+        (number, slot)
+    }
+
+    /// Sends a registered exchange's message.
     ///
     /// # Errors
     /// The refusal for the client when the link is gone: nothing was sent.
-    pub(crate) fn open(self: &Arc<Self>, mut open: Open) -> Result<Exchange, Problem> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot::default());
-        open.exchange = number;
-        self.exchanges.lock().insert(number, Arc::clone(&slot));
-        let exchange = Exchange::new(Arc::clone(self), number, slot);
-        self.send(open)
-            .map_err(|_| self.lost(Loss::Worker, false))?;
-        Ok(exchange)
+    pub(crate) fn send(&self, number: u64, open: Open) -> Result<(), Problem> {
+        self.queue(Open {
+            exchange: number,
+            ..open
+        })
+        .map_err(|_| self.lost(Loss::Worker, false))
     }
 
-    fn send(&self, mut open: Open) -> Result<(), hexagram_proto::Closed> {
+    fn queue(&self, mut open: Open) -> Result<(), hexagram_proto::Closed> {
         let exchange = open.exchange;
         let mut pieces = chunks(std::mem::take(&mut open.body));
         if let Some((first, more)) = pieces.next() {

@@ -23,9 +23,9 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use crate::EdgeContext;
-use crate::exchange::Loss;
 use crate::link::{Link, worker_down};
 use crate::metrics::EdgeMetrics;
+use crate::slot::Loss;
 
 /// Seconds after which an edge is ready although some workers are not linked.
 const READY_ANYWAY: u64 = 5;

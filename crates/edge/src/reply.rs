@@ -15,8 +15,9 @@ use hyper::body::{Frame, SizeHint};
 use prometheus::IntGauge;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::exchange::{Exchange, Incoming, Piece};
+use crate::exchange::Exchange;
 use crate::link::RETRY_AFTER_MS;
+use crate::slot::{Incoming, Piece};
 
 /// A reply to a client.
 pub(crate) type Response = http::Response<Body>;

@@ -20,6 +20,7 @@ use crate::args::EdgeArgs;
 use crate::auth::Authenticator;
 use crate::check::{CheckLayer, Checked, Counted};
 use crate::client::{Connection, Identifier, Proxies, connection, principal};
+use crate::exchange::Exchange;
 use crate::guard::Guard;
 use crate::link::RETRY_AFTER_MS;
 use crate::links::Links;
@@ -254,7 +255,7 @@ impl Inner {
         })?;
         open.epoch = epoch.get();
         self.metrics.exchanges.inc();
-        replier.answer(link.open(open)?).await
+        replier.answer(Exchange::open(link, open)?).await
     }
 }
 
