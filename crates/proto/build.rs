@@ -3,7 +3,9 @@
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Asked at run time: a cache shared by clones may hold a build script that
+    // was compiled in another one.
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
     let files = protox::compile([root.join("link.proto")], [&root])?;
     tonic_prost_build::configure()

@@ -59,7 +59,7 @@ pub fn session_claims(open: &Open) -> Result<Option<SessionClaims>, Malformed> {
             serial: Serial::new(session.serial),
         },
         created: session.created,
-        version: version(open.version)?,
+        version: protocol_version(open.version)?,
         capabilities: Capabilities::from_bits(session.capabilities),
         client_name: session.client_name.clone(),
         client_version: session.client_version.clone(),
@@ -67,7 +67,11 @@ pub fn session_claims(open: &Open) -> Result<Option<SessionClaims>, Malformed> {
     }))
 }
 
-fn version(code: u32) -> Result<ProtocolVersion, Malformed> {
+/// The protocol version of an exchange.
+///
+/// # Errors
+/// [`Malformed`] on a code that no version has.
+pub fn protocol_version(code: u32) -> Result<ProtocolVersion, Malformed> {
     u8::try_from(code)
         .ok()
         .and_then(ProtocolVersion::from_code)

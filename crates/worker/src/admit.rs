@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use hexagram_core::{ClientId, Era, PrincipalId, ProtocolVersion};
+use hexagram_core::{ClientId, Era, PrincipalId};
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Open};
-use hexagram_proto::{Malformed, id128, session_claims};
+use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::StatusCode;
 
 use crate::host::{Call, Host};
@@ -153,15 +153,11 @@ fn name_request(body: &[u8], reply: &mut Reply) {
 }
 
 fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
-    let version = u8::try_from(open.version)
-        .ok()
-        .and_then(ProtocolVersion::from_code)
-        .ok_or(Malformed("protocol version"))?;
     Ok(Call {
         shard,
         client: ClientId::from_u128(id128(open.client, "client")?),
         principal: PrincipalId::from_u128(id128(open.principal, "principal")?),
-        version,
+        version: protocol_version(open.version)?,
         claims: session_claims(&open)?,
         once: open.once,
         body: open.body,
