@@ -23,20 +23,20 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Sends a message to the worker; its reply comes through the exchange.
+    /// `begins` as [`Link::open`] has it.
     ///
     /// # Errors
-    /// The refusal for the client when the link is gone: nothing was sent.
-    pub(crate) fn open(link: Arc<Link>, open: Open) -> Result<Self, Problem> {
-        let (number, slot) = link.register();
-        let this = Self {
+    /// The refusal for the client when the link is gone or takes no more:
+    /// nothing was sent.
+    pub(crate) fn open(link: Arc<Link>, open: Open, begins: bool) -> Result<Self, Problem> {
+        let (number, slot) = link.open(open, begins)?;
+        Ok(Self {
+            link,
             number,
             slot,
             consumed: Consumed::default(),
             ended: false,
-            link,
-        };
-        this.link.send(number, open)?;
-        Ok(this)
+        })
     }
 
     /// The next thing the worker says; nothing follows the end.

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hexagram_core::{Epoch, Incarnation, ShardId, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{
-    Cancel, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message, worker_message,
+    Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message,
+    worker_message,
 };
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
@@ -26,8 +26,15 @@ pub(crate) struct Link {
     // Indexed by shard; the epochs that the worker said it serves.
     epochs: Vec<Option<Epoch>>,
     outbox: Outbox<EdgeMessage>,
-    exchanges: Mutex<HashMap<u64, Arc<Slot>>>,
-    next: AtomicU64,
+    table: Mutex<Table>,
+}
+
+/// What is under way, and whether more may begin.
+#[derive(Debug, Default)]
+struct Table {
+    exchanges: HashMap<u64, Arc<Slot>>,
+    last: u64,
+    ceased: bool,
 }
 
 impl Link {
@@ -43,8 +50,7 @@ impl Link {
             incarnation: Incarnation::new(hello.incarnation),
             epochs,
             outbox,
-            exchanges: Mutex::new(HashMap::new()),
-            next: AtomicU64::new(1),
+            table: Mutex::default(),
         }
     }
 
@@ -58,27 +64,37 @@ impl Link {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.exchanges.lock().len()
+        self.table.lock().exchanges.len()
     }
 
-    /// Makes room for an exchange: its number and where its messages gather.
-    pub(crate) fn register(&self) -> (u64, Arc<Slot>) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let slot = Arc::new(Slot::default());
-        self.exchanges.lock().insert(number, Arc::clone(&slot));
-        (number, slot)
-    }
-
-    /// Sends a registered exchange's message.
+    /// Sends an exchange's message; gives its number and where what comes back
+    /// gathers. `begins` says that it begins something; the rest belongs to
+    /// what runs, and a draining worker takes it to its end.
     ///
     /// # Errors
-    /// The refusal for the client when the link is gone: nothing was sent.
-    pub(crate) fn send(&self, number: u64, open: Open) -> Result<(), Problem> {
-        self.queue(Open {
-            exchange: number,
-            ..open
-        })
-        .map_err(|_| self.lost(Loss::Worker, false))
+    /// The refusal for the client when the link is gone or its worker drains:
+    /// nothing was sent.
+    pub(crate) fn open(&self, open: Open, begins: bool) -> Result<(u64, Arc<Slot>), Problem> {
+        // Queued under the lock, so that nothing begins after Ceased.
+        let mut table = self.table.lock();
+        if table.ceased && begins {
+            return Err(self.lost(Loss::Worker, false));
+        }
+        table.last += 1;
+        let exchange = table.last;
+        self.queue(Open { exchange, ..open })
+            .map_err(|_| self.lost(Loss::Worker, false))?;
+        let slot = Arc::new(Slot::default());
+        table.exchanges.insert(exchange, Arc::clone(&slot));
+        Ok((exchange, slot))
+    }
+
+    /// Begins nothing more: the worker drains.
+    fn cease(&self) {
+        let mut table = self.table.lock();
+        table.ceased = true;
+        // A closed link needs no telling.
+        let _ = self.push(edge_message::Kind::Ceased(Ceased {}));
     }
 
     fn queue(&self, mut open: Open) -> Result<(), hexagram_proto::Closed> {
@@ -110,7 +126,8 @@ impl Link {
 
     /// The client left.
     pub(crate) fn cancel(&self, exchange: u64) {
-        if self.exchanges.lock().remove(&exchange).is_some() {
+        let removed = self.table.lock().exchanges.remove(&exchange);
+        if removed.is_some() {
             let _ = self.push(edge_message::Kind::Cancel(Cancel { exchange }));
         }
     }
@@ -118,21 +135,24 @@ impl Link {
     /// Hands the messages of a frame to their exchanges. One for an exchange
     /// that was cancelled in the meantime is dropped.
     pub(crate) fn deliver(&self, messages: Vec<WorkerMessage>) {
-        let mut exchanges = self.exchanges.lock();
-        for (number, incoming) in messages.into_iter().filter_map(incoming) {
-            let slot = match incoming.ends() {
-                true => exchanges.remove(&number),
-                false => exchanges.get(&number).cloned(),
-            };
-            if let Some(slot) = slot {
-                slot.put(incoming);
+        let mut leaving = false;
+        let mut table = self.table.lock();
+        for kind in messages.into_iter().filter_map(|message| message.kind) {
+            match incoming(kind) {
+                Some((number, incoming)) => table.deliver(number, incoming),
+                None => leaving = true,
             }
+        }
+        drop(table);
+        if leaving {
+            tracing::info!(worker = %self.worker, "worker drains");
+            self.cease();
         }
     }
 
     /// A second has passed for every exchange under way.
     pub(crate) fn tick(&self, keep_alive: u64) {
-        for slot in self.exchanges.lock().values() {
+        for slot in self.table.lock().exchanges.values() {
             slot.tick(keep_alive);
         }
     }
@@ -140,7 +160,7 @@ impl Link {
     /// Ends every exchange under way; the link carries nothing any more.
     pub(crate) fn fail(&self, loss: Loss) {
         self.outbox.close();
-        let lost = std::mem::take(&mut *self.exchanges.lock());
+        let lost = std::mem::take(&mut self.table.lock().exchanges);
         for slot in lost.into_values() {
             slot.put(Incoming::Lost(loss));
         }
@@ -165,6 +185,18 @@ impl Link {
     }
 }
 
+impl Table {
+    fn deliver(&mut self, number: u64, incoming: Incoming) {
+        let slot = match incoming.ends() {
+            true => self.exchanges.remove(&number),
+            false => self.exchanges.get(&number).cloned(),
+        };
+        if let Some(slot) = slot {
+            slot.put(incoming);
+        }
+    }
+}
+
 /// The refusal while no link to `worker` is up.
 pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
     tracing::debug!(%worker, "refused: no link");
@@ -173,8 +205,10 @@ pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
     }
 }
 
-fn incoming(message: WorkerMessage) -> Option<(u64, Incoming)> {
-    Some(match message.kind? {
+/// What a message says on an exchange; `None` for one about the link itself.
+fn incoming(kind: worker_message::Kind) -> Option<(u64, Incoming)> {
+    Some(match kind {
+        worker_message::Kind::Leaving(_) => return None,
         worker_message::Kind::Start(start) => (start.exchange, Incoming::Start),
         worker_message::Kind::Event(event) => (
             event.exchange,

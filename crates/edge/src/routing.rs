@@ -6,7 +6,7 @@ use std::time::Duration;
 use hexagram_core::{
     ClientId, Era, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount, ShardId, shard_of,
 };
-use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::envelope::{Envelope, Kind};
 use hexagram_mcp::era::{Opening, detect, negotiate};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header;
@@ -29,6 +29,8 @@ pub(crate) struct Sender<'a> {
 pub(crate) struct Routed {
     pub(crate) shard: ShardId,
     pub(crate) open: Open,
+    /// Whether it begins something: a request or a standing stream.
+    pub(crate) begins: bool,
 }
 
 /// Finds ClientId and shard of each message.
@@ -46,14 +48,18 @@ impl Router {
         from: &Sender<'_>,
         envelope: &Envelope<'_>,
     ) -> Result<Routed, Problem> {
-        match detect(from.headers, envelope)? {
-            Opening::LegacyInitialize { requested } => Ok(self.initialize(from, &requested)),
-            Opening::LegacyMessage => self.in_session(from, ExchangeKind::Message),
+        let routed = match detect(from.headers, envelope)? {
+            Opening::LegacyInitialize { requested } => self.initialize(from, &requested),
+            Opening::LegacyMessage => self.in_session(from, ExchangeKind::Message)?,
             Opening::Modern(version) => {
                 header::check_mirrored(from.headers, envelope)?;
-                Ok(self.modern(from, version))
+                self.modern(from, version)
             }
-        }
+        };
+        Ok(Routed {
+            begins: envelope.kind == Kind::Request,
+            ..routed
+        })
     }
 
     /// Routes what belongs to the session named in the headers: a legacy
@@ -112,7 +118,11 @@ impl Router {
             credit: INITIAL_WINDOW,
             ..Open::default()
         };
-        Routed { shard, open }
+        Routed {
+            shard,
+            open,
+            begins: kind == ExchangeKind::Stream,
+        }
     }
 
     /// The claims of the sealed id in `Mcp-Session-Id`. A forged, expired or

@@ -248,14 +248,18 @@ impl Inner {
     }
 
     async fn exchange(&self, routed: Routed, replier: Replier<'_>) -> Result<Response, Problem> {
-        let Routed { shard, mut open } = routed;
+        let Routed {
+            shard,
+            mut open,
+            begins,
+        } = routed;
         let link = self.links.owner(shard)?;
         let epoch = link.epoch(shard).ok_or(Problem::Moving {
             retry_after_ms: RETRY_AFTER_MS,
         })?;
         open.epoch = epoch.get();
         self.metrics.exchanges.inc();
-        replier.answer(Exchange::open(link, open)?).await
+        replier.answer(Exchange::open(link, open, begins)?).await
     }
 }
 

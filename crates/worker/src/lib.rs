@@ -36,7 +36,7 @@ use hexagram_core::{Epoch, Incarnation, Sealer, ShardCount, ShardId, WorkerId};
 use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
 use hexagram_proto::{hello, settings};
-use hexagram_runtime::drain::{Drain, DrainArgs};
+use hexagram_runtime::drain::DrainArgs;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -55,6 +55,9 @@ pub use upstream::{
 
 /// How often idle sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long edges may take to learn that this worker drains.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// How long upstreams may take to end their sessions when the worker ends.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -193,9 +196,9 @@ impl Worker {
             + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let running = Drain::new();
+        let work = link::Work::default();
         let service =
-            link::LinkService::new(Arc::clone(&self.host), self.hello.clone(), running.clone());
+            link::LinkService::new(Arc::clone(&self.host), self.hello.clone(), work.clone());
         let service = LinkServer::new(service)
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
@@ -203,7 +206,7 @@ impl Worker {
         // A link lives as long as its edge, so a graceful end would never come.
         let served = tokio::select! {
             served = server().add_service(service).serve_with_incoming(incoming) => served,
-            () = self.drained(&shutdown, &running) => Ok(()),
+            () = self.drained(&shutdown, &work) => Ok(()),
         };
         sweeper.abort();
         // An upstream that does not answer keeps nobody from ending.
@@ -214,11 +217,14 @@ impl Worker {
         served
     }
 
-    /// Waits for the shutdown, then for the exchanges that still run.
-    async fn drained(&self, shutdown: &CancellationToken, running: &Drain) {
+    /// Waits for the shutdown, then for the edges to begin nothing more, then
+    /// for the exchanges that still run.
+    async fn drained(&self, shutdown: &CancellationToken, work: &link::Work) {
         shutdown.cancelled().await;
+        work.leaving.cancel();
+        work.open.wait(NOTICE).await;
         self.host.drain();
-        let left = running.wait(self.drain.grace()).await;
+        let left = work.running.wait(self.drain.grace()).await;
         if left > 0 {
             tracing::warn!(
                 exchanges = left,

@@ -10,11 +10,13 @@ use futures_util::{Stream, StreamExt};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::link_server;
 use hexagram_proto::link::{
-    Chunk, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
+    Chunk, EdgeFrame, EdgeMessage, Hello, Leaving, Open, WorkerFrame, WorkerMessage, edge_message,
+    worker_message,
 };
 use hexagram_proto::{Assembly, Drained, HELLO_TIMEOUT, HelloError, Outbox, agree, outbox};
 use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::host::Host;
@@ -27,17 +29,23 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub(crate) struct LinkService {
     host: Arc<Host>,
     hello: Hello,
-    running: Drain,
+    work: Work,
+}
+
+/// What a drain waits for, in this order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Work {
+    /// Fires when the edges are to be told.
+    pub(crate) leaving: CancellationToken,
+    /// Links whose edges may still begin something.
+    pub(crate) open: Drain,
+    /// Exchanges under way.
+    pub(crate) running: Drain,
 }
 
 impl LinkService {
-    /// `running` counts the exchanges that a drain waits for.
-    pub(crate) fn new(host: Arc<Host>, hello: Hello, running: Drain) -> Self {
-        Self {
-            host,
-            hello,
-            running,
-        }
+    pub(crate) fn new(host: Arc<Host>, hello: Hello, work: Work) -> Self {
+        Self { host, hello, work }
     }
 
     async fn greet(&self, frames: &mut Streaming<EdgeFrame>) -> Result<Hello, Status> {
@@ -72,9 +80,19 @@ impl link_server::Link for LinkService {
             outbox: out,
             flows: Arc::default(),
             partial: HashMap::new(),
-            running: self.running.clone(),
+            ceased: false,
+            running: self.work.running.clone(),
         };
-        tokio::spawn(link.read(incoming, edge.name));
+        let (open, leaving) = (self.work.open.clone(), self.work.leaving.clone());
+        tokio::spawn(async move {
+            let mut reader = Reader { link, incoming };
+            // Until the edge has ceased, a drain waits for what it sends.
+            let reason = match open.track(reader.until_ceased(leaving)).await {
+                None => reader.until_closed().await,
+                Some(reason) => reason,
+            };
+            tracing::info!(edge = edge.name, reason, "link down");
+        });
         Ok(Response::new(frames(self.hello.clone(), drained)))
     }
 }
@@ -100,19 +118,64 @@ struct EdgeLink {
     outbox: Outbox<WorkerMessage>,
     flows: Flows,
     partial: HashMap<u64, (Open, Assembly)>,
+    ceased: bool,
     running: Drain,
 }
 
-impl EdgeLink {
-    async fn read(mut self, mut frames: Streaming<EdgeFrame>, edge: String) {
-        let reason = loop {
-            match frames.message().await {
-                Ok(Some(frame)) => frame.messages.into_iter().for_each(|m| self.handle(m)),
-                Ok(None) => break "closed by the edge".to_owned(),
-                Err(status) => break status.message().to_owned(),
+/// Reads one edge's link.
+struct Reader {
+    link: EdgeLink,
+    incoming: Streaming<EdgeFrame>,
+}
+
+impl Reader {
+    /// Tells the edge when this worker leaves and reads until it has ceased;
+    /// gives the reason when the link ended before.
+    async fn until_ceased(&mut self, leaving: CancellationToken) -> Option<String> {
+        let mut told = false;
+        while !self.link.ceased {
+            tokio::select! {
+                () = leaving.cancelled(), if !told => {
+                    told = true;
+                    self.link.leave();
+                }
+                frame = self.incoming.message() => {
+                    if let Err(reason) = self.link.take(frame) {
+                        return Some(reason);
+                    }
+                }
             }
-        };
-        tracing::info!(edge, reason, "link down");
+        }
+        None
+    }
+
+    /// Gives the reason of the link's end.
+    async fn until_closed(&mut self) -> String {
+        loop {
+            let frame = self.incoming.message().await;
+            if let Err(reason) = self.link.take(frame) {
+                return reason;
+            }
+        }
+    }
+}
+
+impl EdgeLink {
+    fn leave(&self) {
+        let kind = Some(worker_message::Kind::Leaving(Leaving {}));
+        // A closed link needs no telling.
+        let _ = self.outbox.push(WorkerMessage { kind });
+    }
+
+    fn take(&mut self, frame: Result<Option<EdgeFrame>, Status>) -> Result<(), String> {
+        match frame {
+            Ok(Some(frame)) => {
+                frame.messages.into_iter().for_each(|m| self.handle(m));
+                Ok(())
+            }
+            Ok(None) => Err("closed by the edge".to_owned()),
+            Err(status) => Err(status.message().to_owned()),
+        }
     }
 
     fn handle(&mut self, message: EdgeMessage) {
@@ -126,6 +189,7 @@ impl EdgeLink {
                 self.partial.remove(&cancel.exchange);
                 self.with_flow(cancel.exchange, Flow::leave);
             }
+            Some(edge_message::Kind::Ceased(_)) => self.ceased = true,
             None => {}
         }
     }

@@ -176,6 +176,19 @@ async fn a_later_standing_stream_takes_the_earlier_ones_place() {
     edge.ended(first).await;
 }
 
+/// The edge sends until it has learnt of the drain; none of it is refused or lost.
+#[tokio::test]
+async fn what_an_edge_sends_before_it_ceases_is_answered() {
+    let worker = worker(rmcp());
+    let mut edge = Edge::connect(&worker).await;
+    let session = edge.session().await;
+    worker.shutdown.cancel();
+    edge.told_to_leave().await;
+    let crossing = answer(edge.ask(&session, &call("fine")).await);
+    assert_eq!(crossing["result"]["content"][0]["text"], "fine");
+    edge.cease();
+}
+
 #[tokio::test]
 async fn a_draining_worker_ends_streams_and_lets_through_what_belongs_to_calls() {
     let worker = worker(rmcp());
@@ -188,6 +201,8 @@ async fn a_draining_worker_ends_streams_and_lets_through_what_belongs_to_calls()
         panic!("no stream");
     };
     worker.shutdown.cancel();
+    edge.told_to_leave().await;
+    edge.cease();
     edge.ended(stream.exchange).await;
     let refused = answer(edge.ask(&session, &call("fine")).await);
     assert_eq!(refused["error"]["data"]["reason"], "draining");

@@ -12,7 +12,7 @@ use hexagram_core::{
 use hexagram_proto::link::link_client::LinkClient;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{
-    Credit, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
+    Ceased, Credit, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
 };
 use hexagram_proto::{INITIAL_WINDOW, Outbox, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
@@ -267,6 +267,16 @@ impl Edge {
         }
         self.ready.remove(0).kind.unwrap()
     }
+
+    /// Waits until the worker says that it leaves.
+    pub(crate) async fn told_to_leave(&mut self) {
+        while !matches!(self.receive().await, Kind::Leaving(_)) {}
+    }
+
+    /// Says that nothing more begins here.
+    pub(crate) fn cease(&self) {
+        self.push(edge_message::Kind::Ceased(Ceased {}));
+    }
 }
 
 fn our_hello() -> Hello {
@@ -285,6 +295,7 @@ fn exchange_of(kind: &Kind) -> u64 {
         Kind::Event(event) => event.exchange,
         Kind::End(end) => end.exchange,
         Kind::Misdirected(misdirected) => misdirected.exchange,
+        Kind::Leaving(_) => 0,
     }
 }
 
