@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hexagram_core::{Era, ProtocolVersion};
 use hexagram_mcp::client::capability_bits;
-use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::splice;
 use parking_lot::Mutex;
@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::facts::ClientFacts;
 use crate::federation::Destination;
 use crate::host::{Call, Host};
+use crate::listen;
 use crate::raw::RawObject;
 use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
 use crate::reply::Reply;
+use crate::requests;
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
 
@@ -64,7 +66,7 @@ async fn cancelled(under_way: Option<InFlight>) {
 }
 
 async fn route(
-    host: &Host,
+    host: &Arc<Host>,
     call: &Call,
     session: &Arc<Session>,
     under_way: &Mutex<Option<InFlight>>,
@@ -83,6 +85,9 @@ async fn route(
         envelope: &envelope,
         method,
     };
+    if method == "subscriptions/listen" && call.era() == Era::Modern {
+        return listen::run(&forward, reply).await;
+    }
     forward.remember();
     match host
         .federation
@@ -97,7 +102,7 @@ async fn route(
 
 /// One request on its way.
 pub(crate) struct Forward<'a> {
-    pub(crate) host: &'a Host,
+    pub(crate) host: &'a Arc<Host>,
     pub(crate) call: &'a Call,
     pub(crate) session: &'a Arc<Session>,
     /// What to cancel at the upstream if the client leaves.
@@ -115,8 +120,10 @@ struct Failed {
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
     fn remember(&self) {
-        if self.method == "logging/setLevel" && level(self.envelope).is_some() {
-            self.session.set_log_level(&self.call.body, self.envelope);
+        if self.method == "logging/setLevel"
+            && let Some(level) = level(self.envelope)
+        {
+            self.session.set_log_level(&level);
         }
     }
 
@@ -151,6 +158,9 @@ impl Forward<'_> {
     ) -> Result<Sent, Failed> {
         let unsent = |error| Failed { error, sent: false };
         let connection = self.connection(index, upstream).await.map_err(unsent)?;
+        if self.call.era() == Era::Modern && upstream.era_for(Era::Modern) == Era::Legacy {
+            self.set_log_level(&connection).await;
+        }
         match self.send_on(&connection, name).await {
             Err(UpstreamError::SessionGone) => {
                 self.session.forget(index, &connection).await;
@@ -229,6 +239,7 @@ impl Forward<'_> {
             client_id: Some(&client_id),
             client_token: token.map(|token| token.as_str()),
             era: self.call.era(),
+            logs: self.wants_logs(),
         };
         loop {
             let closed = || {
@@ -246,6 +257,7 @@ impl Forward<'_> {
             };
             match translation.translate(&message) {
                 Relayed::Response(message) => {
+                    self.note(index, &message);
                     return reply.finish(self.shown(index, message)).await;
                 }
                 Relayed::Message(message) => {
@@ -258,6 +270,40 @@ impl Forward<'_> {
                     return reply.refuse(&self.problem(upstream, &error, true));
                 }
             }
+        }
+    }
+
+    /// A modern client asks for logs request by request.
+    fn wants_logs(&self) -> bool {
+        self.call.era() == Era::Legacy || self.envelope.meta.log_level.is_some()
+    }
+
+    /// Sets the log level that a modern request names at a legacy upstream.
+    async fn set_log_level(&self, connection: &Connection) {
+        if let Some(level) = &self.envelope.meta.log_level
+            && self.session.set_log_level(level)
+            && let Err(error) = requests::set_level(level).ask(connection).await
+        {
+            tracing::debug!(%error, "an upstream did not take a log level");
+        }
+    }
+
+    /// Remembers what must be asked again of a new upstream session.
+    fn note(&self, index: usize, response: &[u8]) {
+        let on = match self.method {
+            "resources/subscribe" => true,
+            "resources/unsubscribe" => false,
+            _ => return,
+        };
+        let accepted = scan(response).is_ok_and(|response| response.kind == Kind::Response);
+        let destination = self
+            .host
+            .federation
+            .destination(self.method, self.envelope.name.as_deref());
+        if let (true, Ok(Destination::One(_, inner))) = (accepted, destination)
+            && let Some(uri) = inner.as_deref().or(self.envelope.name.as_deref())
+        {
+            self.session.subscriptions.set(index, uri, on);
         }
     }
 

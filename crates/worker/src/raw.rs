@@ -34,9 +34,13 @@ impl RawObject {
 
     /// Sets a member to a string.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        let Ok(value) = to_raw_value(value) else {
-            return;
-        };
+        if let Ok(value) = to_raw_value(value) {
+            self.put(name, value);
+        }
+    }
+
+    /// Sets a member.
+    pub(crate) fn put(&mut self, name: &str, value: Box<RawValue>) {
         match self.get_mut(name) {
             Some(member) => *member = value,
             None => self.0.push((name.to_owned(), value)),

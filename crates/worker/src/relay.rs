@@ -52,6 +52,8 @@ pub(crate) struct Translation<'a> {
     pub(crate) client_id: Option<&'a str>,
     pub(crate) client_token: Option<&'a str>,
     pub(crate) era: Era,
+    /// Whether the client wants log messages on this exchange.
+    pub(crate) logs: bool,
 }
 
 impl Translation<'_> {
@@ -96,6 +98,9 @@ impl Translation<'_> {
                 }
                 Era::Modern => Relayed::Drop,
             };
+        }
+        if !self.logs && envelope.method.as_deref() == Some("notifications/message") {
+            return Relayed::Drop;
         }
         // Changes of lists and resources reach modern clients on a
         // subscription, never on a request's own stream.
@@ -206,6 +211,7 @@ mod tests {
             client_id: Some("42"),
             client_token: Some("\"tok\""),
             era: Era::Legacy,
+            logs: true,
         }
     }
 
@@ -266,6 +272,13 @@ mod tests {
         assert!(
             matches!(modern.translate(&request), Relayed::Refuse(body) if body.starts_with(b"{\"jsonrpc\""))
         );
+        let log = bytes(r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#);
+        assert_eq!(modern.translate(&log), Relayed::Message(log.clone()));
+        let quiet = Translation {
+            logs: false,
+            ..legacy()
+        };
+        assert_eq!(quiet.translate(&log), Relayed::Drop);
         let changed = bytes(r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
         assert_eq!(modern.translate(&changed), Relayed::Drop);
     }

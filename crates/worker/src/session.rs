@@ -5,20 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use hexagram_mcp::envelope::Envelope;
-use hexagram_mcp::splice;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
+use crate::hearing::Ear;
+use crate::requests;
+use crate::subscriptions::Subscriptions;
 use crate::upstream::{Connection, Upstream, UpstreamError};
-
-/// Our raw id of the request that restores a log level; sent once a session.
-const LEVEL_ID: &str = "\"level\"";
 
 /// For restoring what a client had asked of an upstream session.
 const RESTORE: Duration = Duration::from_secs(5);
@@ -39,13 +36,15 @@ pub(crate) struct Session {
     // By upstream index; the async lock lets one caller open and others wait.
     connections: Vec<tokio::sync::Mutex<Option<Arc<Connection>>>>,
     in_flight: Mutex<HashMap<Box<str>, InFlight>>,
-    log_level: Mutex<Option<Bytes>>,
+    log_level: Mutex<Option<Box<str>>>,
+    pub(crate) subscriptions: Subscriptions,
     opened: watch::Sender<Vec<Option<Arc<Connection>>>>,
     used: Mutex<Instant>,
     idle: Duration,
     closed: CancellationToken,
     // Fires when a later standing stream takes the place of the present one.
     standing: Mutex<CancellationToken>,
+    pub(crate) ear: Ear,
 }
 
 impl Session {
@@ -58,11 +57,13 @@ impl Session {
                 .collect(),
             in_flight: Mutex::default(),
             log_level: Mutex::default(),
+            subscriptions: Subscriptions::default(),
             opened: watch::Sender::new(vec![None; upstreams]),
             used: Mutex::new(Instant::now()),
             idle,
             closed: CancellationToken::new(),
             standing: Mutex::default(),
+            ear: Ear::default(),
         }
     }
 
@@ -81,7 +82,7 @@ impl Session {
         }
         let connection = Arc::new(upstream.open(&self.facts).await?);
         // It is there anyway; what was asked of the old one is asked again.
-        let _ = tokio::time::timeout(RESTORE, self.restore(&connection)).await;
+        let _ = tokio::time::timeout(RESTORE, self.restore(index, &connection)).await;
         *slot = Some(Arc::clone(&connection));
         self.opened
             .send_modify(|all| all[index] = Some(Arc::clone(&connection)));
@@ -93,12 +94,14 @@ impl Session {
     }
 
     /// Tells a new upstream session what the client had asked of the old one.
-    async fn restore(&self, connection: &Connection) {
-        let level = self.log_level.lock().clone();
-        if let Some(request) = level
-            && let Err(error) = connection.ask(LEVEL_ID, request).await
-        {
-            tracing::debug!(%error, "log level not restored");
+    async fn restore(&self, index: usize, connection: &Connection) {
+        let level = self.log_level().map(|level| requests::set_level(&level));
+        let resources = self.subscriptions.of(index);
+        let subscribe = resources.iter().map(|uri| requests::subscribe(uri));
+        for request in level.into_iter().chain(subscribe) {
+            if let Err(error) = request.ask(connection).await {
+                tracing::debug!(%error, "not restored at a new upstream session");
+            }
         }
     }
 
@@ -136,9 +139,16 @@ impl Session {
         open.cloned().collect()
     }
 
-    /// Remembers `logging/setLevel` for upstream sessions opened later.
-    pub(crate) fn set_log_level(&self, body: &[u8], envelope: &Envelope<'_>) {
-        *self.log_level.lock() = Some(splice::with_id(body, envelope, LEVEL_ID));
+    /// The log level that the client asked for.
+    pub(crate) fn log_level(&self) -> Option<Box<str>> {
+        self.log_level.lock().clone()
+    }
+
+    /// Remembers the log level for upstream sessions opened later; `true` when
+    /// it is another than before.
+    pub(crate) fn set_log_level(&self, level: &str) -> bool {
+        let before = self.log_level.lock().replace(level.into());
+        before.as_deref() != Some(level)
     }
 
     /// Registers a request until the guard is dropped, so that the client can
@@ -161,11 +171,12 @@ impl Session {
         *self.used.lock() = Instant::now();
     }
 
-    /// Nothing under way, nobody listening, and unused for long enough.
+    /// Nothing under way or subscribed to, nobody listening, and unused for long enough.
     pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1
             && self.opened.receiver_count() == 0
             && self.in_flight.lock().is_empty()
+            && self.subscriptions.is_empty()
             && self.used.lock().elapsed() > self.idle
     }
 

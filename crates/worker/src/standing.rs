@@ -1,4 +1,5 @@
-//! A session's standing stream (GET): what its upstreams say unasked.
+//! What a session's upstreams say unasked: for its standing stream (GET), or
+//! for the subscriptions of a modern client on legacy upstreams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,20 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hexagram_core::Era;
-use tokio::sync::mpsc;
+use hexagram_mcp::envelope::{Kind, scan};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::hearing::{Heard, Hearing};
 use crate::host::Host;
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
 use crate::session::Session;
-use crate::upstream::Connection;
+use crate::upstream::{Connection, unread};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
 const QUEUE: usize = 64;
 /// Pause before an upstream's broken stream is opened again, doubled each time.
-const FIRST_REOPEN: Duration = Duration::from_millis(500);
+pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
 const LAST_REOPEN: Duration = Duration::from_secs(30);
 
 /// Relays until the client leaves, the session or this worker ends, or a later
@@ -34,7 +37,7 @@ pub(crate) async fn run(host: Arc<Host>, session: Arc<Session>, mut reply: Reply
         () = session.closed() => {}
         () = host.drained() => {}
         () = replaced.cancelled() => {}
-        () = attach(Arc::clone(&host), Arc::clone(&session), sender) => {}
+        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender)) => {}
         () = relay_all(messages, &mut reply) => {}
     }
     session.touch();
@@ -47,9 +50,17 @@ async fn relay_all(mut messages: mpsc::Receiver<Bytes>, reply: &mut Reply) {
     }
 }
 
+/// A modern client's ear at its legacy upstreams.
+pub(crate) fn hearing(host: &Arc<Host>, session: &Arc<Session>) -> Arc<Hearing> {
+    session.ear.hearing(|| {
+        let (host, of) = (Arc::clone(host), Arc::clone(session));
+        Hearing::start(|heard| attach(host, of, Sink::Subscriptions(heard)))
+    })
+}
+
 /// Follows every upstream session of the client, also those opened later. A
 /// session opened in another's place ends the old one's reader.
-async fn attach(host: Arc<Host>, session: Arc<Session>, sender: mpsc::Sender<Bytes>) {
+async fn attach(host: Arc<Host>, session: Arc<Session>, sink: Sink) {
     let mut opened = session.opened();
     let mut readers: Vec<Option<Attached>> = (0..host.federation.len()).map(|_| None).collect();
     loop {
@@ -70,7 +81,7 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sender: mpsc::Sender<Byt
                 session: Arc::clone(&session),
                 index,
                 connection: Arc::clone(&connection),
-                sender: sender.clone(),
+                sink: sink.clone(),
                 pause,
             };
             readers[index] = Some(Attached {
@@ -108,7 +119,7 @@ impl Drop for Attached {
 }
 
 /// The pause after a stream that lived so long.
-fn next_pause(pause: Duration, lived: Duration) -> Duration {
+pub(crate) fn next_pause(pause: Duration, lived: Duration) -> Duration {
     match lived > LAST_REOPEN {
         true => FIRST_REOPEN,
         false => (pause * 2).min(LAST_REOPEN),
@@ -121,9 +132,21 @@ struct Reader {
     session: Arc<Session>,
     index: usize,
     connection: Arc<Connection>,
-    sender: mpsc::Sender<Bytes>,
+    sink: Sink,
     pause: Duration,
 }
+
+/// Who reads what upstreams say unasked.
+#[derive(Clone)]
+enum Sink {
+    /// A legacy client, on its standing stream.
+    Client(mpsc::Sender<Bytes>),
+    /// A modern client's subscriptions, each with its filter.
+    Subscriptions(broadcast::Sender<Heard>),
+}
+
+/// Nobody reads any more.
+struct Gone;
 
 impl Reader {
     async fn read(mut self) {
@@ -160,18 +183,45 @@ impl Reader {
         }
     }
 
-    async fn relay(&self, message: &Bytes) -> Result<(), mpsc::error::SendError<Bytes>> {
+    async fn relay(&self, message: &Bytes) -> Result<(), Gone> {
+        match &self.sink {
+            Sink::Client(client) => self.relay_to(client, message).await,
+            Sink::Subscriptions(heard) => {
+                self.announce(heard, message).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Notifications go to the subscriptions; a modern client is asked nothing.
+    async fn announce(&self, heard: &broadcast::Sender<Heard>, message: &Bytes) {
+        let Ok(envelope) = scan(message) else {
+            return;
+        };
+        if envelope.kind == Kind::Notification {
+            let message = self.host.federation.present(self.index, message.clone());
+            // The last subscription may just be ending.
+            let _ = heard.send((self.index, message));
+        } else if let Some(answer) = unread::answer(&envelope)
+            && let Err(error) = self.connection.send(answer).await
+        {
+            tracing::debug!(%error, "an upstream's request was not refused");
+        }
+    }
+
+    async fn relay_to(&self, client: &mpsc::Sender<Bytes>, message: &Bytes) -> Result<(), Gone> {
         let translation = Translation {
             upstream: self.host.federation.get(self.index).name(),
             our_id: None,
             client_id: None,
             client_token: None,
             era: Era::Legacy,
+            logs: true,
         };
         match translation.translate(message) {
             Relayed::Message(message) => {
                 let message = self.host.federation.present(self.index, message);
-                self.sender.send(message).await
+                client.send(message).await.map_err(|_| Gone)
             }
             Relayed::Garbage(error) => {
                 tracing::warn!(

@@ -10,7 +10,7 @@ mod http;
 mod native;
 mod probe;
 mod spec;
-mod unread;
+pub(crate) mod unread;
 
 #[cfg(test)]
 mod tests;
@@ -146,9 +146,18 @@ impl Upstream {
         }
     }
 
-    /// Whether modern requests reach it without a session.
+    /// The era in which it is spoken to for a client of `era`: the client's
+    /// own, where it knows that.
+    pub(crate) fn era_for(&self, era: Era) -> Era {
+        match self.kind {
+            Kind::Handler(_) | Kind::Native(_) => era,
+            Kind::Http(_) | Kind::Command(_) => Era::Legacy,
+        }
+    }
+
+    /// Whether requests of clients of `era` reach it without a session.
     pub(crate) fn is_stateless_in(&self, era: Era) -> bool {
-        matches!(self.kind, Kind::Handler(_)) && era == Era::Modern
+        self.era_for(era) == Era::Modern
     }
 
     /// Opens a session of this client's own.

@@ -10,7 +10,7 @@ use serde_json::json;
 const NOT_NOW: i32 = -32603;
 
 /// The answer to a request; none to what wants no answer.
-pub(super) fn answer(envelope: &Envelope<'_>) -> Option<Bytes> {
+pub(crate) fn answer(envelope: &Envelope<'_>) -> Option<Bytes> {
     let method = envelope.method.as_deref()?;
     let id = envelope.id.as_ref()?.as_str();
     // A ping asks whether we are there, and we are.

@@ -1,0 +1,224 @@
+//! `subscriptions/listen`: a modern client's subscription, fed by every
+//! upstream, whatever era it speaks.
+
+mod filter;
+mod source;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hexagram_mcp::envelope::scan;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::federation::Destination;
+use crate::forward::Forward;
+use crate::raw::RawObject;
+use crate::reply::{Reply, response};
+use filter::Filter;
+use source::{Event, Source};
+
+/// Messages that wait for a client; a slower one slows its upstreams' streams.
+const QUEUE: usize = 64;
+/// An upstream that has not agreed by then is not waited for; what it tells
+/// later still reaches the client.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Says which subscription a message belongs to.
+const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// Serves the subscription until the client leaves, every upstream has ended
+/// it, or this worker drains.
+pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
+    let requested = match Filter::of(forward.envelope.params) {
+        Ok(requested) => requested,
+        Err(problem) => return reply.refuse(&problem),
+    };
+    let (sender, events) = mpsc::channel(QUEUE);
+    let sources = (0..forward.host.federation.len()).map(|index| {
+        let source = Source {
+            forward,
+            index,
+            filter: part(forward, index, &requested),
+            events: sender.clone(),
+        };
+        source.follow()
+    });
+    let sources = join_all(sources.collect::<Vec<_>>());
+    drop(sender);
+    let subscription = Subscription {
+        events,
+        reply,
+        agreed: Filter::default(),
+    };
+    let served = subscription.serve(forward);
+    tokio::select! {
+        () = served => {}
+        () = async { sources.await; std::future::pending().await } => {}
+    }
+}
+
+/// What of the client's filter concerns one upstream, under its own names.
+fn part(forward: &Forward<'_>, index: usize, requested: &Filter) -> Filter {
+    let federation = &forward.host.federation;
+    let own = |uri: &String| match federation.destination("resources/read", Some(uri)) {
+        Ok(Destination::One(of, name)) if of == index => Some(name.unwrap_or_else(|| uri.clone())),
+        _ => None,
+    };
+    requested.with_resources(requested.resources().iter().filter_map(own).collect())
+}
+
+/// One client's subscription.
+struct Subscription {
+    events: mpsc::Receiver<Event>,
+    reply: Reply,
+    agreed: Filter,
+}
+
+impl Subscription {
+    async fn serve(mut self, forward: &Forward<'_>) {
+        let early = match self.agree(forward.host.federation.len()).await {
+            Ok(early) => early,
+            Err(problem) => return self.reply.refuse(&problem),
+        };
+        self.acknowledge().await;
+        for message in early {
+            self.tell(&message).await;
+        }
+        tokio::select! {
+            () = self.relay() => {}
+            () = forward.host.drained() => {}
+        }
+        self.complete().await;
+    }
+
+    /// Waits until every upstream has agreed or refused; gives what has come
+    /// meanwhile, or the reason when nobody agrees.
+    async fn agree(&mut self, sources: usize) -> Result<Vec<Bytes>, hexagram_mcp::Problem> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut early, mut refused) = (Vec::new(), Vec::new());
+        let mut waiting = sources;
+        while waiting > 0 {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(Event::Agreed(filter))) => self.agreed.join(filter),
+                Ok(Some(Event::Refused(problem))) => refused.push(problem),
+                Ok(Some(Event::Message(message))) => {
+                    early.push(message);
+                    continue;
+                }
+                Ok(None) | Err(_) => break,
+            }
+            waiting -= 1;
+        }
+        match refused.pop() {
+            Some(problem) if refused.len() + 1 == sources => Err(problem),
+            _ => Ok(early),
+        }
+    }
+
+    async fn acknowledge(&mut self) {
+        let acknowledged = json!({
+            "jsonrpc": "2.0",
+            "method": "notifications/subscriptions/acknowledged",
+            "params": {"notifications": self.agreed},
+        });
+        let acknowledged = acknowledged.to_string();
+        if let Some(message) = tagged(acknowledged.as_bytes(), self.reply.id()) {
+            self.reply.event(message).await;
+        }
+    }
+
+    async fn relay(&mut self) {
+        while let Some(event) = self.events.recv().await {
+            match event {
+                Event::Message(message) => self.tell(&message).await,
+                // An upstream that was late, or came back.
+                Event::Agreed(filter) => self.agreed.join(filter),
+                Event::Refused(_) => {}
+            }
+        }
+    }
+
+    /// Tells the client what it has asked for.
+    async fn tell(&mut self, message: &[u8]) {
+        if wanted(&self.agreed, message)
+            && let Some(message) = tagged(message, self.reply.id())
+        {
+            self.reply.event(message).await;
+        }
+    }
+
+    /// Ends the subscription in its own form: the client listens again.
+    async fn complete(self) {
+        let result = completed(self.reply.id());
+        let message = response(self.reply.id(), result.as_bytes());
+        self.reply.finish(message).await;
+    }
+}
+
+/// The result of a subscription that ended; `id` is its raw id.
+fn completed(id: &str) -> String {
+    format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}"#)
+}
+
+fn wanted(filter: &Filter, message: &[u8]) -> bool {
+    let Ok(envelope) = scan(message) else {
+        return false;
+    };
+    let uri = envelope.params.and_then(RawObject::parse);
+    let uri = uri.and_then(|params| params.text("uri"));
+    let method = envelope.method.as_deref().unwrap_or_default();
+    filter.wants(method, uri.as_deref())
+}
+
+/// The notification with the subscription's raw id in its `_meta`.
+fn tagged(message: &[u8], id: &str) -> Option<Bytes> {
+    let id = RawValue::from_string(id.to_owned()).ok()?;
+    let mut message = RawObject::parse(message)?;
+    let mut params = member(&message, "params");
+    let mut meta = member(&params, "_meta");
+    meta.put(SUBSCRIPTION_ID, id);
+    params.put("_meta", raw(&meta)?);
+    message.put("params", raw(&params)?);
+    serde_json::to_vec(&message).ok().map(Bytes::from)
+}
+
+fn member(object: &RawObject, name: &str) -> RawObject {
+    let member = object.get(name);
+    member
+        .and_then(|member| RawObject::parse(member.get().as_bytes()))
+        .unwrap_or_default()
+}
+
+fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
+    to_raw_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_says_its_subscription() {
+        let plain = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+        let message = tagged(plain, "\"a\\\"b\"").expect("a message");
+        let message: serde_json::Value = serde_json::from_slice(&message).expect("JSON");
+        assert_eq!(message["params"]["_meta"][SUBSCRIPTION_ID], "a\"b");
+        let of_an_upstream = br#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x","_meta":{"io.modelcontextprotocol/subscriptionId":"1.7","k":1.0}}}"#;
+        let message = tagged(of_an_upstream, "7").expect("a message");
+        assert_eq!(
+            message,
+            Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x","_meta":{"io.modelcontextprotocol/subscriptionId":7,"k":1.0}}}"#)
+        );
+    }
+
+    #[test]
+    fn the_end_says_so_too() {
+        let result: serde_json::Value = serde_json::from_str(&completed("7")).expect("JSON");
+        assert_eq!(result["_meta"][SUBSCRIPTION_ID], 7);
+        assert_eq!(result["resultType"], "complete");
+    }
+}

@@ -1,0 +1,277 @@
+//! One upstream's part of a subscription.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hexagram_core::Era;
+use hexagram_mcp::envelope::{Kind, scan};
+use hexagram_mcp::error::Problem;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
+
+use super::filter::Filter;
+use crate::forward::Forward;
+use crate::hearing::Heard;
+use crate::raw::RawObject;
+use crate::requests;
+use crate::session::Session;
+use crate::standing::{self, FIRST_REOPEN, next_pause};
+use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
+
+/// JSON-RPC.
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// What an upstream's part of a subscription says.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It tells of these changes.
+    Agreed(Filter),
+    /// It tells of nothing, for this reason.
+    Refused(Problem),
+    /// A notification, named as clients see it.
+    Message(Bytes),
+}
+
+/// The client is gone: nobody takes events any more.
+struct Gone;
+
+/// One upstream as a source of events.
+pub(super) struct Source<'a> {
+    pub(super) forward: &'a Forward<'a>,
+    pub(super) index: usize,
+    pub(super) filter: Filter,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Source<'_> {
+    /// Tells events until the upstream ends the subscription or the client is gone.
+    pub(super) async fn follow(self) {
+        let upstream = self.upstream();
+        // The client being gone is an end like any other.
+        let _ = match upstream.era_for(Era::Modern) {
+            Era::Modern => self.follow_modern().await,
+            Era::Legacy => self.follow_legacy().await,
+        };
+    }
+
+    fn upstream(&self) -> &Upstream {
+        self.forward.host.federation.get(self.index)
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Gone> {
+        self.events.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn tell_message(&self, message: Bytes) -> Result<(), Gone> {
+        let federation = &self.forward.host.federation;
+        let message = federation.present(self.index, message);
+        self.tell(Event::Message(message)).await
+    }
+
+    async fn refused(&self, error: &UpstreamError) -> Result<(), Gone> {
+        let problem = match error {
+            UpstreamError::Answered(body) if is_unknown(body) => Problem::MethodNotFound {
+                method: self.forward.method.to_owned(),
+            },
+            error => self.forward.problem(self.upstream(), error, false),
+        };
+        self.tell(Event::Refused(problem)).await
+    }
+
+    /// Subscribes as the client did; again when the upstream is lost, with
+    /// hints of what may have been missed.
+    async fn follow_modern(&self) -> Result<(), Gone> {
+        let (agreed, mut open) = match self.open().await {
+            Ok(open) => open,
+            Err(error) => return self.refused(&error).await,
+        };
+        self.tell(Event::Agreed(agreed.clone())).await?;
+        let mut pause = FIRST_REOPEN;
+        loop {
+            let since = Instant::now();
+            match self.relay(&mut open.incoming).await? {
+                End::Completed => return Ok(()),
+                End::Lost(error) => tracing::debug!(%error, "an upstream's subscription broke"),
+            }
+            open = loop {
+                tokio::time::sleep(pause).await;
+                pause = next_pause(pause, since.elapsed());
+                match self.open().await {
+                    Ok((_, open)) => break open,
+                    Err(error) => tracing::debug!(%error, "a subscription was not renewed"),
+                }
+            };
+            for hint in agreed.hints() {
+                self.tell_message(hint.to_string().into()).await?;
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<(Filter, Open), UpstreamError> {
+        let connection = self.forward.connection(self.index, self.upstream()).await?;
+        let id = format!("\"{}\"", self.forward.call.shard.upstream_id());
+        let mut incoming = connection.request(&id, self.request(&id)).await?;
+        let first = incoming
+            .next()
+            .await
+            .unwrap_or_else(|| Err(UpstreamError::Broken("it closed without a word".to_owned())))?;
+        let agreed = acknowledged(&first)?;
+        let open = Open {
+            incoming,
+            _connection: connection,
+        };
+        Ok((agreed, open))
+    }
+
+    fn request(&self, id: &str) -> Bytes {
+        let params = self.forward.envelope.params.and_then(RawObject::parse);
+        let meta = params.as_ref().and_then(|params| params.get("_meta"));
+        let meta = meta.map_or("{}", |meta| meta.get());
+        let filter = serde_json::json!(self.filter);
+        let params = format!(r#"{{"_meta":{meta},"notifications":{filter}}}"#);
+        let request = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{params}}}"#
+        );
+        Bytes::from(request)
+    }
+
+    async fn relay(&self, incoming: &mut Incoming) -> Result<End, Gone> {
+        while let Some(message) = incoming.next().await {
+            let message = match message {
+                Ok(message) => message,
+                Err(error) => return Ok(End::Lost(error)),
+            };
+            match scan(&message).map(|envelope| envelope.kind) {
+                Ok(Kind::Notification) => self.tell_message(message).await?,
+                Ok(Kind::Response | Kind::ErrorResponse) => return Ok(End::Completed),
+                Ok(Kind::Request) | Err(_) => {}
+            }
+        }
+        Ok(End::Lost(UpstreamError::Broken("it closed".to_owned())))
+    }
+
+    /// Subscribes in the upstream's own way, within the client's bridge.
+    async fn follow_legacy(&self) -> Result<(), Gone> {
+        let session = self.forward.session;
+        let connection = match session.connection(self.index, self.upstream()).await {
+            Ok(connection) => connection,
+            Err(error) => return self.refused(&error).await,
+        };
+        let info = self.upstream().known_info();
+        let known = info.map(|info| info.capabilities.clone());
+        let agreed = self.filter.clone().supported_by(&known.unwrap_or_default());
+        let hearing = standing::hearing(self.forward.host, session);
+        let mut heard = hearing.subscribe();
+        let _subscribed = self
+            .subscribe(session, connection, agreed.resources())
+            .await;
+        self.tell(Event::Agreed(agreed)).await?;
+        self.relay_heard(&mut heard).await
+    }
+
+    /// Asks for every resource; what was asked is taken back in the end.
+    async fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        connection: Arc<Connection>,
+        resources: &[String],
+    ) -> Subscribed {
+        for uri in resources {
+            if session.subscriptions.add(self.index, uri)
+                && let Err(error) = requests::subscribe(uri).ask(&connection).await
+            {
+                tracing::debug!(%error, "a resource was not subscribed to");
+            }
+        }
+        Subscribed {
+            session: Arc::clone(session),
+            index: self.index,
+            resources: resources.to_vec(),
+        }
+    }
+
+    async fn relay_heard(&self, heard: &mut broadcast::Receiver<Heard>) -> Result<(), Gone> {
+        loop {
+            match heard.recv().await {
+                Ok((index, message)) if index == self.index => {
+                    self.tell(Event::Message(message)).await?;
+                }
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    for hint in self.filter.hints() {
+                        self.tell_message(hint.to_string().into()).await?;
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// How an upstream's subscription ended.
+enum End {
+    Completed,
+    Lost(UpstreamError),
+}
+
+/// A subscription at an upstream; dropped, it ends.
+struct Open {
+    incoming: Incoming,
+    _connection: Arc<Connection>,
+}
+
+/// Resources subscribed to; dropped, they are unsubscribed from.
+struct Subscribed {
+    session: Arc<Session>,
+    index: usize,
+    resources: Vec<String>,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        let last = |uri: &String| self.session.subscriptions.remove(self.index, uri);
+        self.resources.retain(last);
+        let Some(connection) = self.session.open_connection(self.index) else {
+            return;
+        };
+        let resources = std::mem::take(&mut self.resources);
+        tokio::spawn(async move {
+            for uri in resources {
+                if let Err(error) = requests::unsubscribe(&uri).ask(&connection).await {
+                    tracing::debug!(%error, "a resource was not unsubscribed from");
+                }
+            }
+        });
+    }
+}
+
+/// Whether it says that it has no subscriptions.
+fn is_unknown(answer: &[u8]) -> bool {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    answer["error"]["code"] == METHOD_NOT_FOUND
+}
+
+/// The filter of an acknowledgement, which must come first.
+fn acknowledged(message: &Bytes) -> Result<Filter, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Params {
+        notifications: Filter,
+    }
+    let garbage = |why: String| UpstreamError::Garbage(format!("subscriptions/listen: {why}"));
+    let envelope = scan(message).map_err(|error| garbage(error.to_string()))?;
+    if envelope.kind.is_response() {
+        return Err(UpstreamError::Answered(message.clone()));
+    }
+    if envelope.method.as_deref() != Some("notifications/subscriptions/acknowledged") {
+        return Err(garbage(
+            "its first message is no acknowledgement".to_owned(),
+        ));
+    }
+    let params = envelope.params.unwrap_or(b"{}");
+    serde_json::from_slice(params)
+        .map(|Params { notifications }| notifications)
+        .map_err(|error| garbage(error.to_string()))
+}

@@ -1,0 +1,60 @@
+//! Requests of Hexagram's own to an upstream, beside those of its clients.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::upstream::{Connection, UpstreamError};
+
+/// One request, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct OwnRequest {
+    id: String,
+    body: Bytes,
+}
+
+/// Tells apart our requests within a process; clients' requests have a dot in
+/// their ids, so the two never meet.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
+
+impl OwnRequest {
+    fn new(method: &str, params: &Value) -> Self {
+        let id = format!("\"own-{}\"", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
+        Self {
+            id,
+            body: body.into(),
+        }
+    }
+
+    /// Sends it and waits for its response.
+    ///
+    /// # Errors
+    /// Why there is none; an error response is [`UpstreamError::Answered`].
+    pub(crate) async fn ask(self, connection: &Connection) -> Result<Value, UpstreamError> {
+        let answer = connection.ask(&self.id, self.body).await?;
+        let mut parsed: Value = serde_json::from_slice(&answer)
+            .map_err(|error| UpstreamError::Garbage(error.to_string()))?;
+        match parsed.get_mut("result") {
+            Some(result) => Ok(result.take()),
+            None => Err(UpstreamError::Answered(answer)),
+        }
+    }
+}
+
+/// `logging/setLevel`.
+pub(crate) fn set_level(level: &str) -> OwnRequest {
+    OwnRequest::new("logging/setLevel", &json!({"level": level}))
+}
+
+/// `resources/subscribe`.
+pub(crate) fn subscribe(uri: &str) -> OwnRequest {
+    OwnRequest::new("resources/subscribe", &json!({"uri": uri}))
+}
+
+/// `resources/unsubscribe`.
+pub(crate) fn unsubscribe(uri: &str) -> OwnRequest {
+    OwnRequest::new("resources/unsubscribe", &json!({"uri": uri}))
+}

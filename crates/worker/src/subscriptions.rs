@@ -1,0 +1,87 @@
+//! The resources that a client has subscribed to at its upstreams, so that a
+//! new upstream session can be told of them.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+/// Who listens to what, counted: several subscriptions of one client may name
+/// the same resource.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions(Mutex<HashMap<(usize, Box<str>), usize>>);
+
+impl Subscriptions {
+    /// Counts one more listener; `true` for the first.
+    pub(crate) fn add(&self, upstream: usize, uri: &str) -> bool {
+        let mut counts = self.0.lock();
+        let count = counts.entry((upstream, uri.into())).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// Counts one less; `true` when none is left.
+    pub(crate) fn remove(&self, upstream: usize, uri: &str) -> bool {
+        let mut counts = self.0.lock();
+        let key = (upstream, uri.into());
+        let Some(count) = counts.get_mut(&key) else {
+            return false;
+        };
+        *count -= 1;
+        let none = *count == 0;
+        if none {
+            counts.remove(&key);
+        }
+        none
+    }
+
+    /// Notes a legacy client's own subscription: asking twice is asking once.
+    pub(crate) fn set(&self, upstream: usize, uri: &str, on: bool) {
+        let key = (upstream, uri.into());
+        let mut counts = self.0.lock();
+        match on {
+            true => drop(counts.insert(key, 1)),
+            false => drop(counts.remove(&key)),
+        }
+    }
+
+    /// The resources of one upstream.
+    pub(crate) fn of(&self, upstream: usize) -> Vec<String> {
+        let counts = self.0.lock();
+        let keys = counts.keys().filter(|(index, _)| *index == upstream);
+        keys.map(|(_, uri)| uri.to_string()).collect()
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_counted() {
+        let all = Subscriptions::default();
+        assert!(all.is_empty());
+        assert!(all.add(0, "x"));
+        assert!(!all.add(0, "x"));
+        assert!(all.add(1, "x"));
+        assert_eq!(all.of(0), ["x"]);
+        assert!(!all.remove(0, "x"));
+        assert!(all.remove(0, "x"));
+        assert!(!all.remove(0, "x"));
+        assert_eq!(all.of(0), Vec::<String>::new());
+        assert!(!all.is_empty());
+    }
+
+    #[test]
+    fn asking_twice_is_asking_once() {
+        let all = Subscriptions::default();
+        all.set(0, "x", true);
+        all.set(0, "x", true);
+        all.set(0, "x", false);
+        assert!(all.is_empty());
+    }
+}
