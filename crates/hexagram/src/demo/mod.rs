@@ -1,5 +1,6 @@
 //! Built-in servers: something that works before anything is configured.
 
+mod conformance;
 mod echo;
 mod tour;
 
@@ -15,6 +16,8 @@ pub(crate) enum DemoKind {
     Tour,
     /// One tool, `echo`, answered on the raw message; what `bench` measures.
     Echo,
+    /// What the MCP conformance suite asks of a server.
+    Conformance,
 }
 
 /// The built-in server as an upstream.
@@ -22,6 +25,7 @@ pub(crate) fn upstream(kind: DemoKind) -> Arc<Upstream> {
     let name: UpstreamName = "demo".parse().expect("a literal name");
     Arc::new(match kind {
         DemoKind::Tour => Upstream::from_handler(name, handler(|| tour::Tour)),
+        DemoKind::Conformance => Upstream::from_handler(name, handler(conformance::factory())),
         DemoKind::Echo => Upstream::from_native(name, Arc::new(echo::Echo)),
     })
 }
