@@ -1,5 +1,6 @@
 //! The command line of `cargo xtask`.
 
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,8 +8,10 @@ use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 
 use crate::cache::Cache;
+use crate::progress::Task;
+use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{fuzz, suite, tidy, tools};
+use crate::{conformance, fuzz, suite, tidy, tools};
 
 /// Developer commands of Hexagram.
 #[derive(Parser)]
@@ -30,6 +33,9 @@ enum Command {
     /// Install the MCP servers, clients and cargo tools that the tests run
     #[command(after_help = TOOLS_HELP)]
     Tools,
+    /// Run the MCP conformance suite against clusters of the release binary
+    #[command(after_help = conformance::HELP)]
+    Conformance(conformance::Selection),
     /// Fuzz what parses bytes from outside (needs a nightly toolchain)
     #[command(after_help = FUZZ_HELP)]
     Fuzz(FuzzArgs),
@@ -99,6 +105,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) if args.list => suite::list()?,
         Command::Test(args) => return suite::run(&workspace, &Cache::locate()?, &args.only),
         Command::Tools => tools::install_and_print(&Cache::locate()?)?,
+        Command::Conformance(selection) => return conformance(&workspace, &selection),
         Command::Fuzz(args) => fuzz::command(
             &workspace,
             &Cache::locate()?,
@@ -108,4 +115,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tidy => tidy::report(&workspace.root)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last line is `N passed, N failed`, as that of the tests.
+fn conformance(workspace: &Workspace, selection: &conformance::Selection) -> Result<ExitCode> {
+    let mut task = Task::start("conformance");
+    let ran = conformance::run(workspace, &Cache::locate()?, selection, &mut task);
+    let verdict = |tally: &Tally| if tally.failed == 0 { "ok" } else { "FAILED" };
+    task.end(ran.as_ref().map_or("FAILED", verdict));
+    let Tally { passed, failed } = ran?;
+    writeln!(stdout(), "{passed} passed, {failed} failed")?;
+    Ok(ExitCode::from(u8::from(failed > 0)))
 }

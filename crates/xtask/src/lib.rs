@@ -6,6 +6,7 @@ pub mod cli;
 pub mod tidy;
 
 mod cache;
+mod conformance;
 mod fuzz;
 mod process;
 mod progress;

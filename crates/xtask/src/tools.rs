@@ -7,6 +7,7 @@ mod python;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -24,6 +25,20 @@ pub(crate) fn install(cache: &Cache, task: &mut Task) -> Result<()> {
     node::install(cache, task)?;
     python::install(cache, task)?;
     cargo::install(cache, task)
+}
+
+/// As [`install()`], only what [`suite`] needs.
+pub(crate) fn install_suite(cache: &Cache, task: &mut Task) -> Result<()> {
+    let _alone = cache.lock()?;
+    node::install_suite(cache, task)
+}
+
+/// The MCP conformance suite, as a command that lacks its arguments.
+///
+/// # Errors
+/// When it is not installed.
+pub(crate) fn suite(cache: &Cache) -> Result<Command> {
+    node::suite(cache)
 }
 
 /// The variables by which tests find the tools.

@@ -22,32 +22,55 @@ const PACKAGES: Kit = Kit {
 };
 const PACKAGE_JSON: &str = include_str!("../../tools/node/package.json");
 
-/// Node.js itself, as an npm package, where the system's is too old.
+/// The MCP conformance suite.
+const SUITE: Kit = Kit {
+    name: "conformance",
+    manifest: include_str!("../../tools/conformance/package-lock.json"),
+    file: "node_modules/@modelcontextprotocol/conformance/dist/index.js",
+};
+const SUITE_JSON: &str = include_str!("../../tools/conformance/package.json");
+
+/// Node.js itself, as an npm package: for the suite, which needs 22, and for
+/// the rest where the system's is too old.
 const NODE: Kit = Kit {
     name: "node22",
     manifest: "node@22.23.3",
     file: "node_modules/node/bin/node",
 };
 
-/// Installs the packages, and Node.js where it is missing or too old.
+/// Installs the servers and clients, the suite, and the Node.js that it needs.
 pub(super) fn install(cache: &Cache, task: &mut Task) -> Result<()> {
-    if binary(cache).is_err() {
+    install_suite(cache, task)?;
+    install_packages(&PACKAGES, PACKAGE_JSON, cache, task)
+}
+
+/// Installs the suite and the Node.js that it needs.
+pub(super) fn install_suite(cache: &Cache, task: &mut Task) -> Result<()> {
+    cache.ensure(&NODE, |folder| {
         require_npm(task)?;
-    }
-    if binary(cache).is_err() {
-        task.print(["installing Node.js 22: the system's is too old"]);
-        cache.ensure(&NODE, |folder| {
-            fs::write(folder.join("package.json"), "{}")?;
-            npm(folder, &["install", NODE.manifest], task)
-        })?;
-    }
-    cache.ensure(&PACKAGES, |folder| {
+        task.print(["installing Node.js 22"]);
+        fs::write(folder.join("package.json"), "{}")?;
+        npm(folder, &["install", NODE.manifest], task)
+    })?;
+    install_packages(&SUITE, SUITE_JSON, cache, task)
+}
+
+/// Installs exactly what the kit's lock file says.
+fn install_packages(kit: &Kit, package_json: &str, cache: &Cache, task: &mut Task) -> Result<()> {
+    cache.ensure(kit, |folder| {
         require_npm(task)?;
-        task.print(["installing MCP servers and clients from npm"]);
-        fs::write(folder.join("package.json"), PACKAGE_JSON)?;
-        fs::write(folder.join("package-lock.json"), PACKAGES.manifest)?;
+        task.print([format!("installing {} from npm", kit.name).as_str()]);
+        fs::write(folder.join("package.json"), package_json)?;
+        fs::write(folder.join("package-lock.json"), kit.manifest)?;
         npm(folder, &["ci", "--ignore-scripts"], task)
     })
+}
+
+/// The suite, as a command that lacks its arguments.
+pub(super) fn suite(cache: &Cache) -> Result<Command> {
+    let mut command = Command::new(cache.require(&NODE)?);
+    command.arg(cache.require(&SUITE)?);
+    Ok(command)
 }
 
 /// A Node.js that is new enough: the system's, else ours.
@@ -104,18 +127,22 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_exactly() {
-        let manifest: serde_json::Value = serde_json::from_str(PACKAGE_JSON).unwrap();
-        for (name, version) in manifest["dependencies"].as_object().unwrap() {
-            let version = version.as_str().unwrap();
-            assert!(
-                version.starts_with(|c: char| c.is_ascii_digit()),
-                "{name} {version}"
-            );
+        for package_json in [PACKAGE_JSON, SUITE_JSON] {
+            let manifest: serde_json::Value = serde_json::from_str(package_json).unwrap();
+            for (name, version) in manifest["dependencies"].as_object().unwrap() {
+                let version = version.as_str().unwrap();
+                assert!(
+                    version.starts_with(|c: char| c.is_ascii_digit()),
+                    "{name} {version}"
+                );
+            }
         }
     }
 
     #[test]
-    fn the_lock_file_names_no_registry() {
-        assert!(!PACKAGES.manifest.contains("\"resolved\""));
+    fn the_lock_files_name_no_registry() {
+        for kit in [PACKAGES, SUITE] {
+            assert!(!kit.manifest.contains("\"resolved\""), "{}", kit.name);
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! Hexagram processes in the shapes that the suite is run against.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use super::balancer::Balancer;
+use super::process::{Process, hexagram};
+
+const EDGES: usize = 2;
+const WORKERS: usize = 3;
+
+/// Where the server that the suite is about runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shape {
+    /// In each of three workers, behind two edges.
+    Workers,
+    /// On its own; three workers reach it over HTTP, behind two edges.
+    Upstream,
+}
+
+/// A running cluster; its processes end when it is dropped.
+pub(super) struct Cluster {
+    processes: Vec<Process>,
+    balancer: Balancer,
+}
+
+impl Cluster {
+    /// Starts `shape`, logging into `folder`, and waits until all of it is ready.
+    pub(super) async fn start(binary: &Path, shape: Shape, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let mut launcher = Launcher {
+            binary,
+            folder,
+            keys: key_ring(binary, folder).await?,
+            ports: Ports::new(),
+            processes: Vec::new(),
+        };
+        let server = match shape {
+            Shape::Workers => DEMO.into(),
+            Shape::Upstream => format!("--upstream=fixture={}", url(launcher.local()?)),
+        };
+        let edges = launcher.cluster(&server)?;
+        for process in &mut launcher.processes {
+            process.ready().await?;
+        }
+        Ok(Self {
+            processes: launcher.processes,
+            balancer: Balancer::start(edges).await?,
+        })
+    }
+
+    /// The endpoint in front of the edges.
+    pub(super) fn url(&self) -> String {
+        url(self.balancer.address())
+    }
+
+    /// Ends all processes.
+    ///
+    /// # Errors
+    /// When one had ended by itself, or panicked.
+    pub(super) async fn end(self) -> Result<()> {
+        for process in self.processes {
+            process.end().await?;
+        }
+        Ok(())
+    }
+}
+
+const DEMO: &str = "--demo=conformance";
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}/mcp")
+}
+
+/// Writes a key ring that all processes share.
+async fn key_ring(binary: &Path, folder: &Path) -> Result<PathBuf> {
+    let mut command = hexagram(binary);
+    let made = command.args(["keys", "ring"]).output().await;
+    let made = made.with_context(|| format!("start {}", binary.display()))?;
+    ensure!(made.status.success(), "`hexagram keys ring` failed");
+    let file = folder.join("ring.txt");
+    fs::write(&file, made.stdout).with_context(|| format!("write {}", file.display()))?;
+    Ok(file)
+}
+
+/// Starts processes one after the other.
+struct Launcher<'a> {
+    binary: &'a Path,
+    folder: &'a Path,
+    keys: PathBuf,
+    ports: Ports,
+    processes: Vec<Process>,
+}
+
+impl Launcher<'_> {
+    /// A whole cluster in one process, as the server; gives its address.
+    fn local(&mut self) -> Result<SocketAddr> {
+        let listen = self.ports.free()?;
+        let args = ["local".into(), DEMO.into(), format!("--listen={listen}")];
+        self.start("local", args.map(OsString::from))?;
+        Ok(listen)
+    }
+
+    /// Workers that serve `server`, and edges; gives the edges' addresses.
+    fn cluster(&mut self, server: &str) -> Result<Vec<SocketAddr>> {
+        let mut common = vec![format!("--keys={}", self.keys.display())];
+        for n in 0..WORKERS {
+            common.push(format!("--peer=worker-{n}={}", self.ports.free()?));
+        }
+        for n in 0..WORKERS {
+            self.role("worker", n, &common, server)?;
+        }
+        let listen = |_| self.ports.free();
+        let edges = (0..EDGES).map(listen).collect::<Result<Vec<_>>>()?;
+        for (n, listen) in edges.iter().enumerate() {
+            self.role("edge", n, &common, &format!("--listen={listen}"))?;
+        }
+        Ok(edges)
+    }
+
+    fn role(&mut self, role: &str, n: usize, common: &[String], own: &str) -> Result<()> {
+        let name = format!("{role}-{n}");
+        let args = [role.to_owned(), format!("--name={name}"), own.to_owned()];
+        let args = args.iter().chain(common).map(OsString::from);
+        self.start(&name, args)
+    }
+
+    fn start(&mut self, name: &str, args: impl IntoIterator<Item = OsString>) -> Result<()> {
+        let admin = self.ports.free()?;
+        let process = Process::start(self.binary, self.folder, name, admin, args)?;
+        self.processes.push(process);
+        Ok(())
+    }
+}
+
+/// Ports below the range that the system takes ports of outgoing connections
+/// from: nobody else gets one between our look and its use.
+struct Ports(std::ops::Range<u16>);
+
+impl Ports {
+    fn new() -> Self {
+        // Two runners at the same time start at different places.
+        let start = 12_000 + (std::process::id() % 80) as u16 * 100;
+        Self(start..20_000)
+    }
+
+    /// An address that nobody listens on, given out once only.
+    fn free(&mut self) -> Result<SocketAddr> {
+        let addresses = self.0.by_ref();
+        addresses
+            .map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+            .find(|address| TcpListener::bind(address).is_ok())
+            .context("no free port below 20000: end what listens there")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_given_out_once() {
+        let mut ports = Ports::new();
+        let taken = TcpListener::bind(ports.free().unwrap()).unwrap();
+        let again = Ports::new().free().unwrap();
+        assert_ne!(again, taken.local_addr().unwrap());
+        assert_ne!(ports.free().unwrap(), ports.free().unwrap());
+    }
+}

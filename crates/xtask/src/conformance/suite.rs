@@ -1,0 +1,146 @@
+//! One run of the suite: a revision's requirements, or a single scenario.
+
+use std::fmt::{Display, Formatter};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use super::report::Report;
+use crate::cache::Cache;
+use crate::progress::Task;
+use crate::{process, tools};
+
+/// Milliseconds that one scenario may take.
+const TIMEOUT: &str = "60000";
+
+/// A revision whose requirements the suite knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Revision {
+    /// The last legacy one.
+    #[value(name = "2025-11-25")]
+    Legacy,
+    /// The first modern one.
+    #[value(name = "2026-07-28")]
+    Modern,
+}
+
+impl Revision {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "2025-11-25",
+            Self::Modern => "2026-07-28",
+        }
+    }
+
+    /// Scenarios of extensions that are in no revision's requirements.
+    const fn extras(self) -> &'static [&'static str] {
+        match self {
+            Self::Legacy => &[],
+            Self::Modern => &[
+                "sep-2640-skills-directory",
+                "sep-2640-skills-enumeration",
+                "sep-2640-skills-manifest",
+            ],
+        }
+    }
+}
+
+impl Display for Revision {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is run and against what.
+pub(super) struct Run<'a> {
+    pub(super) url: &'a str,
+    pub(super) revision: Revision,
+    /// One scenario; the revision's requirements and the unscored ones without.
+    pub(super) scenario: Option<&'a str>,
+    /// Where results go; emptied before.
+    pub(super) results: &'a Path,
+}
+
+impl Run<'_> {
+    /// Runs it to its end. Checks that fail are in the report.
+    ///
+    /// # Errors
+    /// When the suite itself fails, or ran no check at all.
+    pub(super) fn run(&self, cache: &Cache, task: &mut Task) -> Result<Report> {
+        if self.results.exists() {
+            fs::remove_dir_all(self.results)
+                .with_context(|| format!("empty {}", self.results.display()))?;
+        }
+        let mut lines = Vec::new();
+        for what in self.parts() {
+            lines.extend(self.call(&what, cache, task)?);
+        }
+        let report = Report::read(self.results)?;
+        if report.tally().total() == 0 {
+            task.print(lines.iter().map(String::as_str));
+            bail!("not one check ran: does the suite know this scenario?");
+        }
+        Ok(report)
+    }
+
+    /// The arguments of each call of the suite.
+    fn parts(&self) -> Vec<Vec<String>> {
+        let revision = self.revision.to_string();
+        let requirements = vec!["--requirements".to_owned(), revision.clone()];
+        let one = |name: &str| vec!["--scenario".to_owned(), name.to_owned()];
+        match self.scenario {
+            Some(name) if self.revision.extras().contains(&name) => vec![one(name)],
+            Some(name) => vec![[one(name), vec!["--spec-version".to_owned(), revision]].concat()],
+            None => {
+                let extras = self.revision.extras().iter().map(|name| one(name));
+                std::iter::once(requirements).chain(extras).collect()
+            }
+        }
+    }
+
+    /// A failing check is an exit code like any other, so the code says nothing.
+    fn call(&self, what: &[String], cache: &Cache, task: &mut Task) -> Result<Vec<String>> {
+        let mut command = tools::suite(cache)?;
+        command
+            .args(["server", "--url", self.url, "--timeout", TIMEOUT])
+            .args(what)
+            .arg("--output-dir")
+            .arg(self.results);
+        Ok(process::run(command, task)?.lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(revision: Revision, scenario: Option<&str>) -> Vec<String> {
+        let run = Run {
+            url: "",
+            revision,
+            scenario,
+            results: Path::new(""),
+        };
+        run.parts().iter().map(|part| part.join(" ")).collect()
+    }
+
+    #[test]
+    fn runs_requirements_and_extensions() {
+        let legacy = parts(Revision::Legacy, None);
+        assert_eq!(legacy, ["--requirements 2025-11-25"]);
+        let modern = parts(Revision::Modern, None);
+        assert_eq!(modern[0], "--requirements 2026-07-28");
+        assert!(modern.contains(&"--scenario sep-2640-skills-manifest".to_owned()));
+    }
+
+    #[test]
+    fn runs_one_scenario_in_its_revision() {
+        let ping = parts(Revision::Legacy, Some("ping"));
+        assert_eq!(ping, ["--scenario ping --spec-version 2025-11-25"]);
+        // Extensions belong to no revision: the suite skips them in any.
+        let skills = parts(Revision::Modern, Some("sep-2640-skills-manifest"));
+        assert_eq!(skills, ["--scenario sep-2640-skills-manifest"]);
+    }
+}
