@@ -72,6 +72,9 @@ impl Cluster {
 }
 
 const DEMO: &str = "--demo=conformance";
+/// The balancer is a proxy as any other: one connection may carry many modern
+/// clients, so each of their requests meets another worker.
+const BEHIND_PROXY: &str = "--trusted-proxies=127.0.0.1/32";
 
 fn url(address: SocketAddr) -> String {
     format!("http://{address}/mcp")
@@ -113,21 +116,29 @@ impl Launcher<'_> {
             common.push(format!("--peer=worker-{n}={}", self.ports.free()?));
         }
         for n in 0..WORKERS {
-            self.role("worker", n, &common, server)?;
+            self.role("worker", n, &common, [server])?;
         }
         let listen = |_| self.ports.free();
         let edges = (0..EDGES).map(listen).collect::<Result<Vec<_>>>()?;
         for (n, listen) in edges.iter().enumerate() {
-            self.role("edge", n, &common, &format!("--listen={listen}"))?;
+            let listen = format!("--listen={listen}");
+            self.role("edge", n, &common, [BEHIND_PROXY, &listen])?;
         }
         Ok(edges)
     }
 
-    fn role(&mut self, role: &str, n: usize, common: &[String], own: &str) -> Result<()> {
+    fn role<const N: usize>(
+        &mut self,
+        role: &str,
+        n: usize,
+        common: &[String],
+        own: [&str; N],
+    ) -> Result<()> {
         let name = format!("{role}-{n}");
-        let args = [role.to_owned(), format!("--name={name}"), own.to_owned()];
-        let args = args.iter().chain(common).map(OsString::from);
-        self.start(&name, args)
+        let named = format!("--name={name}");
+        let own = [role, &named].into_iter().chain(own);
+        let args = own.chain(common.iter().map(String::as_str));
+        self.start(&name, args.map(OsString::from))
     }
 
     fn start(&mut self, name: &str, args: impl IntoIterator<Item = OsString>) -> Result<()> {
