@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use futures_util::StreamExt;
 use hexagram_core::{ShardId, ShardMap, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::link_client::LinkClient;
-use hexagram_proto::link::{EdgeFrame, EdgeMessage, Hello, WorkerFrame};
-use hexagram_proto::{Drained, HELLO_TIMEOUT, HelloError, agree, hello, outbox, settings};
+use hexagram_proto::link::{EdgeFrame, Hello, WorkerFrame};
+use hexagram_proto::{HELLO_TIMEOUT, HelloError, agree, frames, hello, outbox, settings};
 use hexagram_runtime::health::Condition;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
@@ -311,7 +310,7 @@ impl Driver {
             .max_encoding_message_size(settings::MAX_FRAME);
         let (out, drained) = outbox();
         let greeting = async {
-            let request = frames(self.links.hello.clone(), drained);
+            let request = frames::<EdgeFrame>(self.links.hello.clone(), drained);
             let mut incoming = client.connect(request).await?.into_inner();
             let first = incoming.message().await?;
             let hello = first.and_then(|frame| frame.hello);
@@ -343,21 +342,6 @@ impl Driver {
         self.links.report_readiness();
         tracing::warn!(worker = %self.id, reason, "link down");
     }
-}
-
-fn frames(
-    hello: Hello,
-    drained: Drained<EdgeMessage>,
-) -> impl futures_util::Stream<Item = EdgeFrame> {
-    let first = EdgeFrame {
-        hello: Some(hello),
-        messages: Vec::new(),
-    };
-    let rest = drained.map(|messages| EdgeFrame {
-        hello: None,
-        messages,
-    });
-    futures_util::stream::once(std::future::ready(first)).chain(rest)
 }
 
 async fn dial(address: &WorkerAddress) -> Result<Channel, tonic::transport::Error> {
@@ -395,6 +379,6 @@ fn endpoint(uri: String) -> Result<Endpoint, tonic::transport::Error> {
 
 /// Spreads retries of many edges: between half and the whole of `pause`.
 fn jittered(pause: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX);
+    let random = u32::from_be_bytes(hexagram_runtime::random::bytes());
     pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
 }

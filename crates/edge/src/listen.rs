@@ -136,7 +136,7 @@ impl Acceptor {
 
     fn connection(&self, peer: SocketAddr) -> Connection {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        Connection::new(peer.ip(), serial, crate::routing::random_u128())
+        Connection::new(peer.ip(), serial, crate::routing::nonce())
     }
 
     async fn drain(self, grace: Duration) {

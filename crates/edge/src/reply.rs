@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header::names::MCP_SESSION_ID;
 use hexagram_mcp::sse::KEEP_ALIVE;
+use hexagram_mcp::unbreak;
 use hexagram_proto::link::{Head, Misdirected};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -329,13 +330,8 @@ fn event_part(piece: &Piece, starts: bool) -> Bytes {
     }
     let start = out.len();
     out.extend_from_slice(&piece.data);
-    // A line break would end the event's data. In JSON it can only be white
-    // space between tokens, so a space says the same.
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
+    // A line break would end the event's data.
+    unbreak(&mut out[start..]);
     if !piece.more {
         out.extend_from_slice(b"\n\n");
     }

@@ -79,14 +79,14 @@ impl Router {
         let client = self
             .identifier
             .named(from.principal, from.connection, from.headers)
-            .unwrap_or_else(|| ClientId::for_session(from.principal.id(), random_u128()));
+            .unwrap_or_else(|| ClientId::for_session(from.principal.id(), nonce()));
         self.route(from, client, negotiate(requested), ExchangeKind::Message)
     }
 
     fn modern(&self, from: &Sender<'_>, version: ProtocolVersion) -> Routed {
-        let client =
-            self.identifier
-                .modern(from.principal, from.connection, from.headers, random_u128);
+        let client = self
+            .identifier
+            .modern(from.principal, from.connection, from.headers, nonce);
         let (client, once) = match client {
             Modern::Lasting(client) => (client, false),
             Modern::Once(client) => (client, true),
@@ -149,10 +149,7 @@ fn known_version(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Fresh randomness from the operating system.
-pub(crate) fn random_u128() -> u128 {
-    let mut bytes = [0; 16];
-    // Without randomness no id is safe to hand out; Linux always has it after boot.
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    u128::from_be_bytes(bytes)
+/// A fresh nonce of 128 random bits.
+pub(crate) fn nonce() -> u128 {
+    u128::from_be_bytes(hexagram_runtime::random::bytes())
 }

@@ -14,6 +14,7 @@ use hexagram_core::{
 };
 use hexagram_edge::{Directory, WorkerAddress};
 use hexagram_runtime::clock::unix_millis;
+use hexagram_runtime::random;
 
 /// What all processes of a cluster must give alike.
 #[derive(Debug, Clone, Args)]
@@ -55,7 +56,7 @@ impl ClusterArgs {
     pub(crate) fn sealer_or_own(&self) -> Result<Arc<Sealer>> {
         match self.keys {
             Some(_) => self.sealer(),
-            None => Ok(self.sealer_of(&new_ring()?)),
+            None => Ok(self.sealer_of(&new_ring())),
         }
     }
 
@@ -71,22 +72,15 @@ fn read_ring(file: &Path) -> Result<KeyRing> {
 }
 
 /// A ring with one fresh key.
-pub(crate) fn new_ring() -> Result<KeyRing> {
-    Ok(KeyRing::generate(1, random()?))
-}
-
-/// Random bytes from the operating system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("get randomness from the operating system")?;
-    Ok(bytes)
+pub(crate) fn new_ring() -> KeyRing {
+    KeyRing::generate(1, random::bytes())
 }
 
 /// This process's incarnation.
-pub(crate) fn incarnation() -> Result<Incarnation> {
+pub(crate) fn incarnation() -> Incarnation {
     loop {
-        if let Some(incarnation) = Incarnation::new(u64::from_be_bytes(random()?)) {
-            return Ok(incarnation);
+        if let Some(incarnation) = Incarnation::new(u64::from_be_bytes(random::bytes())) {
+            return incarnation;
         }
     }
 }

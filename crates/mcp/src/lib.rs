@@ -10,6 +10,7 @@ pub mod envelope;
 pub mod era;
 pub mod error;
 pub mod header;
+mod line;
 mod scanner;
 pub mod splice;
 pub mod sse;
@@ -21,5 +22,6 @@ pub use envelope::{
 pub use era::{Opening, detect, detect_without_headers, negotiate};
 pub use error::Problem;
 pub use header::HeaderError;
+pub use line::unbreak;
 pub use scanner::{JsonRule, MAX_DEPTH};
 pub use sse::{KEEP_ALIVE, SseError, SseEvent, SseParser, write_event};

@@ -12,6 +12,7 @@ pub mod config;
 pub mod drain;
 pub mod health;
 pub mod metrics;
+pub mod random;
 pub mod shutdown;
 pub mod telemetry;
 pub mod threads;

@@ -10,6 +10,7 @@ use hexagram_mcp::client::InitializeParams;
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Head;
+use hexagram_runtime::random;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -182,7 +183,8 @@ fn finish_initialize(
         instructions: info.instructions.as_deref(),
     };
     let head = Head {
-        session_id: host.sealer.seal_session(nonce(), claims),
+        // 192 random bits do not repeat.
+        session_id: host.sealer.seal_session(random::bytes(), claims),
         ..Head::default()
     };
     host.metrics.sessions.inc();
@@ -201,14 +203,6 @@ fn answer(result: &impl Serialize, head: Option<Head>, reply: Reply) -> Option<R
             None
         }
     }
-}
-
-/// A fresh nonce: 192 random bits do not repeat.
-fn nonce() -> [u8; 24] {
-    let mut nonce = [0; 24];
-    // Without randomness no id is safe to hand out; Linux always has it after boot.
-    getrandom::fill(&mut nonce).expect("the operating system gives randomness");
-    nonce
 }
 
 /// `DiscoverResult`. Nothing is said about how long it holds: an upstream's

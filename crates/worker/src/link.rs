@@ -13,7 +13,7 @@ use hexagram_proto::link::{
     Chunk, EdgeFrame, EdgeMessage, Hello, Leaving, Open, WorkerFrame, WorkerMessage, edge_message,
     worker_message,
 };
-use hexagram_proto::{Assembly, Drained, HELLO_TIMEOUT, HelloError, Outbox, agree, outbox};
+use hexagram_proto::{Assembly, HELLO_TIMEOUT, HelloError, Outbox, agree, frames, outbox};
 use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -93,21 +93,9 @@ impl link_server::Link for LinkService {
             };
             tracing::info!(edge = edge.name, reason, "link down");
         });
-        Ok(Response::new(frames(self.hello.clone(), drained)))
+        let frames = frames(self.hello.clone(), drained).map(Ok);
+        Ok(Response::new(Box::pin(frames)))
     }
-}
-
-fn frames(hello: Hello, drained: Drained<WorkerMessage>) -> Frames {
-    let first = WorkerFrame {
-        hello: Some(hello),
-        messages: Vec::new(),
-    };
-    let rest = drained.map(|messages| WorkerFrame {
-        hello: None,
-        messages,
-    });
-    let all = futures_util::stream::once(std::future::ready(first)).chain(rest);
-    Box::pin(all.map(Ok))
 }
 
 type Flows = Arc<Mutex<HashMap<u64, Arc<Flow>>>>;

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let context = EdgeContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
-        incarnation: incarnation()?,
+        incarnation: incarnation(),
         shards: cluster.shards,
         sealer: cluster.sealer()?,
         session_lifetime: cluster.session_lifetime(),

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::Subcommand;
 use hexagram_edge::api_key_digest;
+use hexagram_runtime::random;
 
-use crate::cluster::{new_ring, random};
+use crate::cluster::new_ring;
 
 /// Which key to make.
 #[derive(Debug, Subcommand)]
@@ -21,14 +22,14 @@ pub(crate) enum KeysCommand {
 #[expect(clippy::print_stdout, reason = "the key is the command's result")]
 pub(crate) fn run(command: &KeysCommand) -> Result<()> {
     match command {
-        KeysCommand::Ring => print!("{}", new_ring()?.to_text()),
+        KeysCommand::Ring => print!("{}", new_ring().to_text()),
         KeysCommand::Api { name } => {
             anyhow::ensure!(
                 !name.is_empty()
                     && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#'),
                 "the name {name:?} is empty or has white space or # in it"
             );
-            let key: String = random::<32>()?
+            let key: String = random::bytes::<32>()
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();

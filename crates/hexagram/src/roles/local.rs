@@ -34,7 +34,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
     let context = EdgeContext {
         cluster: args.serve.cluster.cluster.clone(),
         name: "edge-0".to_owned(),
-        incarnation: incarnation()?,
+        incarnation: incarnation(),
         shards: args.serve.cluster.shards,
         sealer,
         session_lifetime: args.serve.cluster.session_lifetime(),
@@ -103,7 +103,7 @@ impl Workers {
             let context = WorkerContext {
                 cluster: args.serve.cluster.cluster.clone(),
                 name: name.clone(),
-                incarnation: incarnation()?,
+                incarnation: incarnation(),
                 shards: args.serve.cluster.shards,
                 owned: owned(map, &name),
                 sealer: Arc::clone(sealer),

@@ -73,7 +73,7 @@ fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
     Ok(WorkerContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
-        incarnation: incarnation()?,
+        incarnation: incarnation(),
         shards: cluster.shards,
         owned: owned(&args.members.map(cluster.shards)?, &args.name),
         sealer: cluster.sealer()?,

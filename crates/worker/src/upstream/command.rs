@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use hexagram_mcp::unbreak;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -201,18 +202,9 @@ async fn feed(mut stdin: ChildStdin, mut outgoing: mpsc::Receiver<Bytes>) {
 }
 
 async fn write(stdin: &mut ChildStdin, message: &[u8]) -> std::io::Result<()> {
-    // Newlines delimit messages; in JSON they are only white space.
-    let line: Vec<u8> = message
-        .iter()
-        .map(|byte| {
-            if matches!(byte, b'\n' | b'\r') {
-                b' '
-            } else {
-                *byte
-            }
-        })
-        .chain([b'\n'])
-        .collect();
+    // Newlines delimit messages.
+    let mut line = [message, b"\n"].concat();
+    unbreak(&mut line[..message.len()]);
     stdin.write_all(&line).await?;
     stdin.flush().await
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use futures_util::StreamExt;
 use hexagram_core::{
     ClientId, Epoch, Incarnation, KeyRing, Principal, Sealer, SessionClaims, ShardCount,
 };
@@ -14,7 +13,7 @@ use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{
     Ceased, Credit, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
 };
-use hexagram_proto::{INITIAL_WINDOW, Outbox, hello, outbox, session_message};
+use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_worker::{Upstream, Worker, WorkerContext, WorkerMetrics};
@@ -117,15 +116,7 @@ impl Edge {
         let endpoint = Endpoint::from_static("http://pipe");
         let channel = endpoint.connect_with_connector(connector).await.unwrap();
         let (outbox, drained) = outbox();
-        let first = EdgeFrame {
-            hello: Some(hello),
-            messages: Vec::new(),
-        };
-        let rest = drained.map(|messages| EdgeFrame {
-            hello: None,
-            messages,
-        });
-        let frames = futures_util::stream::iter([first]).chain(rest);
+        let frames = frames::<EdgeFrame>(hello, drained);
         let refused = |status: tonic::Status| status.message().to_owned();
         let mut frames = LinkClient::new(channel)
             .connect(frames)
