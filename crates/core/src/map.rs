@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::{Epoch, ShardCount, ShardId};
 
@@ -151,6 +152,19 @@ impl ShardMap {
     #[must_use]
     pub fn assignment(&self, shard: ShardId) -> &Assignment {
         &self.assignments[shard.index()]
+    }
+
+    /// A number by which processes find out whether their maps name the same
+    /// owners. It leaves out version and epochs; it is the same in every release.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        for assignment in &self.assignments {
+            hasher.update(assignment.owner.as_str().as_bytes());
+            // No name has a zero byte, so no two lists of names are alike.
+            hasher.update(&[0]);
+        }
+        hasher.digest()
     }
 
     /// The shards that `worker` owns, in ascending order.

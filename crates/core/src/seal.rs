@@ -29,6 +29,9 @@ const TAG: usize = 16;
 /// Separates these keys from all others that may be derived from the ring.
 const KEY_DOMAIN: &[u8] = b"hexagram seal 1 ";
 
+/// The same for fingerprints, which are no secret.
+const FINGERPRINT_DOMAIN: &[u8] = b"hexagram fingerprint 1 ";
+
 /// The longest session token, in characters (DESIGN section 4).
 const SESSION_LIMIT: usize = 255;
 
@@ -83,6 +86,7 @@ pub struct Sealer(Vec<SealKey>);
 #[derive(Debug)]
 struct SealKey {
     id: u8,
+    fingerprint: u64,
     locks: [Lock; Purpose::ALL.len()],
 }
 
@@ -118,6 +122,13 @@ impl Sealer {
     pub fn new(ring: &KeyRing, cluster: &str) -> Self {
         let keys = ring.keys().iter();
         Self(keys.map(|key| SealKey::new(key, cluster)).collect())
+    }
+
+    /// A number for each key of the ring, the minting one first, by which
+    /// processes find out whether they hold the same. It gives no key away.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<u64> {
+        self.0.iter().map(|key| key.fingerprint).collect()
     }
 
     /// Seals `plain` with the minting key. `nonce` must be 24 random bytes,
@@ -181,6 +192,7 @@ impl SealKey {
     fn new(key: &RingKey, cluster: &str) -> Self {
         Self {
             id: key.id,
+            fingerprint: fingerprint(key),
             locks: Purpose::ALL.map(|purpose| Lock::new(key, cluster, purpose)),
         }
     }
@@ -193,10 +205,7 @@ impl SealKey {
 impl Lock {
     fn new(key: &RingKey, cluster: &str, purpose: Purpose) -> Self {
         let purpose = [purpose.code()];
-        let mut secret = [0; 32];
-        Hkdf::<Sha256>::new(None, &key.secret)
-            .expand_multi_info(&[KEY_DOMAIN, &purpose], &mut secret)
-            .expect("32 bytes are within the 8160 that HKDF-SHA256 gives");
+        let secret: [u8; 32] = derive(key, &[KEY_DOMAIN, &purpose]);
         Self {
             cipher: XChaCha20Poly1305::new(&secret.into()),
             // The cluster alone varies in length, so no two of these are alike.
@@ -223,6 +232,20 @@ impl Lock {
             .map_err(|_| SealError::Forged)?;
         Ok(text)
     }
+}
+
+/// Bytes for one use of a ring key; they tell nothing about those of another.
+fn derive<const N: usize>(key: &RingKey, usage: &[&[u8]]) -> [u8; N] {
+    let mut derived = [0; N];
+    Hkdf::<Sha256>::new(None, &key.secret)
+        .expand_multi_info(usage, &mut derived)
+        .expect("a few bytes are within the 8160 that HKDF-SHA256 gives");
+    derived
+}
+
+/// The id is part of it: a token names its key by id.
+fn fingerprint(key: &RingKey) -> u64 {
+    u64::from_be_bytes(derive(key, &[FINGERPRINT_DOMAIN, &[key.id]]))
 }
 
 fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8; N], &[u8]), SealError> {

@@ -122,16 +122,27 @@ impl Links {
         let map = context.directory.borrow().map.clone();
         Self {
             routes: ArcSwap::from_pointee(Routes::new(map, HashMap::new())),
-            hello: hello(
-                &context.cluster,
-                &context.name,
-                context.shards,
-                context.incarnation,
-                &[],
-            ),
+            hello: Hello {
+                key_fingerprints: context.sealer.fingerprints(),
+                ..hello(
+                    &context.cluster,
+                    &context.name,
+                    context.shards,
+                    context.incarnation,
+                    &[],
+                )
+            },
             metrics,
             ready,
             complete: AtomicBool::new(false),
+        }
+    }
+
+    /// Who this edge is and what it takes for true now.
+    fn hello(&self) -> Hello {
+        Hello {
+            map_fingerprint: Some(self.routes.load().map.fingerprint()),
+            ..self.hello.clone()
         }
     }
 
@@ -267,13 +278,18 @@ enum LinkError {
     OtherWorker(String),
     #[error("no Hello within {} s", HELLO_TIMEOUT.as_secs())]
     Silent,
+    #[error("the worker refuses this edge and says: {0}")]
+    RefusedByWorker(String),
     #[error("{}", .0.message())]
     Status(Box<tonic::Status>),
 }
 
 impl From<tonic::Status> for LinkError {
     fn from(status: tonic::Status) -> Self {
-        Self::Status(Box::new(status))
+        match status.code() {
+            tonic::Code::FailedPrecondition => Self::RefusedByWorker(status.message().to_owned()),
+            _ => Self::Status(Box::new(status)),
+        }
     }
 }
 
@@ -309,8 +325,9 @@ impl Driver {
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
         let (out, drained) = outbox();
+        let ours = self.links.hello();
         let greeting = async {
-            let request = frames::<EdgeFrame>(self.links.hello.clone(), drained);
+            let request = frames::<EdgeFrame>(ours.clone(), drained);
             let mut incoming = client.connect(request).await?.into_inner();
             let first = incoming.message().await?;
             let hello = first.and_then(|frame| frame.hello);
@@ -319,7 +336,7 @@ impl Driver {
         let (hello, incoming) = tokio::time::timeout(HELLO_TIMEOUT, greeting)
             .await
             .map_err(|_| LinkError::Silent)??;
-        agree(&self.links.hello, &hello)?;
+        agree(&ours, &hello)?;
         if hello.name != self.id.to_string() {
             return Err(LinkError::OtherWorker(hello.name));
         }

@@ -57,12 +57,33 @@ pub enum HelloError {
         /// Newest version of the peer.
         their_max: u32,
     },
+    /// The peer cannot open what this process mints.
+    #[error(
+        "the peer's key ring lacks the key that this process mints session ids with: {}",
+        RING_ADVICE
+    )]
+    OurKey,
+    /// This process cannot open what the peer mints.
+    #[error(
+        "this process's key ring lacks the key that the peer mints session ids with: {}",
+        RING_ADVICE
+    )]
+    TheirKey,
+    /// Another static map.
+    #[error(
+        "the peer's map of shards and owners is not this process's: give both the same --peer list"
+    )]
+    Map,
     /// An incarnation of zero.
     #[error("the peer sent no incarnation")]
     Incarnation,
 }
 
-/// The Hello of this build.
+/// What to do about rings that differ.
+const RING_ADVICE: &str = "give both the same --keys file; to rotate, add a new key to the ring of \
+     every process before one of them mints with it";
+
+/// The Hello of this build, with nothing to compare beyond cluster and shards.
 pub fn hello(
     cluster: &str,
     name: &str,
@@ -85,6 +106,8 @@ pub fn hello(
         name: name.to_owned(),
         owned: owned.collect(),
         software: env!("CARGO_PKG_VERSION").to_owned(),
+        key_fingerprints: Vec::new(),
+        map_fingerprint: None,
     }
 }
 
@@ -108,7 +131,30 @@ pub fn agree(ours: &Hello, theirs: &Hello) -> Result<u32, HelloError> {
     if theirs.incarnation == 0 {
         return Err(HelloError::Incarnation);
     }
-    common_version(ours, theirs)
+    let version = common_version(ours, theirs)?;
+    same_keys(&ours.key_fingerprints, &theirs.key_fingerprints)?;
+    same_map(ours.map_fingerprint, theirs.map_fingerprint)?;
+    Ok(version)
+}
+
+/// Each side must be able to open what the other mints. During a rotation the
+/// rings differ by keys that nobody mints with, and that is fine.
+fn same_keys(ours: &[u64], theirs: &[u64]) -> Result<(), HelloError> {
+    let (Some(our_minting), Some(their_minting)) = (ours.first(), theirs.first()) else {
+        return Ok(());
+    };
+    match (theirs.contains(our_minting), ours.contains(their_minting)) {
+        (true, true) => Ok(()),
+        (false, _) => Err(HelloError::OurKey),
+        (true, false) => Err(HelloError::TheirKey),
+    }
+}
+
+fn same_map(ours: Option<u64>, theirs: Option<u64>) -> Result<(), HelloError> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(HelloError::Map),
+        _ => Ok(()),
+    }
 }
 
 fn common_version(ours: &Hello, theirs: &Hello) -> Result<u32, HelloError> {
@@ -148,6 +194,60 @@ mod tests {
         };
         assert_eq!(agree(&hello(), &older), Ok(2));
         assert_eq!(agree(&older, &hello()), Ok(2));
+    }
+
+    fn with_keys(keys: &[u64]) -> Hello {
+        Hello {
+            key_fingerprints: keys.to_vec(),
+            ..hello()
+        }
+    }
+
+    #[test]
+    fn every_step_of_a_rotation_is_let_through() {
+        const OLD: u64 = 1;
+        const NEW: u64 = 2;
+        let steps: [&[u64]; 4] = [&[OLD], &[OLD, NEW], &[NEW, OLD], &[NEW]];
+        for neighbours in steps.windows(2) {
+            let [one, other] = [neighbours[0], neighbours[1]].map(with_keys);
+            assert_eq!(agree(&one, &other), Ok(3), "{neighbours:?}");
+            assert_eq!(agree(&other, &one), Ok(3), "{neighbours:?}");
+        }
+    }
+
+    #[test]
+    fn rings_that_cannot_read_each_other_are_refused_with_the_side_to_blame() {
+        let refused = |ours: &[u64], theirs: &[u64]| agree(&with_keys(ours), &with_keys(theirs));
+        assert_eq!(refused(&[1], &[2]), Err(HelloError::OurKey));
+        assert_eq!(refused(&[2, 1], &[1]), Err(HelloError::OurKey));
+        assert_eq!(refused(&[1], &[2, 1]), Err(HelloError::TheirKey));
+        let advice = HelloError::TheirKey.to_string();
+        assert!(
+            advice.contains("--keys") && advice.contains("rotate"),
+            "{advice}"
+        );
+    }
+
+    #[test]
+    fn what_an_older_peer_does_not_say_is_not_compared() {
+        let newer = Hello {
+            map_fingerprint: Some(7),
+            ..with_keys(&[1])
+        };
+        assert_eq!(agree(&newer, &hello()), Ok(3));
+        assert_eq!(agree(&hello(), &newer), Ok(3));
+    }
+
+    #[test]
+    fn another_map_is_refused() {
+        let with_map = |map| Hello {
+            map_fingerprint: Some(map),
+            ..hello()
+        };
+        assert_eq!(agree(&with_map(7), &with_map(7)), Ok(3));
+        let refused = agree(&with_map(7), &with_map(8)).expect_err("refused");
+        assert_eq!(refused, HelloError::Map);
+        assert!(refused.to_string().contains("--peer"), "{refused}");
     }
 
     #[test]

@@ -78,6 +78,9 @@ pub struct WorkerContext {
     pub shards: ShardCount,
     /// The shards served here, each in its epoch.
     pub owned: Vec<(ShardId, Epoch)>,
+    /// [`ShardMap::fingerprint`](hexagram_core::ShardMap::fingerprint) of the
+    /// static map; edges with another are refused.
+    pub map_fingerprint: u64,
     /// Mints sealed session ids.
     pub sealer: Arc<Sealer>,
     /// Counters of this process's workers.
@@ -117,13 +120,17 @@ impl Worker {
         context: WorkerContext,
     ) -> Result<Self, FederationError> {
         let federation = federation::Federation::new(upstreams)?;
-        let hello = hello(
-            &context.cluster,
-            &context.name.to_string(),
-            context.shards,
-            context.incarnation,
-            &context.owned,
-        );
+        let hello = Hello {
+            key_fingerprints: context.sealer.fingerprints(),
+            map_fingerprint: Some(context.map_fingerprint),
+            ..hello(
+                &context.cluster,
+                context.name.as_str(),
+                context.shards,
+                context.incarnation,
+                &context.owned,
+            )
+        };
         Ok(Self {
             hello,
             drain: context.drain.clone(),

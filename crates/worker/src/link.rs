@@ -56,8 +56,18 @@ impl LinkService {
             .and_then(|frame| frame.hello)
             .ok_or(HelloError::Missing);
         greeting
-            .and_then(|theirs| agree(&self.hello, &theirs).map(|_| theirs))
+            .and_then(|theirs| self.accept(theirs))
             .map_err(|error| Status::failed_precondition(error.to_string()))
+    }
+
+    fn accept(&self, edge: Hello) -> Result<Hello, HelloError> {
+        match agree(&self.hello, &edge) {
+            Ok(_) => Ok(edge),
+            Err(error) => {
+                tracing::warn!(edge = edge.name, %error, "refused a link");
+                Err(error)
+            }
+        }
     }
 }
 

@@ -82,6 +82,8 @@ async fn a_stranger_is_refused_with_the_reason() {
         (edge::Change::Cluster, "belongs to cluster"),
         (edge::Change::Shards, "has 32 shards"),
         (edge::Change::Version, "no common link version"),
+        (edge::Change::Keys, "give both the same --keys file"),
+        (edge::Change::Map, "give both the same --peer list"),
     ] {
         let refused = Edge::connect_as(&worker, change).await.err().unwrap();
         assert!(refused.contains(reason), "{refused}");

@@ -77,3 +77,29 @@ fn worker_names_are_dns_labels() {
         );
     }
 }
+
+#[test]
+fn a_fingerprint_tells_owners_apart_and_nothing_else() {
+    let count = ShardCount::try_from(2).unwrap();
+    let of = |version, epoch, names: [&str; 2]| {
+        let assign = |name| Assignment {
+            owner: worker(name),
+            epoch,
+        };
+        let assignments = names.map(assign).to_vec();
+        ShardMap::new(version, count, assignments)
+            .unwrap()
+            .fingerprint()
+    };
+    let print = of(1, None, ["a", "b"]);
+    assert_eq!(print, of(2, Some(Epoch::FIRST), ["a", "b"]));
+    assert_ne!(print, of(1, None, ["b", "a"]));
+    assert_ne!(print, of(1, None, ["ab", "b"]));
+    assert_ne!(of(1, None, ["a", "bc"]), of(1, None, ["ab", "c"]));
+}
+
+/// Processes of neighbouring releases compare it.
+#[test]
+fn a_fingerprint_never_changes() {
+    assert_eq!(map().fingerprint(), 5_917_262_270_846_527_471);
+}

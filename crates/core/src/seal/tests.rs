@@ -221,3 +221,21 @@ fn debug_shows_no_key() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_ring_is_known_by_its_fingerprints() {
+    let old = KeyRing::generate(1, [1; 32]);
+    let new = KeyRing::generate(2, [2; 32]);
+    let both = KeyRing::parse(&(new.to_text() + &old.to_text())).unwrap();
+    let of = |ring: &KeyRing| Sealer::new(ring, "prod").fingerprints();
+    assert_eq!(of(&both), [of(&new), of(&old)].concat());
+    assert_ne!(of(&old), of(&KeyRing::generate(1, [3; 32])));
+    assert_ne!(of(&old), of(&KeyRing::generate(3, [1; 32])));
+}
+
+/// Processes of neighbouring releases compare them. Cross-checked with another
+/// implementation of HKDF.
+#[test]
+fn fingerprints_never_change() {
+    assert_eq!(sealer().fingerprints(), [0xe433_d217_87d0_be96]);
+}

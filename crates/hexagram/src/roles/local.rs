@@ -106,6 +106,7 @@ impl Workers {
                 incarnation: incarnation(),
                 shards: args.serve.cluster.shards,
                 owned: owned(map, &name),
+                map_fingerprint: map.fingerprint(),
                 sealer: Arc::clone(sealer),
                 metrics: metrics.clone(),
                 session_idle: args.upstream.session_idle(),

@@ -70,12 +70,14 @@ fn upstreams(args: &WorkerRole) -> Result<Vec<Arc<Upstream>>> {
 fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
     args.members.address(&args.name)?;
+    let map = args.members.map(cluster.shards)?;
     Ok(WorkerContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
         incarnation: incarnation(),
         shards: cluster.shards,
-        owned: owned(&args.members.map(cluster.shards)?, &args.name),
+        owned: owned(&map, &args.name),
+        map_fingerprint: map.fingerprint(),
         sealer: cluster.sealer()?,
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),

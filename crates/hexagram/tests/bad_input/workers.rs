@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cluster::http::{Http, Reply};
 use crate::cluster::mcp::{Refusal, Session, echo, modern, refused, text};
+use crate::cluster::server::key_ring;
 use crate::cluster::{Cluster, Server, wait};
 
 /// Enough that both workers have some for certain.
@@ -212,4 +213,37 @@ async fn an_edge_of_another_cluster_is_refused() {
     let mut http = Http::connect(stranger.listen).await;
     let reply = http.send(&crate::cluster::mcp::initialize()).await;
     worker_down(&reply, json!(1));
+}
+
+/// Sessions would be lost and calls misdirected, one by one and without a word.
+#[tokio::test]
+async fn an_edge_with_another_ring_or_map_is_refused_on_both_sides() {
+    let cluster = Cluster::start(1, 1, &["--demo=echo"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ring = folder.path().join("ring.txt");
+    std::fs::write(&ring, key_ring()).unwrap();
+    let theirs = format!("--keys={}", cluster.ring.display());
+    let other = format!("--keys={}", ring.display());
+    let (peer, more) = (cluster.peers[0].as_str(), "--peer=worker-1=127.0.0.1:1");
+    for (name, args, fix) in [
+        (
+            "--name=ring",
+            [&other, peer, peer].as_slice(),
+            "--keys file",
+        ),
+        ("--name=map", &[&theirs, peer, more], "--peer list"),
+    ] {
+        let mut args = args.to_vec();
+        args.dedup();
+        args.push(name);
+        let edge = Server::edge(&args);
+        wait::until(format!("a refusal that names the {fix}"), async || {
+            let log = edge.process.log();
+            (log.contains("the worker refuses this edge") && log.contains(fix)).then_some(())
+        })
+        .await;
+        let log = cluster.workers[0].process.log();
+        assert!(log.contains("refused a link") && log.contains(fix), "{log}");
+        assert!(!edge.is_linked("worker-0").await);
+    }
 }

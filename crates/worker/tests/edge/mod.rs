@@ -27,6 +27,8 @@ use tonic::transport::Endpoint;
 const DEADLINE: Duration = Duration::from_secs(10);
 const CLUSTER: &str = "test";
 const EPOCH: u64 = 7;
+/// Fingerprint of the static map.
+const MAP: u64 = 64;
 
 #[derive(Parser)]
 struct Drain {
@@ -51,6 +53,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         incarnation: Incarnation::new(1).unwrap(),
         shards,
         owned: shards.iter().map(|shard| (shard, epoch)).collect(),
+        map_fingerprint: MAP,
         sealer: Arc::clone(&sealer),
         metrics: WorkerMetrics::register(&Metrics::new()),
         session_idle: Duration::from_secs(60),
@@ -72,6 +75,8 @@ pub(crate) enum Change {
     Cluster,
     Shards,
     Version,
+    Keys,
+    Map,
 }
 
 pub(crate) struct Session {
@@ -98,6 +103,8 @@ impl Edge {
         match change {
             Change::Cluster => hello.cluster = "other".to_owned(),
             Change::Shards => hello.shards = 32,
+            Change::Keys => hello.key_fingerprints = vec![1],
+            Change::Map => hello.map_fingerprint = Some(MAP + 1),
             Change::Version => (hello.link_version_min, hello.link_version_max) = (90, 91),
         }
         Self::greet(worker, hello).await
