@@ -75,14 +75,15 @@ pub struct EdgeArgs {
           value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_alive: u64,
 
-    /// Seconds after which a connection without a complete request head is closed.
+    /// Seconds after which an HTTP/1.1 connection without a complete request head is closed.
+    /// A quiet HTTP/2 connection is pinged then, and closed if its client does not answer.
     #[arg(long, default_value_t = 300, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout: u64,
 }
 
 impl EdgeArgs {
-    /// How long a connection may be without a complete request head.
+    /// How long a connection may be quiet; see [`Self::idle_timeout`](field@Self::idle_timeout).
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout)
     }

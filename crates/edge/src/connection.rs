@@ -24,7 +24,8 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// How connections are kept and ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeping {
-    /// How long a connection may be without a complete request head.
+    /// How long a connection may be without a complete request head. HTTP/2
+    /// pings its client then: one that answers may stay.
     pub(crate) idle_timeout: Duration,
     /// Fires when nobody is accepted any more.
     pub(crate) closing: CancellationToken,

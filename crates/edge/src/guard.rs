@@ -87,6 +87,7 @@ impl Guard {
 
 impl Check for Guard {
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Problem> {
+        one_host(request)?;
         // HTTP/2 names the host in the URI, HTTP/1.1 in its header.
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
@@ -101,6 +102,16 @@ impl Check for Guard {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// With two, a proxy in front may have judged the other one (RFC 9112, 3.2).
+fn one_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    match request.headers().get_all(HOST).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Problem::InvalidRequest {
+            detail: "more than one Host header; send one".to_owned(),
+        }),
     }
 }
 
@@ -164,6 +175,23 @@ mod tests {
         ] {
             let refused = decide(&[], &[], "localhost", Some(origin));
             assert!(matches!(refused, Err(Problem::ForbiddenOrigin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_second_host_is_refused_whatever_it_says() {
+        let guard = Guard {
+            hosts: Allowed::All,
+            origins: Allowed::All,
+        };
+        for uri in ["/mcp", "http://localhost/mcp"] {
+            let request = Request::builder().uri(uri);
+            let request = request.header(HOST, "localhost").header(HOST, "localhost");
+            let refused = guard.check(&mut request.body(()).expect("a request"));
+            let Err(problem @ Problem::InvalidRequest { .. }) = refused else {
+                panic!("{uri}: {refused:?}");
+            };
+            assert_eq!(problem.http_status(), http::StatusCode::BAD_REQUEST);
         }
     }
 

@@ -10,7 +10,7 @@ use hexagram_mcp::header::names::MCP_SESSION_ID;
 use hexagram_mcp::sse::KEEP_ALIVE;
 use hexagram_mcp::unbreak;
 use hexagram_proto::link::{Head, Misdirected};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use prometheus::IntGauge;
@@ -91,11 +91,8 @@ pub(crate) fn refusal(problem: &Problem, id: Option<&str>) -> Response {
     if matches!(problem, Problem::Unauthorized) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if matches!(problem, Problem::MethodNotAllowed) {
-        headers.insert(
-            http::header::ALLOW,
-            HeaderValue::from_static("GET, POST, DELETE"),
-        );
+    if let Problem::MethodNotAllowed { allowed } = problem {
+        headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
     response
 }

@@ -144,7 +144,10 @@ impl Router {
 /// An `MCP-Protocol-Version` must be one we speak; which one, the session knows.
 fn known_version(headers: &HeaderMap) -> Result<(), Problem> {
     match header::protocol_version(headers)? {
-        Some(version) if version.era() == Era::Modern => Err(Problem::MethodNotAllowed),
+        // The modern era has neither standing streams nor sessions to end.
+        Some(version) if version.era() == Era::Modern => {
+            Err(Problem::MethodNotAllowed { allowed: "POST" })
+        }
         _ => Ok(()),
     }
 }

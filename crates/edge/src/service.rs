@@ -31,6 +31,10 @@ use crate::{EdgeContext, EdgeError, body};
 
 /// Path of the endpoint.
 const PATH: &str = "/mcp";
+/// The refusal of a method that [`Target`] does not know.
+const OTHER_METHOD: Problem = Problem::MethodNotAllowed {
+    allowed: "GET, POST, DELETE",
+};
 
 /// Serves MCP requests that have passed the checks.
 #[derive(Clone)]
@@ -147,7 +151,7 @@ impl Inner {
             Target::Post => self.post(&parts, body).await,
             Target::Get => self.in_session(&parts, ExchangeKind::Stream).await,
             Target::Delete => self.in_session(&parts, ExchangeKind::Delete).await,
-            Target::OtherMethod => self.refused(&Problem::MethodNotAllowed, None),
+            Target::OtherMethod => self.refused(&OTHER_METHOD, None),
             Target::OtherPath(ref path) => {
                 let path = path.to_string();
                 self.refused(&Problem::NotFound { path }, None)

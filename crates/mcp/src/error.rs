@@ -149,8 +149,11 @@ pub enum Problem {
         path: String,
     },
     /// An HTTP method that the endpoint does not serve to this client.
-    #[error("method not allowed; send POST (GET and DELETE only with a session)")]
-    MethodNotAllowed,
+    #[error("method not allowed; send {allowed} (GET and DELETE only with a session)")]
+    MethodNotAllowed {
+        /// What it does serve, as the `Allow` header lists it.
+        allowed: &'static str,
+    },
 }
 
 impl Problem {
@@ -189,7 +192,7 @@ impl Problem {
             }
             Self::TooLarge { .. } => (S::PAYLOAD_TOO_LARGE, -32000, "too_large"),
             Self::NotFound { .. } => (S::NOT_FOUND, -32000, "not_found"),
-            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, -32000, "method_not_allowed"),
+            Self::MethodNotAllowed { .. } => (S::METHOD_NOT_ALLOWED, -32000, "method_not_allowed"),
         }
     }
 

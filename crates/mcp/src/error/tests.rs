@@ -42,7 +42,7 @@ fn all() -> Vec<Problem> {
         Problem::UnsupportedMediaType,
         Problem::TooLarge { limit: 1 },
         Problem::NotFound { path: "/x".into() },
-        Problem::MethodNotAllowed,
+        Problem::MethodNotAllowed { allowed: "POST" },
     ]
 }
 
