@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::future::pending;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,9 @@ struct Run {
     /// A value that is never shown
     #[arg(long, hide_env_values = true)]
     secret: Option<String>,
+    /// A flag that may be repeated
+    #[arg(long = "peer")]
+    peers: Vec<SocketAddr>,
     /// Have work that never ends
     #[arg(long)]
     busy: bool,

@@ -5,9 +5,10 @@
 //! the defaults of the chosen role's flags, so clap ranks them (default < file <
 //! environment < flag) and its parsers check them.
 //!
-//! In the file a repeatable flag is an array and a switch a boolean. A variable
-//! holds one value, or several if its flag declares a delimiter. A key of another
-//! role is left alone, so that one file serves all; a key of no role is an error.
+//! In the file a repeatable flag is an array and a switch a boolean. The variable
+//! of a repeatable flag holds one value a line, or what the flag's own delimiter
+//! separates. A key of another role is left alone, so that one file serves all; a
+//! key of no role is an error.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,7 +67,7 @@ pub fn parse<T: Parser>(
     let mut command = file.layer_under(command, &role);
     let mut matches = command
         .try_get_matches_from_mut(&argv)
-        .map_err(error::blame_variable)?;
+        .map_err(error::blame)?;
     let effective = Effective::of(&command, &matches, &file);
     let args = T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
     Ok(Parsed { args, effective })

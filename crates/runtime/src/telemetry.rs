@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// How to log.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,13 +38,11 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The filter does not parse.
-    #[error(
-        "the log filter {filter:?} is not valid: {reason}; use a level or `target=level`, separated by commas (--log)"
-    )]
+    #[error("the log filter {filter:?} (--log) is not valid: {reason}")]
     Filter {
         /// The filter as given.
         filter: String,
-        /// What the parser says.
+        /// What is wrong with it, and what to write.
         reason: String,
     },
     /// A second subscriber cannot replace the first.
@@ -57,12 +56,12 @@ pub enum Error {
 /// When the filter does not parse, or when logging was started before; what
 /// was started before stays.
 pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let filter = EnvFilter::try_new(&args.filter).map_err(|error| Error::Filter {
+    let filter = checked(&args.filter).map_err(|reason| Error::Filter {
         filter: args.filter.clone(),
-        reason: error.to_string(),
+        reason,
     })?;
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_ansi(std::io::stderr().is_terminal())
         // Told where? To a standard error that is gone, and the telling panics.
         .log_internal_errors(false)
@@ -76,9 +75,21 @@ pub fn init(args: &LogArgs) -> Result<(), Error> {
 
 /// Checks a filter while clap parses, so that a bad one is blamed on its source.
 fn checked(filter: &str) -> Result<String, String> {
+    let advice = "use a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, \
+                  several separated by commas";
+    if let Some(word) = filter.split(',').find(|part| is_stray(part)) {
+        return Err(format!("`{word}` is no level; {advice}"));
+    }
     EnvFilter::try_new(filter)
         .map(|_| filter.to_owned())
-        .map_err(|error| error.to_string())
+        .map_err(|error| format!("{error}; {advice}"))
+}
+
+/// A misspelt level would count as a target and silence everything else.
+fn is_stray(directive: &str) -> bool {
+    !directive.is_empty()
+        && !directive.contains(['=', '[', ']', '{', '}'])
+        && directive.parse::<LevelFilter>().is_err()
 }
 
 #[cfg(test)]
@@ -89,6 +100,29 @@ mod tests {
         LogArgs {
             filter: filter.to_owned(),
             format: LogFormat::Json,
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for filter in [
+            "loud",
+            "info,loud",
+            "hexagram_edge",
+            "hexagram=loud",
+            "a::b",
+        ] {
+            let reason = checked(filter).expect_err(filter);
+            assert!(reason.contains("TARGET=LEVEL"), "{filter}: {reason}");
+        }
+        for filter in [
+            "info",
+            "WARN",
+            "off",
+            "warn,hexagram_edge=debug,",
+            "[span{a=1}]=info",
+        ] {
+            assert_eq!(checked(filter).as_deref(), Ok(filter));
         }
     }
 

@@ -177,11 +177,36 @@ async fn a_variable_wins_over_the_file_and_a_flag_over_the_variable() {
          hang = false # default\n\
          log = \"warn\" # {}:2\n\
          log-format = \"json\" # flag\n\
+         # peer is unset\n\
          # secret is secret, set by variable HEXAGRAM_SECRET\n\
          threads = 3 # variable HEXAGRAM_THREADS\n\n",
         file.display()
     );
     assert_eq!(text(&config.stdout), expected);
+}
+
+#[tokio::test]
+async fn a_variable_of_a_repeatable_flag_holds_one_value_a_line() {
+    let config = |hosts: &str| {
+        let mut probe = probe();
+        probe.arg("config").env("HEXAGRAM_PEER", hosts);
+        probe
+    };
+    let two = output(&mut config("127.0.0.1:1\n127.0.0.1:2")).await;
+    let line = "peer = [\"127.0.0.1:1\", \"127.0.0.1:2\"] # variable HEXAGRAM_PEER\n";
+    assert!(text(&two.stdout).contains(line), "{two:?}");
+    for (wrong, reason) in [
+        ("127.0.0.1:1\nlocalhost:2", "names are not looked up"),
+        ("127.0.0.1:1\n", "a line is empty"),
+    ] {
+        let wrong = output(&mut config(wrong)).await;
+        let stderr = text(&wrong.stderr);
+        assert_eq!(wrong.status.code(), Some(78), "{stderr}");
+        assert!(
+            stderr.contains("HEXAGRAM_PEER") && stderr.contains(reason),
+            "{stderr}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -191,10 +216,15 @@ async fn errors_name_their_source_and_choose_the_exit_code() {
     assert_eq!(
         text(&variable.stderr),
         "error: wrong value in the environment variable HEXAGRAM_THREADS: \
-         invalid digit found in string\n"
+         invalid digit found in string; write a whole number in digits\n"
     );
     let flag = output(probe().args(["config", "--threads", "many"])).await;
     assert_eq!(flag.status.code(), Some(2));
+    assert_eq!(
+        text(&flag.stderr),
+        "error: invalid value 'many' for '--threads <N>': invalid digit found in string; \
+         write a whole number in digits\n\nFor more information, try '--help'.\n"
+    );
     for args in [
         ["--config", "/nowhere.toml", "config"],
         ["config", "--config", "/nowhere.toml"],

@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
+use std::net::AddrParseError;
+use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +12,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::schema;
 
-/// Exit code for a wrong file or variable: `EX_CONFIG` of sysexits.h.
+/// Exit code for a wrong variable, or a wrong file of settings or keys:
+/// `EX_CONFIG` of sysexits.h.
 pub const EXIT_CONFIG: u8 = 78;
 /// Exit code for a wrong command line: the one clap and most shells use.
 pub const EXIT_USAGE: u8 = 2;
@@ -99,7 +102,7 @@ impl ConfigError {
         match self {
             // Nobody is left to hear that the terminal is gone.
             Self::Usage(error) => drop(error.print()),
-            error => eprintln!("error: {error}"),
+            error => drop(writeln!(io::stderr(), "error: {error}")),
         }
         ExitCode::from(self.exit_code())
     }
@@ -115,7 +118,7 @@ fn advice(suggestion: Option<&str>) -> String {
 /// The cause inside a clap error, without the flag that clap names.
 pub(super) fn reason(error: &clap::Error) -> String {
     match (error.source(), error.get(ContextKind::ValidValue)) {
-        (Some(source), _) => source.to_string(),
+        (Some(source), _) => explained(source),
         (None, Some(ContextValue::Strings(valid))) if !valid.is_empty() => {
             format!("possible values are {}", valid.join(", "))
         }
@@ -123,28 +126,64 @@ pub(super) fn reason(error: &clap::Error) -> String {
     }
 }
 
+/// What the standard library says of a value names no way out.
+fn explained(source: &(dyn Error + 'static)) -> String {
+    let advice = if source.is::<ParseIntError>() {
+        "write a whole number in digits"
+    } else if source.is::<AddrParseError>() {
+        "write numbers, as in 127.0.0.1:8080: names are not looked up"
+    } else {
+        return source.to_string();
+    };
+    format!("{source}; {advice}")
+}
+
 /// clap blames a variable's value on the flag; the user has to look elsewhere.
-pub(super) fn blame_variable(error: clap::Error) -> ConfigError {
-    match wrong_variable(&error) {
-        Some(variable) => ConfigError::Variable {
+pub(super) fn blame(error: clap::Error) -> ConfigError {
+    let Some((flag, value)) = wrong_value(&error) else {
+        return error.into();
+    };
+    match wrong_variable(flag, value) {
+        Some((variable, set)) => ConfigError::Variable {
             variable,
-            reason: reason(&error),
+            reason: match value.is_empty() && set.contains('\n') {
+                true => "a line is empty; give one value a line, without a line break at the end"
+                    .to_owned(),
+                false => reason(&error),
+            },
         },
+        None if error.kind() == ErrorKind::ValueValidation => {
+            let reason = reason(&error);
+            let text = format!("invalid value '{value}' for '{flag}': {reason}{MORE_HELP}");
+            clap::Error::raw(ErrorKind::ValueValidation, text).into()
+        }
         None => error.into(),
     }
 }
 
-fn wrong_variable(error: &clap::Error) -> Option<String> {
+/// As clap ends its own errors.
+const MORE_HELP: &str = "\n\nFor more information, try '--help'.\n";
+
+/// The flag, as clap names it, and its value, where that is what is wrong.
+fn wrong_value(error: &clap::Error) -> Option<(&str, &str)> {
     use ContextKind::{InvalidArg, InvalidValue};
     let values = [ErrorKind::InvalidValue, ErrorKind::ValueValidation];
-    let (ContextValue::String(arg), ContextValue::String(value)) =
-        (error.get(InvalidArg)?, error.get(InvalidValue)?)
-    else {
-        return None;
-    };
+    match (error.get(InvalidArg)?, error.get(InvalidValue)?) {
+        (ContextValue::String(flag), ContextValue::String(value))
+            if values.contains(&error.kind()) =>
+        {
+            Some((flag, value))
+        }
+        _ => None,
+    }
+}
+
+/// The flag's variable and what it holds, if that has the wrong value in it.
+fn wrong_variable(flag: &str, value: &str) -> Option<(String, String)> {
     // clap names the flag as `--long <VALUE>`.
-    let long = arg.split_whitespace().next()?.strip_prefix("--")?;
+    let long = flag.split_whitespace().next()?.strip_prefix("--")?;
     let variable = schema::variable(long);
-    let blamed = values.contains(&error.kind()) && std::env::var(&variable).as_ref() == Ok(value);
-    blamed.then_some(variable)
+    let set = std::env::var(&variable).ok()?;
+    let blamed = set == value || set.split([',', '\n']).any(|part| part == value);
+    blamed.then_some((variable, set))
 }

@@ -21,13 +21,21 @@ pub(super) fn variable(long: &str) -> String {
     format!("HEXAGRAM_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// Gives every long flag its variable, so that none can be forgotten.
+/// Gives every long flag its variable, so that none can be forgotten. That of a
+/// repeatable flag holds one value a line, where the flag has no other delimiter.
 pub(super) fn with_variables(command: Command) -> Command {
     let add = |arg: Arg| match arg.get_long().map(variable) {
-        Some(variable) if arg.get_env().is_none() => arg.env(variable),
+        Some(variable) if arg.get_env().is_none() => lines(arg).env(variable),
         _ => arg,
     };
     command.mut_args(add).mut_subcommands(with_variables)
+}
+
+fn lines(arg: Arg) -> Arg {
+    match (arg.get_action(), arg.get_value_delimiter()) {
+        (ArgAction::Append, None) => arg.value_delimiter('\n'),
+        _ => arg,
+    }
 }
 
 /// The chosen subcommands, outermost first.

@@ -207,7 +207,7 @@ fn a_wrong_value_is_named_with_its_line_even_if_a_flag_replaces_it() {
         ),
         (
             "routing.spread = \"many\"",
-            "`routing-spread`: invalid digit found in string",
+            "`routing-spread`: invalid digit found in string; write a whole number in digits",
         ),
         (
             "routing.spread = [1, 2]",
@@ -223,7 +223,8 @@ fn a_wrong_value_is_named_with_its_line_even_if_a_flag_replaces_it() {
         ),
         (
             "trusted-proxy = [\"::1\", \"me\"]",
-            "`trusted-proxy`: invalid IP address syntax",
+            "`trusted-proxy`: invalid IP address syntax; write numbers, as in 127.0.0.1:8080: \
+             names are not looked up",
         ),
         (
             "trusted-proxy = [[\"::1\"]]",
