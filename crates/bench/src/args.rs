@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue};
 
-use crate::target::{Era, Target, Tool};
+use crate::target::{Era, Target, Tool, check_url};
 
 /// Arguments of `hexagram bench`.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
     /// MCP endpoint, plain http.
-    #[arg(long, default_value = "http://127.0.0.1:8080/mcp")]
+    #[arg(long, default_value = "http://127.0.0.1:8080/mcp", value_parser = parse_url)]
     pub(crate) url: String,
     /// How the client speaks: with a session, or 2026-07-28 without.
     #[arg(long, value_enum, default_value_t = Era::Legacy)]
@@ -142,7 +142,7 @@ pub(crate) struct IdleArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReferenceArgs {
     /// Compare with a server that runs already, instead of an own bare server.
-    #[arg(long, requires = "bare_pids")]
+    #[arg(long, requires = "bare_pids", value_parser = parse_url)]
     pub(crate) bare_url: Option<String>,
     /// Its process. May be repeated.
     #[arg(long = "bare-pid", requires = "bare_url")]
@@ -158,21 +158,25 @@ pub(crate) enum Output {
     Json,
 }
 
+fn parse_url(text: &str) -> Result<String, String> {
+    check_url(text).map(|_| text.to_owned())
+}
+
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("write a header as 'Name: value'")?;
-    let name = name.trim().parse().map_err(|_| "bad header name")?;
-    let value = value.trim().parse().map_err(|_| "bad header value")?;
+    let bad = |part| format!("the {part} has characters that HTTP forbids; write 'Name: value'");
+    let name = name.trim().parse().map_err(|_| bad("name"))?;
+    let value = value.trim().parse().map_err(|_| bad("value"))?;
     Ok((name, value))
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
-    if seconds > 0.0 && seconds <= 86_400.0 {
-        return Ok(Duration::from_secs_f64(seconds));
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("give a time above 0 and up to 86400 seconds".to_owned()),
     }
-    Err("give a time above 0 and up to 86400 seconds".to_owned())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
@@ -85,8 +86,7 @@ fn print(output: Output, report: &(impl Display + Serialize)) -> anyhow::Result<
         Output::Text => report.to_string(),
         Output::Json => serde_json::to_string(report)?,
     };
-    writeln!(io::stdout(), "{text}")?;
-    Ok(())
+    writeln!(io::stdout(), "{text}").context("cannot write the result to standard output")
 }
 
 fn exit_code(errors: u64) -> ExitCode {

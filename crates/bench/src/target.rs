@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Error};
 use bytes::Bytes;
 use clap::ValueEnum;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
@@ -73,10 +73,7 @@ impl Target {
         tool: Tool<'_>,
         extra: &[(HeaderName, HeaderValue)],
     ) -> anyhow::Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("bad URL {url}"))?;
-        if uri.scheme_str() != Some("http") {
-            bail!("bench speaks plain HTTP: write {url} as http://host:port/path");
-        }
+        let uri = check_url(url).map_err(Error::msg)?;
         let authority = uri.authority().context("the URL names no host")?;
         let mut headers = era_headers(era, tool.name)?;
         headers.insert(HOST, authority.as_str().parse()?);
@@ -131,6 +128,16 @@ impl Target {
         body.extend_from_slice(&self.call_end);
         body.into()
     }
+}
+
+/// The URL of a server that can be measured.
+///
+/// # Errors
+/// What to write instead.
+pub(crate) fn check_url(url: &str) -> Result<Uri, String> {
+    let uri = url.parse::<Uri>().ok();
+    uri.filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some())
+        .ok_or_else(|| "bench speaks plain HTTP: write http://host:port/path".to_owned())
 }
 
 fn era_headers(era: Era, tool: &str) -> anyhow::Result<HeaderMap> {

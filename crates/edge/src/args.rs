@@ -38,7 +38,7 @@ pub struct EdgeArgs {
     pub auth_header: String,
 
     /// Address range of proxies in front, e.g. 10.0.0.0/8; may be repeated.
-    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
+    #[arg(long, value_delimiter = ',', value_name = "CIDR", value_parser = range)]
     pub trusted_proxies: Vec<IpNet>,
 
     /// Header that names the client (routing key), believed only from --trusted-proxies.
@@ -80,6 +80,11 @@ pub struct EdgeArgs {
     #[arg(long, default_value_t = 300, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout: u64,
+}
+
+fn range(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .map_err(|_| "it is no address range; write one such as 10.0.0.0/8 or fd00::/8".to_owned())
 }
 
 impl EdgeArgs {

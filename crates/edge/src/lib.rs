@@ -53,9 +53,12 @@ pub enum EdgeError {
         /// The operating system's reason.
         reason: std::io::Error,
     },
-    /// The settings contradict each other or name an unusable file.
+    /// A setting is unusable, or does not go with another.
     #[error("{0}")]
     Settings(String),
+    /// A file that a setting names cannot be used.
+    #[error("{0}")]
+    File(String),
 }
 
 /// What the binary gives an edge beside its arguments.
@@ -97,6 +100,14 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Checks the settings as [`Self::bind`] does, and reads the files they name.
+    ///
+    /// # Errors
+    /// [`EdgeError`] naming the setting to change.
+    pub fn check(args: &EdgeArgs) -> Result<(), EdgeError> {
+        service::settings(args).map(drop)
+    }
+
     /// Binds the client address and checks the settings.
     ///
     /// # Errors

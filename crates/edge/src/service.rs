@@ -57,12 +57,11 @@ impl McpService {
         links: Arc<Links>,
         metrics: Arc<EdgeMetrics>,
     ) -> Result<Self, EdgeError> {
-        let proxies = Proxies::new(&args.trusted_proxies);
-        let authenticator = Authenticator::new(args, &proxies)?;
-        let header = routing_header(args)?;
+        let (identifier, authenticator) = settings(args)?;
+        authenticator.follow();
         Ok(Self(Arc::new(Inner {
             router: Router {
-                identifier: Identifier::new(proxies, header, args.routing_spread),
+                identifier,
                 sealer: context.sealer,
                 lifetime: context.session_lifetime,
                 shards: context.shards,
@@ -99,6 +98,18 @@ impl McpService {
     pub(crate) fn end_calls(&self) {
         self.0.links.fail();
     }
+}
+
+/// What the settings say of who may call and how callers are told apart.
+///
+/// # Errors
+/// [`EdgeError`] naming the setting to change.
+pub(crate) fn settings(args: &EdgeArgs) -> Result<(Identifier, Authenticator), EdgeError> {
+    let proxies = Proxies::new(&args.trusted_proxies);
+    let authenticator = Authenticator::new(args, &proxies)?;
+    let header = routing_header(args)?;
+    let identifier = Identifier::new(proxies, header, args.routing_spread);
+    Ok((identifier, authenticator))
 }
 
 fn routing_header(args: &EdgeArgs) -> Result<Option<HeaderName>, EdgeError> {

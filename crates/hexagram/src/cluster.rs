@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use hexagram_core::{
     Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, ShardMap, WorkerId, spread,
@@ -15,6 +15,8 @@ use hexagram_core::{
 use hexagram_edge::{Directory, WorkerAddress};
 use hexagram_runtime::clock::unix_millis;
 use hexagram_runtime::random;
+
+use crate::mistake::Mistake;
 
 /// What all processes of a cluster must give alike.
 #[derive(Debug, Clone, Args)]
@@ -45,9 +47,9 @@ impl ClusterArgs {
     /// The sealer of the ring in `--keys`.
     pub(crate) fn sealer(&self) -> Result<Arc<Sealer>> {
         let Some(file) = &self.keys else {
-            bail!(
-                "--keys FILE is missing: edges and workers seal session ids with the same ring; make one with `hexagram keys ring > ring.txt`"
-            );
+            let missing = "--keys FILE is missing: edges and workers seal session ids with the \
+                           same ring; make one with `hexagram keys ring > ring.txt`";
+            return Err(Mistake::Settings(missing.to_owned()).into());
         };
         Ok(self.sealer_of(&read_ring(file)?))
     }
@@ -65,10 +67,15 @@ impl ClusterArgs {
     }
 }
 
-fn read_ring(file: &Path) -> Result<KeyRing> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("read the key ring {}", file.display()))?;
-    KeyRing::parse(&text).with_context(|| format!("parse the key ring {}", file.display()))
+fn read_ring(file: &Path) -> Result<KeyRing, Mistake> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Mistake::File(format!(
+            "cannot read the key ring {name}: {error}; check --keys"
+        ))
+    })?;
+    KeyRing::parse(&text)
+        .map_err(|error| Mistake::File(format!("the key ring {name} is unusable: {error}")))
 }
 
 /// A ring with one fresh key.
@@ -101,7 +108,9 @@ impl FromStr for Peer {
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
         if !matches!(port, Some(Ok(_))) {
-            return Err(format!("{address:?} is not HOST:PORT"));
+            return Err(format!(
+                "{address:?} is not HOST:PORT; write NAME=HOST:PORT"
+            ));
         }
         Ok(Self {
             name: name.parse().map_err(|error| format!("{error}"))?,
@@ -133,10 +142,14 @@ impl MemberArgs {
     }
 
     /// The address of the peer called `name`.
-    pub(crate) fn address(&self, name: &WorkerId) -> Result<&str> {
+    pub(crate) fn address(&self, name: &WorkerId) -> Result<&str, Mistake> {
         let peer = self.peers.iter().find(|peer| peer.name == *name);
-        peer.map(|peer| peer.address.as_str())
-            .with_context(|| format!("--name {name} is none of the --peer workers"))
+        let address = peer.map(|peer| peer.address.as_str());
+        address.ok_or_else(|| {
+            Mistake::Settings(format!(
+                "--name {name} is none of the --peer workers; name one"
+            ))
+        })
     }
 }
 

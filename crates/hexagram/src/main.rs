@@ -4,6 +4,8 @@ mod cli;
 mod cluster;
 mod demo;
 mod grid;
+mod mistake;
+mod output;
 mod roles;
 
 use std::process::ExitCode;

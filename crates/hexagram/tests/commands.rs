@@ -14,7 +14,9 @@ use serde_json::Value;
 use cluster::process::Launch;
 use cluster::{Cluster, Server, wait};
 
-/// The exit code of wrong settings (`EX_CONFIG`).
+/// The exit code of flags that are wrong, missing or do not go together.
+const EXIT_USAGE: i32 = 2;
+/// The exit code of a wrong variable or file (`EX_CONFIG`).
 const EXIT_CONFIG: i32 = 78;
 /// The codepoints of the 64 hexagrams.
 const HEXAGRAMS: std::ops::RangeInclusive<char> = '\u{4dc0}'..='\u{4dff}';
@@ -193,58 +195,134 @@ async fn a_port_in_use_names_the_flag_to_change() {
     assert!(said.contains(&admin) && said.contains("--admin"), "{said}");
 }
 
+/// Settings that cannot work, the exit code they end with, and what must be said.
+const HOPELESS: [(&[&str], i32, &str); 11] = [
+    (&["local", "--auth=api-keys"], EXIT_USAGE, "--auth-keys"),
+    (
+        &["local", "--auth=trusted-header"],
+        EXIT_USAGE,
+        "--trusted-proxies",
+    ),
+    (
+        &["local", "--routing-header=x-client"],
+        EXIT_USAGE,
+        "--trusted-proxies",
+    ),
+    (
+        &["local", "--auth=api-keys", "--auth-keys=/no/such/file"],
+        EXIT_CONFIG,
+        "/no/such/file",
+    ),
+    (&["edge", PEER], EXIT_USAGE, "hexagram keys ring"),
+    (&["edge", PEER, PEER], EXIT_USAGE, "two workers are named"),
+    (&["worker", "--name=other", PEER], EXIT_USAGE, "--peer"),
+    (
+        &[
+            "worker",
+            "--name=worker-0",
+            PEER,
+            "--upstream=a=some command",
+        ],
+        EXIT_USAGE,
+        "hexagram local",
+    ),
+    (
+        &["local", "--keys=/no/such/ring"],
+        EXIT_CONFIG,
+        "/no/such/ring",
+    ),
+    (&["local", "--keys=/dev/null"], EXIT_CONFIG, "/dev/null"),
+    (
+        &[
+            "local",
+            "--upstream=a=http://127.0.0.1:1/mcp",
+            "--upstream=a=true",
+        ],
+        EXIT_USAGE,
+        "two upstreams are called a",
+    ),
+];
+const PEER: &str = "--peer=worker-0=127.0.0.1:1";
+
 #[tokio::test]
 async fn settings_that_cannot_work_say_what_is_missing() {
-    for (args, hint) in [
-        (&["local", "--auth=api-keys"][..], "--auth-keys"),
-        (&["local", "--auth=trusted-header"], "--trusted-proxies"),
-        (&["local", "--routing-header=x-client"], "--trusted-proxies"),
-        (
-            &["local", "--auth=api-keys", "--auth-keys=/no/such/file"],
-            "/no/such/file",
-        ),
-        (
-            &["edge", "--peer=worker-0=127.0.0.1:1"],
-            "hexagram keys ring",
-        ),
-        (&["local", "--keys=/no/such/ring"], "/no/such/ring"),
-        (
-            &[
-                "local",
-                "--upstream=a=http://127.0.0.1:1/mcp",
-                "--upstream=a=true",
-            ],
-            "two upstreams are called a",
-        ),
-    ] {
+    for (args, code, hint) in HOPELESS {
         let mut all = args.to_vec();
         all.extend(["--admin=127.0.0.1:0"]);
         all.extend(args.contains(&"local").then_some("--listen=127.0.0.1:0"));
-        let said = complaint(&hexagram(&all).await, 1);
+        let said = complaint(&hexagram(&all).await, code);
         assert!(said.contains(hint), "{args:?}: {said}");
     }
 }
 
+/// What a role would not start with, `hexagram config` does not pass.
 #[tokio::test]
-async fn commands_are_for_local_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let ring = folder.path().join("ring.txt");
-    fs::write(&ring, cluster::server::key_ring()).unwrap();
-    let keys = format!("--keys={}", ring.display());
-    let peer = "--peer=worker-0=127.0.0.1:1";
-    let output = hexagram(&[
-        "worker",
-        "--name=worker-0",
-        peer,
-        &keys,
-        "--upstream=a=some command",
-    ])
-    .await;
-    let said = complaint(&output, 1);
-    assert!(
-        said.contains("hexagram local") && said.contains("upstream a"),
-        "{said}"
-    );
+async fn config_checks_what_the_role_would() {
+    for (args, code, hint) in HOPELESS {
+        let mut all = vec!["config"];
+        all.extend(args);
+        let output = hexagram(&all).await;
+        let said = complaint(&output, code);
+        assert!(said.contains(hint), "{args:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(printed.contains("# flag"), "{args:?}: {printed}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_flags_are_usage_errors_that_say_what_to_write() {
+    for (args, hint) in [
+        (&["local", "--listen=somewhere"][..], "127.0.0.1:8080"),
+        (&["local", "--workers=two"], "whole number"),
+        (&["local", "--trusted-proxies=here"], "10.0.0.0/8"),
+        (&["local", "--log=loud"], "TARGET=LEVEL"),
+        (&["edge"], "--peer"),
+        (&["edge", "--peer=x"], "NAME=HOST:PORT"),
+        (&["local", "--upstream=x"], "NAME=URL"),
+        (&["keys", "api", "two words"], "white space"),
+        (
+            &["bench", "http", "--url=https://example.org"],
+            "plain HTTP",
+        ),
+        (&["bench", "http", "--seconds=soon"], "seconds"),
+        (&["bench", "http", "--header=bad name: x"], "Name: value"),
+        (&["nothing"], "--help"),
+    ] {
+        let said = complaint(&hexagram(args).await, EXIT_USAGE);
+        assert!(said.contains(hint), "{args:?}: {said}");
+    }
+}
+
+/// A full disk is no reason for a backtrace.
+#[tokio::test]
+async fn a_result_that_cannot_be_written_is_an_error() {
+    for args in [
+        &["config", "local"][..],
+        &["keys", "ring"],
+        &["keys", "api", "alice"],
+    ] {
+        let mut command = Launch::hexagram().args(args).command();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let said = complaint(&output, 1);
+        assert!(said.contains("standard output"), "{args:?}: {said}");
+        assert!(
+            !said.contains("panicked") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_variable_holds_several_upstreams_one_a_line() {
+    let two = "a=http://127.0.0.1:1/mcp\nb=http://127.0.0.1:2/mcp?x=1,2";
+    let launch = Launch::hexagram()
+        .args(["config", "local"])
+        .variable("HEXAGRAM_UPSTREAM", two);
+    let text = out(&run(launch).await);
+    let list = two.replace('\n', "\", \"");
+    let line = format!("upstream = [\"{list}\"] # variable HEXAGRAM_UPSTREAM");
+    assert!(text.lines().any(|found| found == line), "{text}");
 }
 
 #[tokio::test]
@@ -261,7 +339,6 @@ async fn keys_are_fresh_each_time() {
     let (name, digest) = line.trim_end().split_once(' ').unwrap();
     assert_eq!((name, digest.len()), ("alice", 64));
     assert!(!String::from_utf8_lossy(&api.stderr).contains(digest));
-    complaint(&hexagram(&["keys", "api", "two words"]).await, 1);
 }
 
 #[tokio::test]

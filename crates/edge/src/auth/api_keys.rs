@@ -103,9 +103,12 @@ pub fn digest(key: &str) -> String {
 
 fn read(file: &Path) -> Result<Table, EdgeError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        EdgeError::Settings(format!("cannot read API keys {}: {error}", file.display()))
+        EdgeError::File(format!(
+            "cannot read the API keys {}: {error}; check --auth-keys",
+            file.display()
+        ))
     })?;
-    parse(&text).map_err(|error| EdgeError::Settings(format!("{}:{error}", file.display())))
+    parse(&text).map_err(|error| EdgeError::File(format!("{}:{error}", file.display())))
 }
 
 fn parse(text: &str) -> Result<Table, String> {

@@ -10,7 +10,6 @@ use hexagram_mcp::error::Problem;
 use http::Request;
 
 pub use api_keys::digest as api_key_digest;
-pub(crate) use api_keys::watch as watch_api_keys;
 
 use crate::EdgeError;
 use crate::args::{AuthKind, EdgeArgs};
@@ -40,13 +39,19 @@ impl Authenticator {
                 let file = args.auth_keys.as_ref().ok_or_else(|| {
                     EdgeError::Settings("--auth api-keys needs --auth-keys FILE".to_owned())
                 })?;
-                let keys = Arc::new(ApiKeys::load(file)?);
-                watch_api_keys(&keys);
-                Ok(Self::ApiKeys(keys))
+                Ok(Self::ApiKeys(Arc::new(ApiKeys::load(file)?)))
             }
             AuthKind::TrustedHeader => {
                 TrustedHeader::new(&args.auth_header, proxies).map(Self::TrustedHeader)
             }
+        }
+    }
+
+    /// Follows changes of the file of keys, if there is one, as long as this is
+    /// in use.
+    pub(crate) fn follow(&self) {
+        if let Self::ApiKeys(keys) = self {
+            api_keys::watch(keys);
         }
     }
 }

@@ -55,6 +55,14 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     Ok(())
 }
 
+/// Whether the edge could start, as far as its settings decide.
+pub(super) fn check(args: &EdgeRole) -> Result<()> {
+    let cluster = &args.serve.cluster;
+    args.members.directory(cluster.shards)?;
+    cluster.sealer()?;
+    Ok(Edge::check(&args.edge)?)
+}
+
 fn status(
     name: String,
     cluster: String,

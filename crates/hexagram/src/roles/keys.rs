@@ -1,11 +1,14 @@
 //! `hexagram keys`: fresh keys, on standard output.
 
-use anyhow::Result;
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use hexagram_edge::api_key_digest;
 use hexagram_runtime::random;
 
 use crate::cluster::new_ring;
+use crate::output::print;
 
 /// Which key to make.
 #[derive(Debug, Subcommand)]
@@ -15,27 +18,31 @@ pub(crate) enum KeysCommand {
     /// An API key: its line for the keys file on stdout, the key itself on stderr.
     Api {
         /// Whose key it is.
+        #[arg(value_parser = checked_name)]
         name: String,
     },
 }
 
-#[expect(clippy::print_stdout, reason = "the key is the command's result")]
 pub(crate) fn run(command: &KeysCommand) -> Result<()> {
     match command {
-        KeysCommand::Ring => print!("{}", new_ring().to_text()),
+        KeysCommand::Ring => print(new_ring().to_text()),
         KeysCommand::Api { name } => {
-            anyhow::ensure!(
-                !name.is_empty()
-                    && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#'),
-                "the name {name:?} is empty or has white space or # in it"
-            );
             let key: String = random::bytes::<32>()
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
-            println!("{name} {}", api_key_digest(&key));
-            eprintln!("API key of {name}, shown only now: {key}");
+            print(format_args!("{name} {}\n", api_key_digest(&key)))?;
+            writeln!(io::stderr(), "API key of {name}, shown only now: {key}")
+                .context("cannot show the key on standard error; drop the line and make another")
         }
     }
-    Ok(())
+}
+
+/// A name that stands as one word in the file of keys.
+fn checked_name(name: &str) -> Result<String, String> {
+    let splits = |c: char| c.is_whitespace() || c.is_control() || c == '#';
+    match name.is_empty() || name.contains(splits) {
+        true => Err("the name must not be empty or have white space or # in it".to_owned()),
+        false => Ok(name.to_owned()),
+    }
 }

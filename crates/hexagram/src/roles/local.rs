@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::LocalArgs;
 use crate::cluster::{incarnation, owned};
+use crate::output::print;
 use crate::{demo, grid, roles};
 
 /// Edges that connect to a worker of this process at the same time.
@@ -61,6 +62,14 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
     Ok(())
 }
 
+/// Whether the cluster could start, as far as its settings decide.
+pub(super) fn check(args: &LocalArgs) -> Result<()> {
+    let sealer = args.serve.cluster.sealer_or_own()?;
+    let children = ChildLimit::new(args.upstream.max_children.into());
+    workers(args, &map(args)?, &sealer, &Metrics::new(), &children)?;
+    Ok(Edge::check(&args.edge)?)
+}
+
 fn map(args: &LocalArgs) -> Result<ShardMap> {
     let names = (0..args.workers).map(|n| format!("worker-{n}").parse());
     let names: Vec<WorkerId> = names.collect::<Result<_, _>>()?;
@@ -96,23 +105,7 @@ impl Workers {
             tasks: TaskTracker::new(),
             source: std::sync::OnceLock::new(),
         };
-        let metrics = WorkerMetrics::register(metrics);
-        // Shared: one worker's knowledge of an upstream serves all.
-        let upstreams = upstreams(args, &children)?;
-        for name in map.shards_per_worker().into_keys() {
-            let context = WorkerContext {
-                cluster: args.serve.cluster.cluster.clone(),
-                name: name.clone(),
-                incarnation: incarnation(),
-                shards: args.serve.cluster.shards,
-                owned: owned(map, &name),
-                map_fingerprint: map.fingerprint(),
-                sealer: Arc::clone(sealer),
-                metrics: metrics.clone(),
-                session_idle: args.upstream.session_idle(),
-                drain: args.serve.drain.clone(),
-            };
-            let worker = Worker::new(upstreams.clone(), context)?;
+        for (name, worker) in workers(args, map, sealer, metrics, &children)? {
             this.add(name, worker, end);
         }
         Ok(this)
@@ -151,6 +144,35 @@ impl Workers {
     }
 }
 
+/// The workers of a map, by name, not yet serving.
+fn workers(
+    args: &LocalArgs,
+    map: &ShardMap,
+    sealer: &Arc<Sealer>,
+    metrics: &Metrics,
+    children: &ChildLimit,
+) -> Result<Vec<(WorkerId, Worker)>> {
+    let metrics = WorkerMetrics::register(metrics);
+    // Shared: one worker's knowledge of an upstream serves all.
+    let upstreams = upstreams(args, children)?;
+    let worker = |name: WorkerId| {
+        let context = WorkerContext {
+            cluster: args.serve.cluster.cluster.clone(),
+            name: name.clone(),
+            incarnation: incarnation(),
+            shards: args.serve.cluster.shards,
+            owned: owned(map, &name),
+            map_fingerprint: map.fingerprint(),
+            sealer: Arc::clone(sealer),
+            metrics: metrics.clone(),
+            session_idle: args.upstream.session_idle(),
+            drain: args.serve.drain.clone(),
+        };
+        Ok((name, Worker::new(upstreams.clone(), context)?))
+    };
+    map.shards_per_worker().into_keys().map(worker).collect()
+}
+
 fn upstreams(args: &LocalArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
     let given = args.upstream.build(children)?;
     Ok(match given.is_empty() {
@@ -187,10 +209,7 @@ fn status(
     })
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "a newcomer's first look, not a log line"
-)]
+/// A newcomer's first look, not a log line.
 fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Result<()> {
     let endpoint = format!("http://{}/mcp", edge.local_addr()?);
     let owners: Vec<_> = map
@@ -206,18 +225,21 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
             .collect::<Vec<_>>()
             .join(", "),
     };
-    println!(
+    let text = format!(
         "\nHexagram serves MCP at\n\n    {endpoint}\n\n\
          behind it: {serving}\n\n\
          Point a client at it:\n\
          \x20   npx @modelcontextprotocol/inspector --cli {endpoint} --transport http --method tools/list\n\
          \x20   {{\"mcpServers\": {{\"hexagram\": {{\"type\": \"http\", \"url\": \"{endpoint}\"}}}}}}\n\n\
          {} shards on {} workers (hexagram status --admin {}):\n\n{}\n\
-         Ctrl-C drains and stops; twice stops at once.",
+         Ctrl-C drains and stops; twice stops at once.\n",
         map.count(),
         map.shards_per_worker().len(),
         admin.local_addr(),
         grid::draw(&owners, std::io::stdout().is_terminal()),
     );
+    if let Err(error) = print(text) {
+        tracing::warn!("{error:#}");
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod local;
 pub(crate) mod status;
 mod worker;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,7 +15,9 @@ use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_runtime::{telemetry, threads};
 
-use crate::cli::{Cli, Role, ServeArgs};
+use crate::cli::{Cli, ConfigRole, Role, ServeArgs};
+use crate::mistake::exit_code;
+use crate::output::print;
 
 /// Runs the role; an error is told once, here.
 pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
@@ -24,7 +27,7 @@ pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
         Role::Worker(args) => serve(&args.serve.clone(), |shutdown| worker::run(args, shutdown)),
         Role::Status(args) => status::run(&args),
         Role::Keys(command) => keys::run(&command),
-        Role::Config(_) => print(&parsed.effective),
+        Role::Config(role) => config(&role, &parsed.effective),
         Role::Bench(args) => return report(hexagram_bench::run(args)),
     };
     report(done.map(|()| ExitCode::SUCCESS))
@@ -41,8 +44,9 @@ fn unready_at(shutdown: &Shutdown, health: Health) {
 
 fn report(done: Result<ExitCode>) -> ExitCode {
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        // A standard error that is gone must not hide the exit code.
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        ExitCode::from(exit_code(&error))
     })
 }
 
@@ -55,11 +59,12 @@ fn serve<F: Future<Output = Result<()>>>(
     threads::build(&args.runtime)?.block_on(role(shutdown))
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the configuration is the command's result"
-)]
-fn print(effective: &Effective) -> Result<()> {
-    println!("{effective}");
-    Ok(())
+/// Prints the configuration, also one that the role would not start with.
+fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
+    print(effective)?;
+    match role {
+        ConfigRole::Local(args) => local::check(args),
+        ConfigRole::Edge(args) => edge::check(args),
+        ConfigRole::Worker(args) => worker::check(args),
+    }
 }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::grid;
+use crate::output::print;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,13 +58,11 @@ async fn fetch(admin: &str) -> Result<Value> {
     serde_json::from_slice(&body).with_context(|| format!("{url} is not a Hexagram admin address"))
 }
 
-#[expect(clippy::print_stdout, reason = "the status is the command's result")]
 fn show(status: &Value, output: Output) -> Result<()> {
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(status)?),
-        Output::Text => print!("{}", text(status, std::io::stdout().is_terminal())),
+        Output::Json => print(serde_json::to_string_pretty(status)? + "\n"),
+        Output::Text => print(text(status, std::io::stdout().is_terminal())),
     }
-    Ok(())
 }
 
 fn text(status: &Value, colours: bool) -> String {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
+use crate::mistake::Mistake;
 
 pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
-    let upstreams = upstreams(&args)?;
     let (health, metrics) = (Health::new(), Metrics::new());
-    let worker = Worker::new(upstreams, context(&args, &metrics)?)?;
+    let worker = worker(&args, &metrics)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
         .await
@@ -41,6 +41,16 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
     Ok(())
 }
 
+/// Whether the worker could start, as far as its settings decide.
+pub(super) fn check(args: &WorkerRole) -> Result<()> {
+    worker(args, &Metrics::new()).map(drop)
+}
+
+fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<Worker> {
+    let upstreams = upstreams(args)?;
+    Ok(Worker::new(upstreams, context(args, metrics)?)?)
+}
+
 /// Asks the upstreams what they are, so that a dead one is told at once.
 pub(crate) async fn probe(worker: Worker) {
     for (name, info) in worker.probe().await {
@@ -57,10 +67,11 @@ pub(crate) async fn probe(worker: Worker) {
 
 fn upstreams(args: &WorkerRole) -> Result<Vec<Arc<Upstream>>> {
     if let Some(spec) = args.upstream.first_command() {
-        bail!(
-            "upstream {} is a command: commands run in `hexagram local` only, a worker takes URLs",
-            spec.name
+        let name = &spec.name;
+        let reason = format!(
+            "upstream {name} is a command: commands run in `hexagram local` only, a worker takes URLs"
         );
+        return Err(Mistake::Settings(reason).into());
     }
     let mut upstreams = args.upstream.build(&ChildLimit::new(0))?;
     upstreams.extend(args.demo.map(crate::demo::upstream));
