@@ -97,7 +97,7 @@ impl Connection {
         if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED {
             return Ok(());
         }
-        Err(received.refusal())
+        Err(received.reply().refusal())
     }
 
     async fn initialize(&mut self) -> Result<(), Failure> {
@@ -119,7 +119,7 @@ impl Connection {
         if accepted.status.is_success() {
             return Ok(());
         }
-        Err(accepted.refusal())
+        Err(accepted.reply().refusal())
     }
 
     async fn send(&mut self, method: Method, body: Bytes) -> Result<Received, Failure> {
@@ -145,13 +145,6 @@ impl Received {
             is_stream: content_type
                 .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")),
             body: &self.body,
-        }
-    }
-
-    fn refusal(&self) -> Failure {
-        Failure::Refused {
-            status: self.status.as_u16(),
-            code: None,
         }
     }
 }

@@ -1,9 +1,14 @@
 //! The ways a call can fail, as kinds that can be counted.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::io;
 
 /// `EMFILE` on Linux: this process has no file descriptor left.
 const TOO_MANY_OPEN_FILES: i32 = 24;
+
+/// Of what a server says, so many characters are shown.
+const LONGEST_SAID: usize = 300;
 
 /// Why a call counts as an error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -12,25 +17,86 @@ pub enum Failure {
     #[error("{0}")]
     Connection(String),
     /// The server refused: HTTP status, and the JSON-RPC code if the body has one.
-    #[error("HTTP {status}{}", .code.map(|code| format!(", JSON-RPC {code}")).unwrap_or_default())]
+    #[error(
+        "HTTP {status}{}{said}{}",
+        .code.map(|code| format!(", JSON-RPC {code}")).unwrap_or_default(),
+        hint(*.status, *.code)
+    )]
     Refused {
         /// HTTP status; 200 when only the JSON-RPC answer is an error.
         status: u16,
         /// JSON-RPC error code.
         code: Option<i64>,
+        /// The server's reason.
+        said: Said,
     },
     /// The body is neither a JSON-RPC answer nor an event stream with one.
-    #[error("the reply is no JSON-RPC answer")]
+    #[error("the reply is no JSON-RPC answer; is --url an MCP endpoint?")]
     NoAnswer,
     /// The answer is to another call.
     #[error("the answer has a wrong id")]
     WrongId,
     /// The answer does not contain the text that was sent.
-    #[error("the answer lacks the text that was sent")]
-    WrongText,
+    #[error(
+        "the answer lacks the text that was sent{0}; name a tool that echoes with --tool and --argument"
+    )]
+    WrongText(Said),
     /// No answer within the grace after the end of the run.
     #[error("no answer in time")]
     TimedOut,
+}
+
+/// What a server said about a failure, shown after it. It is no part of the
+/// kind: failures are counted together whatever was said, and the first stands
+/// for all.
+#[derive(Debug, Clone, Default)]
+pub struct Said(Option<String>);
+
+impl Said {
+    /// The beginning of a text, on one line; nothing of an empty one.
+    pub(crate) fn new(text: &str) -> Self {
+        let words: Vec<_> = text.split_whitespace().collect();
+        let line: String = words.join(" ").chars().take(LONGEST_SAID).collect();
+        Self((!line.is_empty()).then_some(line))
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(text) => write!(f, ": {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl PartialEq for Said {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Said {}
+
+impl PartialOrd for Said {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Said {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+/// What to do about a refusal, where bench knows better than the server.
+fn hint(status: u16, code: Option<i64>) -> &'static str {
+    match (status, code) {
+        (401 | 403, _) => "; give what the server asks for with --header 'Name: value'",
+        (404, None) => "; check the path of --url",
+        _ => "",
+    }
 }
 
 impl Failure {
@@ -83,8 +149,21 @@ mod tests {
 
     #[test]
     fn refusals_show_both_codes() {
-        let text = |status, code| Failure::Refused { status, code }.to_string();
-        assert_eq!(text(503, Some(-32011)), "HTTP 503, JSON-RPC -32011");
-        assert_eq!(text(502, None), "HTTP 502");
+        let text = |status, code, said| {
+            let said = Said::new(said);
+            Failure::Refused { status, code, said }.to_string()
+        };
+        assert_eq!(text(503, Some(-32011), ""), "HTTP 503, JSON-RPC -32011");
+        assert_eq!(text(502, None, " bad\n gateway"), "HTTP 502: bad gateway");
+        assert!(text(401, None, "").contains("--header"));
+        assert!(text(500, None, &"x".repeat(2000)).len() < 400);
+    }
+
+    #[test]
+    fn what_was_said_makes_no_other_kind() {
+        let wrong = |said| Failure::WrongText(Said::new(said));
+        assert_eq!(wrong("a"), wrong("b"));
+        assert!(wrong("a") <= wrong("b") && wrong("b") <= wrong("a"));
+        assert_ne!(wrong("a"), Failure::WrongId);
     }
 }

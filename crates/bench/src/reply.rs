@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Said};
 
 /// A reply as it came, read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ struct Answer<'a> {
 #[derive(Debug, Deserialize)]
 struct RpcError {
     code: i64,
+    #[serde(default)]
+    message: String,
 }
 
 impl Reply<'_> {
@@ -39,7 +41,7 @@ impl Reply<'_> {
         self.with_result(id, |result| {
             text.find(result.as_bytes())
                 .map(drop)
-                .ok_or(Failure::WrongText)
+                .ok_or_else(|| Failure::WrongText(Said::new(result)))
         })
     }
 
@@ -51,12 +53,9 @@ impl Reply<'_> {
     ) -> Result<T, Failure> {
         let message = self.message();
         let answer = message.as_deref().and_then(parse_answer);
-        let code = answer
-            .as_ref()
-            .and_then(|it| it.error.as_ref()?.code.into());
-        if self.status != StatusCode::OK || code.is_some() {
-            let status = self.status.as_u16();
-            return Err(Failure::Refused { status, code });
+        let error = answer.as_ref().and_then(|answer| answer.error.as_ref());
+        if self.status != StatusCode::OK || error.is_some() {
+            return Err(self.refused(error));
         }
         let answer = answer.ok_or(Failure::NoAnswer)?;
         let is_ours = answer.id.is_some_and(|raw| raw.get().parse() == Ok(id));
@@ -65,6 +64,24 @@ impl Reply<'_> {
             use_result(result.get())
         } else {
             Err(Failure::WrongId)
+        }
+    }
+
+    /// Why the server refused.
+    pub(crate) fn refusal(&self) -> Failure {
+        let message = self.message();
+        let answer = message.as_deref().and_then(parse_answer);
+        self.refused(answer.as_ref().and_then(|answer| answer.error.as_ref()))
+    }
+
+    fn refused(&self, error: Option<&RpcError>) -> Failure {
+        Failure::Refused {
+            status: self.status.as_u16(),
+            code: error.map(|error| error.code),
+            said: match error {
+                Some(error) => Said::new(&error.message),
+                None => Said::new(&String::from_utf8_lossy(self.body)),
+            },
         }
     }
 
@@ -147,7 +164,9 @@ mod tests {
             check(200, false, &OK.replace(":7", ":\"7\"")),
             Err(Failure::WrongId)
         );
-        assert_eq!(check(200, false, &wrong_text), Err(Failure::WrongText));
+        let refused = check(200, false, &wrong_text);
+        assert_eq!(refused, Err(Failure::WrongText(Said::default())));
+        assert!(refused.is_err_and(|failure| failure.to_string().contains("hullo")));
         assert_eq!(check(200, false, "{}"), Err(Failure::NoAnswer));
         assert_eq!(check(200, false, "<html>"), Err(Failure::NoAnswer));
         assert_eq!(check(200, true, ": nothing\n\n"), Err(Failure::NoAnswer));
@@ -156,11 +175,22 @@ mod tests {
     #[test]
     fn refusals_keep_status_and_code() {
         let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32011,"message":"moving"}}"#;
-        let refused = |status, code| Err(Failure::Refused { status, code });
+        let refused = |status, code| {
+            let said = Said::default();
+            Err(Failure::Refused { status, code, said })
+        };
         assert_eq!(check(503, false, body), refused(503, Some(-32011)));
         assert_eq!(check(200, false, body), refused(200, Some(-32011)));
         assert_eq!(check(502, false, "bad gateway"), refused(502, None));
         assert_eq!(check(202, false, ""), refused(202, None));
+    }
+
+    #[test]
+    fn refusals_show_what_the_server_said() {
+        let said = |status, body| check(status, false, body).expect_err("refused").to_string();
+        let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32011,"message":"moving; wait"}}"#;
+        assert_eq!(said(503, body), "HTTP 503, JSON-RPC -32011: moving; wait");
+        assert_eq!(said(502, "bad gateway"), "HTTP 502: bad gateway");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hexagram_bench::failure::Failure;
+use hexagram_bench::failure::{Failure, Said};
 use hexagram_bench::fleet::{Fleet, Pace};
 use hexagram_bench::tally::Tally;
 use hexagram_bench::target::Era;
@@ -68,7 +68,7 @@ async fn another_text_is_an_error() {
     })
     .await;
     let tally = load(&target(address, Era::Modern), 1, short(Pace::Closed)).await;
-    assert_only(&tally, &Failure::WrongText);
+    assert_only(&tally, &Failure::WrongText(Said::default()));
 }
 
 #[tokio::test]
@@ -110,6 +110,7 @@ async fn a_lost_session_is_an_error_once_and_then_replaced() {
     let lost = Failure::Refused {
         status: 404,
         code: None,
+        said: Said::default(),
     };
     assert_eq!((tally.failed(), tally.failures().get(&lost)), (1, Some(&1)));
     assert!(tally.answered() >= 1);

@@ -386,6 +386,9 @@ async fn bench_fails_where_calls_fail() {
     ];
     let output = hexagram(&args).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // The server's own words, once for all failures of the kind.
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.matches("nothing").count(), 1, "{said}");
 }
 
 #[tokio::test]
