@@ -25,7 +25,7 @@ impl EdgeMetrics {
             refusals: metrics.counters(
                 "hexagram_edge_refusals_total",
                 "Requests refused, by reason.",
-                "reason",
+                &["reason"],
             ),
         }
     }

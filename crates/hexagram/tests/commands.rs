@@ -72,6 +72,11 @@ async fn status_shows_the_shards_of_local() {
     assert!(text.contains("64 shards"), "{text}");
     let drawn = text.chars().filter(|c| HEXAGRAMS.contains(c)).count();
     assert_eq!(drawn, 64, "{text}");
+    assert!(
+        text.contains("upstream demo: 0 requests, 0 in flight"),
+        "{text}"
+    );
+    assert_eq!(status["upstreams"][0]["name"], "demo");
     let owners = owners(&status);
     assert_eq!(owners.values().sum::<usize>(), 64);
     let names: Vec<_> = owners.keys().map(String::as_str).collect();
@@ -93,7 +98,8 @@ async fn status_shows_the_shards_of_a_cluster() {
     let seen = owners(&edge);
     assert_eq!(seen.values().sum::<usize>(), 64);
     for (worker, name) in cluster.workers.iter().zip(["worker-0", "worker-1"]) {
-        let (_, own) = status(worker).await;
+        let (said, own) = status(worker).await;
+        assert!(said.contains("upstream demo: "), "{said}");
         assert!((24..=40).contains(&seen[name]), "{seen:?}");
         assert_eq!(
             owners(&own),

@@ -1,9 +1,15 @@
 //! The registry of metrics and its text form.
 
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
 
 mod process;
+
+/// Upper ends of the buckets of a histogram.
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 300.0];
 
 /// Where the crates of a process register their metrics. Clones share one registry.
 #[derive(Clone, Debug)]
@@ -53,13 +59,13 @@ impl Metrics {
         self.added(IntCounter::new(name, help))
     }
 
-    /// New counters, one for each value of `label`, registered.
+    /// New counters, one for each set of values of `labels`, registered.
     ///
     /// # Panics
     /// As [`Self::counter`].
     #[must_use]
-    pub fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
-        self.added(IntCounterVec::new(Opts::new(name, help), &[label]))
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.added(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     /// A new gauge, registered.
@@ -69,6 +75,26 @@ impl Metrics {
     #[must_use]
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.added(IntGauge::new(name, help))
+    }
+
+    /// New gauges, one for each set of values of `labels`, registered.
+    ///
+    /// # Panics
+    /// As [`Self::counter`].
+    #[must_use]
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.added(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// New histograms of seconds, one for each set of values of `labels`,
+    /// registered. Their buckets reach from 1 ms to 5 min.
+    ///
+    /// # Panics
+    /// As [`Self::counter`].
+    #[must_use]
+    pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        self.added(HistogramVec::new(opts, labels))
     }
 
     fn added<C: Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {

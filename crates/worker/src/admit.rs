@@ -90,7 +90,11 @@ impl Host {
             }
             (Era::Modern, "server/discover") => answer::discover(self, reply),
             _ => match self.native() {
-                Some(handler) => answer::native(handler.as_ref(), &call, envelope, reply),
+                Some(handler) => {
+                    // It is the only upstream.
+                    self.meter(0).count();
+                    answer::native(handler.as_ref(), &call, envelope, reply)
+                }
                 None => Some(Box::pin(forward::request(Arc::clone(self), call, reply))),
             },
         }

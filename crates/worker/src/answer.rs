@@ -78,7 +78,7 @@ async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
     for (upstream, info) in upstreams.iter().zip(join_all(asked).await) {
         match info {
             Ok(info) => known.push(info),
-            Err(error) => failed = Some(unavailable(upstream, &error)),
+            Err(error) => failed = Some(unavailable(host, upstream, &error)),
         }
     }
     match failed {
@@ -87,7 +87,8 @@ async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
     }
 }
 
-fn unavailable(upstream: &Upstream, error: &UpstreamError) -> Problem {
+fn unavailable(host: &Host, upstream: &Upstream, error: &UpstreamError) -> Problem {
+    host.count_failure(upstream, error);
     tracing::warn!(upstream = upstream.name(), %error, "upstream unavailable");
     error.problem(upstream.name(), false)
 }

@@ -130,6 +130,7 @@ impl Forward<'_> {
     /// Sends the request to one upstream and relays all that comes back.
     async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
         let upstream = self.host.federation.get(index);
+        let _under_way = self.host.meter(index).start();
         match self.send(index, upstream, name).await {
             Ok(sent) => self.relay(index, upstream, sent, reply).await,
             Err(Failed { error, sent }) => reply.refuse(&self.problem(upstream, &error, sent)),
@@ -145,6 +146,7 @@ impl Forward<'_> {
         sent: bool,
     ) -> Problem {
         tracing::warn!(upstream = upstream.name(), %error, method = self.method, "upstream failed");
+        self.host.count_failure(upstream, error);
         error.problem(upstream.name(), sent && self.method == "tools/call")
     }
 

@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::WorkerContext;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
+use crate::meter::Meter;
 use crate::metrics::WorkerMetrics;
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::upstream::{Upstream, UpstreamError};
 
 /// The shards of this worker and what answers their messages.
 pub(crate) struct Host {
@@ -26,6 +28,8 @@ pub(crate) struct Host {
     draining: CancellationToken,
     count: ShardCount,
     pub(crate) federation: Federation,
+    // By upstream, as in the federation.
+    meters: Vec<Meter>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) metrics: WorkerMetrics,
 }
@@ -54,7 +58,10 @@ impl Host {
         for (id, epoch) in context.owned {
             shards[id.index()] = Some(Arc::new(Shard::new(id, epoch)));
         }
+        let upstreams = federation.all().iter();
+        let meter = |upstream: &Arc<Upstream>| Meter::new(&context.metrics, upstream.name());
         Self {
+            meters: upstreams.map(meter).collect(),
             shards,
             session_idle: context.session_idle,
             draining: CancellationToken::new(),
@@ -67,6 +74,22 @@ impl Host {
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
         self.shards.iter().flatten()
+    }
+
+    /// The counters of an upstream by its index.
+    pub(crate) fn meter(&self, index: usize) -> &Meter {
+        &self.meters[index]
+    }
+
+    pub(crate) fn meters(&self) -> &[Meter] {
+        &self.meters
+    }
+
+    /// Counts a failure to use an upstream.
+    pub(crate) fn count_failure(&self, upstream: &Upstream, error: &UpstreamError) {
+        if let Some(index) = self.federation.index_of(upstream.name()) {
+            self.meter(index).failed(error);
+        }
     }
 
     /// From now on new requests are refused and standing streams end; running

@@ -19,6 +19,7 @@ mod host;
 mod link;
 mod listen;
 mod merged;
+mod meter;
 mod metrics;
 mod one_way;
 mod raw;
@@ -49,8 +50,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use meter::Meter;
+
 pub use args::UpstreamArgs;
 pub use federation::FederationError;
+pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use upstream::{
     ChildLimit, HandlerFactory, NativeHandler, NativeRequest, Pipe, ServerInfo, Upstream,
@@ -151,6 +155,12 @@ impl Worker {
             .collect();
         all.sort_by_key(|status| status.shard);
         all
+    }
+
+    /// What was counted of each upstream, in the order of the command line.
+    /// Workers that share their [`WorkerMetrics`] say the same.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.host.meters().iter().map(Meter::status).collect()
     }
 
     /// Asks every upstream to describe itself, so that the first client need

@@ -228,7 +228,8 @@ impl EdgeLink {
     }
 
     fn reply(&self, open: &Open) -> Reply {
-        Reply::new(open.exchange, open.credit, self.outbox.clone())
+        let refusals = self.host.metrics.refusals.clone();
+        Reply::new(open.exchange, open.credit, self.outbox.clone(), refusals)
     }
 
     /// Runs the exchange here in the reader where it can be answered at once,

@@ -37,6 +37,7 @@ impl Forward<'_> {
             .iter()
             .enumerate()
             .map(|(index, upstream)| async move {
+                let _under_way = self.host.meter(index).start();
                 let list = tokio::time::timeout(PATIENCE, self.list(index, upstream, member)).await;
                 list.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))
             });

@@ -1,13 +1,19 @@
 //! What the workers of a process count.
 
+use hexagram_mcp::error::Problem;
 use hexagram_runtime::metrics::Metrics;
-use prometheus::IntCounter;
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 /// The worker's metrics.
 #[derive(Debug, Clone)]
 pub struct WorkerMetrics {
     pub(crate) exchanges: IntCounter,
     pub(crate) sessions: IntCounter,
+    pub(crate) refusals: Refusals,
+    pub(crate) upstream_requests: IntCounterVec,
+    pub(crate) upstream_failures: IntCounterVec,
+    pub(crate) upstream_in_flight: IntGaugeVec,
+    pub(crate) upstream_seconds: HistogramVec,
 }
 
 impl WorkerMetrics {
@@ -20,6 +26,46 @@ impl WorkerMetrics {
                 "Messages received from edges.",
             ),
             sessions: metrics.counter("hexagram_worker_sessions_total", "Sessions minted."),
+            refusals: Refusals(metrics.counters(
+                "hexagram_worker_refusals_total",
+                "Exchanges refused or failed, by reason.",
+                &["reason"],
+            )),
+            upstream_requests: metrics.counters(
+                "hexagram_upstream_requests_total",
+                "Requests given to an upstream.",
+                &["upstream"],
+            ),
+            upstream_failures: metrics.counters(
+                "hexagram_upstream_failures_total",
+                "Times that an upstream could not be used, by kind.",
+                &["upstream", "kind"],
+            ),
+            upstream_in_flight: metrics.gauges(
+                "hexagram_upstream_in_flight",
+                "Requests that an upstream has not answered yet.",
+                &["upstream"],
+            ),
+            upstream_seconds: metrics.histograms(
+                "hexagram_upstream_seconds",
+                "How long an upstream took to answer, with what it took to reach it.",
+                &["upstream"],
+            ),
         }
+    }
+}
+
+/// Counts what is not served, by reason.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusals(IntCounterVec);
+
+impl Refusals {
+    pub(crate) fn count(&self, problem: &Problem) {
+        self.0.with_label_values(&[problem.reason()]).inc();
+    }
+
+    /// Counts an exchange for a shard or epoch that is not served here.
+    pub(crate) fn count_misdirected(&self) {
+        self.0.with_label_values(&["misdirected"]).inc();
     }
 }

@@ -13,6 +13,8 @@ use hexagram_proto::{CHUNK_BYTES, Outbox, Window, chunks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::metrics::Refusals;
+
 /// What is left to do after an exchange was admitted, for a task of its own.
 pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -99,10 +101,16 @@ pub(crate) struct Reply {
     era: Era,
     started: bool,
     done: bool,
+    refusals: Refusals,
 }
 
 impl Reply {
-    pub(crate) fn new(number: u64, credit: u32, outbox: Outbox<WorkerMessage>) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        credit: u32,
+        outbox: Outbox<WorkerMessage>,
+        refusals: Refusals,
+    ) -> Self {
         Self {
             number,
             outbox,
@@ -111,6 +119,7 @@ impl Reply {
             era: Era::Legacy,
             started: false,
             done: false,
+            refusals,
         }
     }
 
@@ -201,6 +210,7 @@ impl Reply {
     /// Tells the edge that the shard is not served here in that epoch.
     pub(crate) fn misdirected(mut self, shard: u32, epoch: u64) {
         self.done = true;
+        self.refusals.count_misdirected();
         self.push(worker_message::Kind::Misdirected(Misdirected {
             exchange: self.number,
             shard,
@@ -210,6 +220,7 @@ impl Reply {
 
     fn fail(&mut self, problem: &Problem) {
         self.done = true;
+        self.refusals.count(problem);
         let head = (!self.started).then(|| Head {
             status: u32::from(problem.http_status_in(self.era).as_u16()),
             retry_after_ms: problem

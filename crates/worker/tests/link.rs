@@ -216,3 +216,32 @@ async fn a_draining_worker_ends_streams_and_lets_through_what_belongs_to_calls()
     }
     edge.ended(slow).await;
 }
+
+#[tokio::test]
+async fn requests_and_refusals_are_counted() {
+    let worker = worker(rmcp());
+    let mut edge = Edge::connect(&worker).await;
+    let session = edge.session().await;
+    answer(edge.ask(&session, &call("fine")).await);
+    let stale = Open {
+        epoch: session.epoch + 1,
+        ..edge.open(&session, &call("fine"))
+    };
+    edge.send(stale).await;
+    let delete = Open {
+        kind: ExchangeKind::Delete.into(),
+        ..edge.open(&session, "")
+    };
+    edge.send(delete).await;
+    answer(edge.ask(&session, &call("fine")).await);
+    let text = worker.metrics.encode();
+    for line in [
+        "hexagram_upstream_requests_total{upstream=\"odd\"} 1",
+        "hexagram_upstream_in_flight{upstream=\"odd\"} 0",
+        "hexagram_upstream_seconds_count{upstream=\"odd\"} 1",
+        "hexagram_worker_refusals_total{reason=\"misdirected\"} 1",
+        "hexagram_worker_refusals_total{reason=\"session_not_found\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+}

@@ -205,6 +205,8 @@ fn status(
             "map_version": map.version(),
             "shards": shards,
             "links": links(),
+            // They share their counters.
+            "upstreams": all[0].upstreams(),
         })
     })
 }

@@ -87,9 +87,53 @@ fn text(status: &Value, colours: bool) -> String {
             link["in_flight"]
         );
     }
+    items(status, "upstreams").for_each(|upstream| out += &upstream_line(upstream));
     out
+}
+
+fn upstream_line(upstream: &Value) -> String {
+    let name = upstream["name"].as_str().unwrap_or("?");
+    let failures = upstream["failures"].as_object().into_iter().flatten();
+    let failures: Vec<_> = failures
+        .map(|(kind, count)| format!(", {count} x {kind}"))
+        .collect();
+    format!(
+        "  upstream {name}: {} requests, {} in flight{}\n",
+        upstream["requests"],
+        upstream["in_flight"],
+        failures.concat()
+    )
 }
 
 fn items<'a>(status: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
     status[list].as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn links_and_upstreams_have_a_line_each() {
+        let status = json!({
+            "role": "worker", "name": "w", "cluster": "c", "version": "1",
+            "shards": [{"owner": "w"}],
+            "links": [{"worker": "w", "up": false, "in_flight": 0}],
+            "upstreams": [
+                {"name": "git", "requests": 5, "in_flight": 1, "failures": {}},
+                {"name": "docs", "requests": 9, "in_flight": 0, "failures": {"broken": 1, "silent": 2}},
+            ],
+        });
+        let text = text(&status, false);
+        for line in [
+            "worker w of cluster c (version 1): 1 shards",
+            "  link to w: DOWN, 0 in flight",
+            "  upstream git: 5 requests, 1 in flight",
+            "  upstream docs: 9 requests, 0 in flight, 1 x broken, 2 x silent",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
+    }
 }

@@ -122,6 +122,7 @@ fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
             "shards": shards.collect::<Vec<_>>(),
+            "upstreams": worker.upstreams(),
         })
     })
 }

@@ -47,6 +47,10 @@ async fn call_bad(behaviour: Behaviour) -> (Reply, Value) {
         again.response()["error"]["code"],
         reply.response()["error"]["code"]
     );
+    let status = pair.server.status().await;
+    let failures = |index: usize| status["upstreams"][index]["failures"].as_object().unwrap();
+    assert!(!failures(0).is_empty(), "{status}");
+    assert!(failures(1).is_empty(), "{status}");
     (reply, json!(3))
 }
 

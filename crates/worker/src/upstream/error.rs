@@ -43,6 +43,35 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// All that [`Self::kind`] may say.
+    pub(crate) const KINDS: [&str; 9] = [
+        "unreachable",
+        "session_gone",
+        "broken",
+        "refused",
+        "answered",
+        "garbage",
+        "silent",
+        "too_slow",
+        "too_many_children",
+    ];
+
+    /// A stable word for machines: the label in metrics.
+    pub(crate) fn kind(&self) -> &'static str {
+        let place = match self {
+            Self::Unreachable(_) => 0,
+            Self::SessionGone => 1,
+            Self::Broken(_) => 2,
+            Self::Refused { .. } => 3,
+            Self::Answered(_) => 4,
+            Self::Garbage(_) => 5,
+            Self::Silent(_) => 6,
+            Self::TooSlow => 7,
+            Self::TooManyChildren(_) => 8,
+        };
+        Self::KINDS[place]
+    }
+
     /// Whether a request that failed so may have reached the upstream and
     /// taken effect there.
     pub(crate) fn may_have_acted(&self) -> bool {

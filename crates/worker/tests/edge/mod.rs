@@ -41,12 +41,14 @@ pub(crate) struct Served {
     pipe: mpsc::Sender<DuplexStream>,
     pub(crate) shutdown: CancellationToken,
     sealer: Arc<Sealer>,
+    pub(crate) metrics: Metrics,
 }
 
 pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
     let shards = ShardCount::default();
     let sealer = Arc::new(Sealer::new(&KeyRing::generate(1, [7; 32]), CLUSTER));
     let epoch = Epoch::new(EPOCH).unwrap();
+    let metrics = Metrics::new();
     let context = WorkerContext {
         cluster: CLUSTER.to_owned(),
         name: "worker-0".parse().unwrap(),
@@ -55,7 +57,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         owned: shards.iter().map(|shard| (shard, epoch)).collect(),
         map_fingerprint: MAP,
         sealer: Arc::clone(&sealer),
-        metrics: WorkerMetrics::register(&Metrics::new()),
+        metrics: WorkerMetrics::register(&metrics),
         session_idle: Duration::from_secs(60),
         drain: Drain::parse_from(["test"]).args,
     };
@@ -67,6 +69,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         pipe,
         shutdown,
         sealer,
+        metrics,
     }
 }
 
