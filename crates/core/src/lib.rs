@@ -9,6 +9,7 @@
 mod capabilities;
 mod dead;
 mod epoch;
+mod handle;
 mod identity;
 mod keyring;
 mod map;
@@ -23,6 +24,7 @@ mod version;
 pub use capabilities::Capabilities;
 pub use dead::DeadSet;
 pub use epoch::{Epoch, Incarnation};
+pub use handle::{Binding, Handle, HandleError};
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};
 pub use map::{Assignment, ShardMap, ShardMapError, WorkerId, WorkerIdError};

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hexagram_core::{
-    ClientId, Era, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount, ShardId, shard_of,
+    ClientId, Era, Handle, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount, ShardId,
+    shard_of,
 };
 use hexagram_mcp::envelope::{Envelope, Kind};
 use hexagram_mcp::era::{Opening, detect, negotiate};
 use hexagram_mcp::error::Problem;
-use hexagram_mcp::header;
-use hexagram_proto::link::{ExchangeKind, Open};
+use hexagram_mcp::{handle, header};
+use hexagram_proto::link::{ExchangeKind, Header, Open};
 use hexagram_proto::{INITIAL_WINDOW, session_message};
 use http::HeaderMap;
 
@@ -53,7 +55,7 @@ impl Router {
             Opening::LegacyMessage => self.in_session(from, ExchangeKind::Message)?,
             Opening::Modern(version) => {
                 header::check_mirrored(from.headers, envelope)?;
-                self.modern(from, version)
+                self.modern(from, version, envelope)?
             }
         };
         Ok(Routed {
@@ -83,17 +85,45 @@ impl Router {
         self.route(from, client, negotiate(requested), ExchangeKind::Message)
     }
 
-    fn modern(&self, from: &Sender<'_>, version: ProtocolVersion) -> Routed {
-        let client = self
-            .identifier
-            .modern(from.principal, from.connection, from.headers, nonce);
+    fn modern(
+        &self,
+        from: &Sender<'_>,
+        version: ProtocolVersion,
+        envelope: &Envelope<'_>,
+    ) -> Result<Routed, Problem> {
+        let client = match self.held(from, envelope)? {
+            Some(client) => Modern::Lasting(client),
+            None => self
+                .identifier
+                .modern(from.principal, from.connection, from.headers, nonce),
+        };
         let (client, once) = match client {
             Modern::Lasting(client) => (client, false),
             Modern::Once(client) => (client, true),
         };
         let mut routed = self.route(from, client, version, ExchangeKind::Message);
         routed.open.once = once;
-        routed
+        routed.open.params = params(from.headers);
+        Ok(routed)
+    }
+
+    /// The client whose exchange made the handle that the message holds: there
+    /// the state is. A forged, expired or another principal's is one answer.
+    fn held(
+        &self,
+        from: &Sender<'_>,
+        envelope: &Envelope<'_>,
+    ) -> Result<Option<ClientId>, Problem> {
+        let Some((purpose, token)) = handle::of(envelope) else {
+            return Ok(None);
+        };
+        let now = hexagram_runtime::clock::unix_seconds();
+        Handle::open(&self.sealer, purpose, token)
+            .ok()
+            .filter(|handle| handle.principal == from.principal.id())
+            .filter(|handle| !handle.expired(now, self.lifetime.as_secs()))
+            .map(|handle| Some(handle.client))
+            .ok_or_else(|| handle::unknown(purpose))
     }
 
     fn route(
@@ -139,6 +169,18 @@ impl Router {
             .filter(|claims| !claims.expired(now, self.lifetime.as_secs()))
             .ok_or(Problem::SessionNotFound)
     }
+}
+
+/// The headers that mirror arguments: the worker knows which must be there.
+fn params(headers: &HeaderMap) -> Vec<Header> {
+    let all = headers.iter();
+    let mirrored = all.filter(|(name, _)| name.as_str().starts_with(header::PARAM_PREFIX));
+    mirrored
+        .map(|(name, value)| Header {
+            name: name.to_string(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        })
+        .collect()
 }
 
 /// An `MCP-Protocol-Version` must be one we speak; which one, the session knows.

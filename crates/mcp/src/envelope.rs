@@ -67,6 +67,10 @@ pub struct Envelope<'a> {
     pub progress_token: Option<RawId<'a>>,
     /// `params.cursor`, as in list requests.
     pub cursor: Option<Cow<'a, str>>,
+    /// `params.requestState` of a modern request that goes on with an earlier one.
+    pub request_state: Option<Cow<'a, str>>,
+    /// Where the body holds `request_state`, quotes included.
+    pub(crate) state_span: Option<Range<usize>>,
     /// Where the body holds the string that `name` was read from, quotes included.
     pub(crate) name_span: Option<Range<usize>>,
 }

@@ -214,6 +214,17 @@ impl Problem {
         }
     }
 
+    /// The status of a modern reply that consists of an error with this code,
+    /// whoever made it (Streamable HTTP 2026-07-28, "Error Handling").
+    #[must_use]
+    pub fn modern_status(code: i64) -> StatusCode {
+        match code {
+            -32601 => StatusCode::NOT_FOUND,
+            -32700 | -32600 | -32022..=-32020 => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        }
+    }
+
     /// The JSON-RPC error code.
     #[must_use]
     pub fn code(&self) -> i32 {

@@ -4,6 +4,7 @@
 pub mod names;
 
 mod accept;
+mod params;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::envelope::{Envelope, Kind};
 
 pub use accept::{accepts_json_and_sse, accepts_sse, is_json_content};
+pub use params::{PARAM_PREFIX, check_params, param_headers};
 
 /// Why a header was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +85,19 @@ pub fn decode_value(value: &HeaderValue) -> Result<Cow<'_, str>, HeaderError> {
         .map_err(|_| HeaderError::Undecodable {
             what: "not UTF-8 inside its sentinel",
         })
+}
+
+/// The text as a header value: as it is where that is plain, else inside the
+/// sentinel `=?base64?...?=`.
+#[must_use]
+pub fn encode_value(text: &str) -> String {
+    let visible = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let bare = text.trim_matches([' ', '\t']) == text;
+    let sentinel = text.starts_with("=?base64?") && text.ends_with("?=");
+    match visible && bare && !sentinel {
+        true => text.to_owned(),
+        false => format!("=?base64?{}?=", STANDARD.encode(text)),
+    }
 }
 
 /// The version that MCP-Protocol-Version names, if the header is there.

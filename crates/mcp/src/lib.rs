@@ -9,6 +9,7 @@ pub mod client;
 pub mod envelope;
 pub mod era;
 pub mod error;
+pub mod handle;
 pub mod header;
 mod line;
 mod scanner;

@@ -56,6 +56,14 @@ pub fn with_name(body: &[u8], env: &Envelope<'_>, new_name: &str) -> Bytes {
     )
 }
 
+/// The request with another `params.requestState`. `new_state` is plain text.
+#[must_use]
+pub fn with_request_state(body: &[u8], env: &Envelope<'_>, new_state: &str) -> Bytes {
+    let quoted = serde_json::Value::from(new_state).to_string();
+    let span = env.state_span.clone();
+    splice(body, [span.map(|span| (span, quoted.as_str())), None])
+}
+
 type Edit<'a> = (Range<usize>, &'a str);
 
 fn edit<'a>(old: Option<RawId<'_>>, new: &'a str) -> Option<Edit<'a>> {

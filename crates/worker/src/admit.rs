@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hexagram_core::{ClientId, Era, PrincipalId};
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
-use hexagram_proto::link::{ExchangeKind, Open};
+use hexagram_proto::link::{ExchangeKind, Header, Open};
 use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::host::{Call, Host};
 use crate::reply::{Reply, Run};
@@ -156,6 +156,15 @@ fn name_request(body: &[u8], reply: &mut Reply) {
     }
 }
 
+/// What an edge read as headers are headers.
+fn params(headers: &[Header]) -> HeaderMap {
+    let parsed = headers.iter().filter_map(|header| {
+        let name: HeaderName = header.name.parse().ok()?;
+        Some((name, HeaderValue::from_bytes(&header.value).ok()?))
+    });
+    parsed.collect()
+}
+
 fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
     Ok(Call {
         shard,
@@ -163,6 +172,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         principal: PrincipalId::from_u128(id128(open.principal, "principal")?),
         version: protocol_version(open.version)?,
         claims: session_claims(&open)?,
+        params: params(&open.params),
         once: open.once,
         body: open.body,
     })

@@ -4,25 +4,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hexagram_core::{Era, ProtocolVersion};
+use hexagram_core::{Era, ProtocolVersion, Purpose};
 use hexagram_mcp::client::capability_bits;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
-use hexagram_mcp::splice;
+use hexagram_mcp::{handle, splice};
+use http::StatusCode;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
 use crate::federation::Destination;
 use crate::host::{Call, Host};
-use crate::listen;
 use crate::raw::RawObject;
 use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
 use crate::reply::Reply;
 use crate::requests;
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
+use crate::{handles, listen};
 
 /// Answers one request from the upstreams.
 pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
@@ -72,8 +74,15 @@ async fn route(
     under_way: &Mutex<Option<InFlight>>,
     reply: Reply,
 ) {
-    // The body was scanned when it was admitted.
-    let Ok(envelope) = scan(&call.body) else {
+    let opened = match open_handle(host, call) {
+        Ok(opened) => opened,
+        Err(problem) => return reply.refuse(&problem),
+    };
+    let (body, upstream) = match opened {
+        Some((body, upstream)) => (body, Some(upstream)),
+        None => (call.body.clone(), None),
+    };
+    let Ok(envelope) = scan(&body) else {
         return reply.refuse(&Problem::Internal);
     };
     let method = envelope.method.as_deref().unwrap_or_default();
@@ -82,6 +91,7 @@ async fn route(
         call,
         session,
         under_way,
+        body: &body,
         envelope: &envelope,
         method,
     };
@@ -89,15 +99,27 @@ async fn route(
         return listen::run(&forward, reply).await;
     }
     forward.remember();
-    match host
-        .federation
-        .destination(method, envelope.name.as_deref())
-    {
+    match forward.destination(upstream.as_deref()) {
         Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
         Ok(Destination::Merge(member)) => forward.merged(member, reply).await,
         Ok(Destination::Everywhere) => forward.everywhere(reply).await,
         Err(problem) => reply.refuse(&problem),
     }
+}
+
+/// The request in its upstream's own words, and that upstream, where it holds
+/// a handle.
+fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, String)>, Problem> {
+    if call.era() == Era::Legacy {
+        return Ok(None);
+    }
+    // The body was scanned when it was admitted.
+    let envelope = scan(&call.body).map_err(|_| Problem::Internal)?;
+    let opened = handles::open(host, call, &envelope)?;
+    Ok(opened.map(|opened| {
+        let body = handles::restore(&call.body, &envelope, &opened);
+        (body, opened.upstream)
+    }))
 }
 
 /// One request on its way.
@@ -107,6 +129,7 @@ pub(crate) struct Forward<'a> {
     pub(crate) session: &'a Arc<Session>,
     /// What to cancel at the upstream if the client leaves.
     under_way: &'a Mutex<Option<InFlight>>,
+    pub(crate) body: &'a Bytes,
     pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) method: &'a str,
 }
@@ -127,14 +150,39 @@ impl Forward<'_> {
         }
     }
 
+    /// Where it goes; a task's request goes to the upstream that made the task.
+    fn destination(&self, of_handle: Option<&str>) -> Result<Destination, Problem> {
+        let federation = &self.host.federation;
+        if let Some(upstream) = of_handle
+            && self.method.starts_with("tasks/")
+        {
+            let index = federation
+                .index_of(upstream)
+                .ok_or_else(|| handle::unknown(Purpose::Task))?;
+            return Ok(Destination::One(index, None));
+        }
+        federation.destination(self.method, self.envelope.name.as_deref())
+    }
+
     /// Sends the request to one upstream and relays all that comes back.
     async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
         let upstream = self.host.federation.get(index);
+        if let Err(problem) = self.check_params(upstream) {
+            return reply.refuse(&problem);
+        }
         let _under_way = self.host.meter(index).start();
         match self.send(index, upstream, name).await {
             Ok(sent) => self.relay(index, upstream, sent, reply).await,
             Err(Failed { error, sent }) => reply.refuse(&self.problem(upstream, &error, sent)),
         }
+    }
+
+    /// A modern call's headers must say what its arguments say (SEP-2243).
+    fn check_params(&self, upstream: &Upstream) -> Result<(), Problem> {
+        if self.call.era() == Era::Legacy || self.method != "tools/call" {
+            return Ok(());
+        }
+        Ok(upstream.check_params(self.envelope, &self.call.params)?)
     }
 
     /// The error for the client. Reading again does no harm, so only a call's
@@ -200,9 +248,9 @@ impl Forward<'_> {
     fn outgoing(&self, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
         let id = self.call.shard.upstream_id();
         let Some(name) = name else {
-            return Ok(outgoing(&id, &self.call.body, self.envelope));
+            return Ok(outgoing(&id, self.body, self.envelope));
         };
-        let body = splice::with_name(&self.call.body, self.envelope, name);
+        let body = splice::with_name(self.body, self.envelope, name);
         let envelope = scan(&body).map_err(|error| UpstreamError::Garbage(error.to_string()))?;
         Ok(outgoing(&id, &body, &envelope))
     }
@@ -260,7 +308,9 @@ impl Forward<'_> {
             match translation.translate(&message) {
                 Relayed::Response(message) => {
                     self.note(index, &message);
-                    return reply.finish(self.shown(index, message)).await;
+                    let status = self.status(&message);
+                    let message = self.sealed(upstream, message);
+                    return reply.conclude(self.shown(index, message), status).await;
                 }
                 Relayed::Message(message) => {
                     reply.event(self.shown(index, message)).await;
@@ -272,6 +322,25 @@ impl Forward<'_> {
                     return reply.refuse(&self.problem(upstream, &error, true));
                 }
             }
+        }
+    }
+
+    /// The HTTP status of a reply that is this response alone.
+    fn status(&self, response: &[u8]) -> StatusCode {
+        match self.call.era() {
+            Era::Modern => error_code(response).map_or(StatusCode::OK, Problem::modern_status),
+            Era::Legacy => StatusCode::OK,
+        }
+    }
+
+    /// Handles in place of the upstream's own words.
+    fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
+        match self.call.era() {
+            Era::Modern => {
+                let (host, name) = (self.host, upstream.name());
+                handles::seal(host, self.call, self.envelope, name, response)
+            }
+            Era::Legacy => response,
         }
     }
 
@@ -322,6 +391,16 @@ impl Forward<'_> {
             Era::Legacy => message,
         }
     }
+}
+
+/// The code of a response that is an error.
+fn error_code(response: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let error: Error = serde_json::from_slice(scan(response).ok()?.error?).ok()?;
+    Some(error.code)
 }
 
 /// The log level that a `logging/setLevel` names, if it is one.

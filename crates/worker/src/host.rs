@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use hexagram_core::{
     Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
 };
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerContext;
@@ -42,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) version: ProtocolVersion,
     pub(crate) claims: Option<SessionClaims>,
     pub(crate) body: Bytes,
+    /// Arguments mirrored in headers.
+    pub(crate) params: HeaderMap,
     /// The client is known for this exchange only.
     pub(crate) once: bool,
 }

@@ -14,6 +14,7 @@ mod args;
 mod facts;
 mod federation;
 mod forward;
+mod handles;
 mod hearing;
 mod host;
 mod link;

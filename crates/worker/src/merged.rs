@@ -146,7 +146,7 @@ impl Forward<'_> {
         let connections = self.session.open_connections();
         let told = connections.iter().map(|connection| async move {
             let id = self.call.shard.upstream_id();
-            let out = outgoing(&id, &self.call.body, self.envelope);
+            let out = outgoing(&id, self.body, self.envelope);
             let told = tokio::time::timeout(PATIENCE, connection.ask(&out.id, out.body)).await;
             told.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))
         });

@@ -165,6 +165,15 @@ impl Reply {
         self.finish_with(message, None).await;
     }
 
+    /// Sends the last message; a reply that consists of it has this status.
+    pub(crate) async fn conclude(self, message: Bytes, status: http::StatusCode) {
+        let head = (!self.started && status != http::StatusCode::OK).then(|| Head {
+            status: u32::from(status.as_u16()),
+            ..Head::default()
+        });
+        self.finish_with(message, head).await;
+    }
+
     async fn finish_with(mut self, message: Bytes, head: Option<Head>) {
         self.send(message, true, head).await;
         self.done = true;

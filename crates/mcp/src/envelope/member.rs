@@ -19,6 +19,7 @@ pub(super) enum Member {
     RequestId,
     ProgressToken,
     Cursor,
+    RequestState,
     Meta,
     MetaVersion,
     MetaCapabilities,

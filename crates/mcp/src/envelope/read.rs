@@ -53,6 +53,7 @@ struct Draft<'a> {
     request_id: Option<RawId<'a>>,
     progress_token: Option<RawId<'a>>,
     cursor: Option<Cow<'a, str>>,
+    request_state: Option<Text<'a>>,
     meta: Meta<'a>,
 }
 
@@ -140,6 +141,10 @@ impl<'a> Draft<'a> {
             "cursor" => {
                 self.once(Member::Cursor);
                 self.cursor = string(scanner)?;
+            }
+            "requestState" => {
+                self.once(Member::RequestState);
+                self.request_state = scanner.text()?;
             }
             "_meta" => {
                 self.once(Member::Meta);
@@ -269,6 +274,7 @@ impl<'a> Draft<'a> {
     /// Takes everything out, field by field: moving the draft costs more.
     fn envelope(&mut self, kind: Kind) -> Envelope<'a> {
         let target = self.target();
+        let state = self.request_state.take();
         Envelope {
             kind,
             method: self.method.take(),
@@ -282,6 +288,8 @@ impl<'a> Draft<'a> {
             request_id: self.request_id,
             progress_token: self.progress_token,
             cursor: self.cursor.take(),
+            state_span: state.as_ref().map(|state| state.span.clone()),
+            request_state: state.map(|state| state.value),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::HeaderMap;
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, InitializeRequestParams};
 use rmcp::service::{
     NotificationContext, RequestContext, RxJsonRpcMessage, Service, ServiceRole, TxJsonRpcMessage,
@@ -16,7 +17,7 @@ use rmcp::service::{
 };
 use rmcp::transport::Transport;
 use rmcp::{RoleServer, ServerHandler};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,8 @@ use super::ServerInfo;
 use super::duplex::Duplex;
 use crate::facts::ClientFacts;
 use hexagram_mcp::client::capabilities_json;
+use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::header::{HeaderError, check_params};
 
 /// Messages that wait between a session and its handler.
 const QUEUE: usize = 64;
@@ -34,6 +37,11 @@ const SILENCE: Duration = Duration::from_secs(3600);
 pub trait HandlerFactory: Send + Sync + 'static {
     /// What the server says of itself.
     fn info(&self) -> ServerInfo;
+    /// Checks the headers of a modern call against what the tool's schema asks.
+    ///
+    /// # Errors
+    /// Which header does not agree with its argument.
+    fn check_params(&self, call: &Envelope<'_>, headers: &HeaderMap) -> Result<(), HeaderError>;
     /// Serves a new handler on a pipe of raw messages until the pipe closes.
     fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>);
 }
@@ -60,6 +68,17 @@ where
         ServerInfo::from_initialize(&info)
     }
 
+    fn check_params(&self, call: &Envelope<'_>, headers: &HeaderMap) -> Result<(), HeaderError> {
+        let name = call.name.as_deref().unwrap_or_default();
+        let Some(tool) = (self.make)().get_tool(name) else {
+            return Ok(());
+        };
+        let properties = tool.input_schema.get("properties");
+        check_params(headers, properties.unwrap_or(&Value::Null), || {
+            arguments(call)
+        })
+    }
+
     fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>) {
         let closed = CancellationToken::new();
         let running = serve_directly_with_ct(Guarded((self.make)()), pipe, client, closed);
@@ -69,6 +88,16 @@ where
             }
         });
     }
+}
+
+/// The arguments of a call.
+fn arguments(call: &Envelope<'_>) -> Value {
+    let params: Option<Value> = call
+        .params
+        .and_then(|params| serde_json::from_slice(params).ok());
+    params
+        .and_then(|mut params| params.get_mut("arguments").map(Value::take))
+        .unwrap_or_default()
 }
 
 /// Opens a session with a handler.

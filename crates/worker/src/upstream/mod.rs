@@ -18,9 +18,12 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use hexagram_core::Era;
+use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::header::HeaderError;
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -194,6 +197,19 @@ impl Upstream {
                 facts,
             ))),
             _ => Err(UpstreamError::Garbage("it needs a session".to_owned())),
+        }
+    }
+
+    /// Checks a modern call's mirrored arguments, where we are the server that
+    /// has to.
+    pub(crate) fn check_params(
+        &self,
+        call: &Envelope<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(), HeaderError> {
+        match &self.kind {
+            Kind::Handler(factory) => factory.check_params(call, headers),
+            Kind::Http(_) | Kind::Command(_) | Kind::Native(_) => Ok(()),
         }
     }
 
