@@ -45,9 +45,11 @@ impl Conformance {
         "done".to_owned()
     }
 
-    /// Takes longer than its stream: Hexagram may close it before the answer.
+    /// Logs, so that it answers with a stream, and takes a little longer: the
+    /// stream may be closed before the answer is in it.
     #[tool]
-    async fn test_reconnection(&self) -> String {
+    async fn test_reconnection(&self, context: RequestContext<RoleServer>) -> String {
+        log(&context, LoggingLevel::Info, "Reconnection test started").await;
         tokio::time::sleep(PAUSE * 2).await;
         "Reconnection test completed".to_owned()
     }

@@ -6,6 +6,10 @@
     deprecated,
     reason = "the suite asks a server for logging, sampling and roots, which MCP 2026-07-28 deprecates"
 )]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "rmcp hands a tool what it needs by value"
+)]
 
 mod answers;
 mod asking;
@@ -19,6 +23,7 @@ mod questions;
 mod resources;
 mod rounds;
 mod schemas;
+mod skills;
 mod tasks;
 mod triggers;
 
@@ -27,11 +32,12 @@ use std::sync::Arc;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::model::{
     CancelTaskParams, CompleteRequestParams, CompleteResult, CompletionInfo,
-    GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, Implementation,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-    SetLevelRequestParams, SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
-    UpdateTaskParams,
+    GetPromptRequestParams, GetPromptResponse, GetSkillRequestParams, GetSkillResult,
+    GetTaskParams, GetTaskResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+    ListResourcesResult, ListSkillsResult, PaginatedRequestParams,
+    ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, SetLevelRequestParams,
+    SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::task_manager::TaskManager;
@@ -95,6 +101,7 @@ impl ServerHandler for Conformance {
             .enable_completions()
             .enable_logging()
             .enable_tasks()
+            .enable_skills_with_directory_read()
             .build();
         let version = env!("CARGO_PKG_VERSION");
         ServerConfig::new(capabilities)
@@ -228,5 +235,30 @@ impl ServerHandler for Conformance {
         _: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         self.shared.tasks.cancel_task(&request.task_id)
+    }
+
+    async fn list_skills(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        Ok(ListSkillsResult::with_all_items(vec![skills::skill()]))
+    }
+
+    async fn get_skill(
+        &self,
+        request: GetSkillRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetSkillResult, ErrorData> {
+        skills::get(&request.uri).map(GetSkillResult::new)
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        let children = skills::directory(&request.uri)?;
+        Ok(ReadResourceDirectoryResult::with_all_items(children))
     }
 }

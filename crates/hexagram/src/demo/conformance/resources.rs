@@ -1,10 +1,13 @@
-//! The resources: a text, an image, one that may change, and a template.
+//! The resources: a text, an image, one that may change, a template, and the
+//! files of the skill.
 
 use rmcp::ErrorData;
 use rmcp::model::{
     ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ResourceTemplate,
 };
 use serde_json::json;
+
+use super::skills;
 
 /// A PNG image of one grey pixel.
 pub(super) const PNG: &str =
@@ -29,6 +32,7 @@ pub(super) fn list() -> Vec<Resource> {
         Resource::new(WATCHED, "watched-resource")
             .with_description("Says when it changes")
             .with_mime_type("text/plain"),
+        skills::manifest(),
     ]
 }
 
@@ -45,7 +49,9 @@ pub(super) fn read(uri: &str) -> Result<ReadResourceResponse, ErrorData> {
         TEXT => text(uri, "This is the content of the static text resource."),
         WATCHED => text(uri, "This resource may change."),
         BINARY => ResourceContents::blob(PNG, uri).with_mime_type("image/png"),
-        _ => from_template(uri).ok_or_else(|| unknown(uri))?,
+        _ => from_template(uri)
+            .or_else(|| skills::read(uri))
+            .ok_or_else(|| unknown(uri))?,
     };
     Ok(ReadResourceResult::new(vec![contents]).into())
 }
