@@ -56,7 +56,7 @@ Examples:
 ///
 /// # Errors
 /// When a cluster does not start or a process of it ends, and when the suite
-/// itself breaks; a failing check is counted.
+/// itself breaks or runs nothing; a failing check is counted.
 pub(crate) fn run(
     workspace: &Workspace,
     cache: &Cache,
@@ -69,20 +69,14 @@ pub(crate) fn run(
         selection,
         folder: workspace.target.join("conformance"),
     };
-    if let Some(url) = &selection.url {
-        return runner.revisions("url", url, task);
-    }
-    let default = workspace.release_binary();
-    let binary = selection.binary.as_deref().unwrap_or(&default);
+    let tally = match &selection.url {
+        Some(url) => runner.revisions("url", url, task)?,
+        None => runner.shapes(&workspace.release_binary(), task)?,
+    };
     ensure!(
-        binary.exists(),
-        "{} is missing: run `cargo build --release -p hexagram`, or give another with --binary",
-        binary.display()
+        tally.total() > 0,
+        "not one check ran: does the suite have this scenario in this revision?"
     );
-    let mut tally = Tally::default();
-    for shape in chosen(selection.shape) {
-        tally += runner.shape(shape, binary, task)?;
-    }
     Ok(tally)
 }
 
@@ -98,6 +92,20 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    fn shapes(&self, default: &Path, task: &mut Task) -> Result<Tally> {
+        let binary = self.selection.binary.as_deref().unwrap_or(default);
+        ensure!(
+            binary.exists(),
+            "{} is missing: run `cargo build --release -p hexagram`, or give another with --binary",
+            binary.display()
+        );
+        let mut tally = Tally::default();
+        for shape in chosen(self.selection.shape) {
+            tally += self.shape(shape, binary, task)?;
+        }
+        Ok(tally)
+    }
+
     fn shape(&self, shape: Shape, binary: &Path, task: &mut Task) -> Result<Tally> {
         let name = shape.to_possible_value().context("a shape has a name")?;
         let name = name.get_name();

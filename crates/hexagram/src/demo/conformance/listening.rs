@@ -39,7 +39,7 @@ impl Watched {
         self.0.lock().remove(uri);
     }
 
-    fn contains(&self, uri: &str) -> bool {
+    pub(super) fn contains(&self, uri: &str) -> bool {
         self.0.lock().contains(uri)
     }
 }
@@ -111,5 +111,36 @@ async fn notify(
             peer.notify_resource_updated(update).await
         }
         Change::Resource(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_listener_goes_on_with_what_is_left() {
+        let changes = Changes::new();
+        let mut receiver = changes.subscribe();
+        for number in 0..1000 {
+            changes.announce(Change::Resource(number.to_string()));
+        }
+        changes.announce(Change::Tools);
+        drop(changes);
+        let mut last = None;
+        while let Some(change) = next(&mut receiver).await {
+            last = Some(change);
+        }
+        assert_eq!(last, Some(Change::Tools));
+    }
+
+    #[test]
+    fn a_listener_hears_what_came_before_it_listened() {
+        let changes = Changes::new();
+        let listening = Listening::default();
+        listening.begin(&changes);
+        changes.announce(Change::Prompts);
+        let heard = listening.0.lock().take().map(|mut begun| begun.try_recv());
+        assert_eq!(heard, Some(Ok(Change::Prompts)));
     }
 }

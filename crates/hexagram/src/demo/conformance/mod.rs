@@ -262,3 +262,29 @@ impl ServerHandler for Conformance {
         Ok(ReadResourceDirectoryResult::with_all_items(children))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_says_what_it_does() {
+        let tools = Conformance::tools().list_all();
+        assert!(!tools.is_empty());
+        for tool in tools {
+            assert!(tool.description.is_some(), "{}", tool.name);
+        }
+    }
+
+    #[test]
+    fn handlers_share_tasks_and_changes_but_no_subscriptions() {
+        let make = factory();
+        let (one, other) = (make(), make());
+        assert!(Arc::ptr_eq(&one.shared, &other.shared));
+        one.watched.add("test://a".to_owned());
+        assert!(one.watched.contains("test://a"));
+        assert!(!other.watched.contains("test://a"));
+        one.watched.remove("test://a");
+        assert!(!one.watched.contains("test://a"));
+    }
+}
