@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hexagram_core::{Epoch, Incarnation, ShardId, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{
-    Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message,
+    Announce, Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message,
     worker_message,
 };
 use hexagram_proto::{Outbox, chunks};
@@ -134,13 +134,16 @@ impl Link {
 
     /// Hands the messages of a frame to their exchanges. One for an exchange
     /// that was cancelled in the meantime is dropped.
-    pub(crate) fn deliver(&self, messages: Vec<WorkerMessage>) {
+    /// Gives the announcements among them: they are for the other workers.
+    pub(crate) fn deliver(&self, messages: Vec<WorkerMessage>) -> Vec<Announce> {
         let mut leaving = false;
+        let mut announcements = Vec::new();
         let mut table = self.table.lock();
         for kind in messages.into_iter().filter_map(|message| message.kind) {
-            match incoming(kind) {
-                Some((number, incoming)) => table.deliver(number, incoming),
-                None => leaving = true,
+            match said(kind) {
+                Said::On(number, incoming) => table.deliver(number, incoming),
+                Said::Leaving => leaving = true,
+                Said::Announce(announce) => announcements.push(announce),
             }
         }
         drop(table);
@@ -148,6 +151,13 @@ impl Link {
             tracing::info!(worker = %self.worker, "worker drains");
             self.cease();
         }
+        announcements
+    }
+
+    /// Passes on what another worker has announced.
+    pub(crate) fn announce(&self, announce: Announce) {
+        // A worker that is gone has no subscriptions.
+        let _ = self.push(edge_message::Kind::Announce(announce));
     }
 
     /// A second has passed for every exchange under way.
@@ -205,25 +215,32 @@ pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
     }
 }
 
-/// What a message says on an exchange; `None` for one about the link itself.
-fn incoming(kind: worker_message::Kind) -> Option<(u64, Incoming)> {
-    Some(match kind {
-        worker_message::Kind::Leaving(_) => return None,
-        worker_message::Kind::Start(start) => (start.exchange, Incoming::Start),
-        worker_message::Kind::Event(event) => (
-            event.exchange,
-            Incoming::Event(Piece {
+/// What a worker's message is about.
+enum Said {
+    On(u64, Incoming),
+    Leaving,
+    Announce(Announce),
+}
+
+fn said(kind: worker_message::Kind) -> Said {
+    match kind {
+        worker_message::Kind::Start(start) => Said::On(start.exchange, Incoming::Start),
+        worker_message::Kind::Event(event) => {
+            let piece = Piece {
                 data: event.data,
                 more: event.more,
                 last: event.last,
                 head: event.head,
-            }),
-        ),
+            };
+            Said::On(event.exchange, Incoming::Event(piece))
+        }
         worker_message::Kind::End(end) => {
-            (end.exchange, Incoming::End(end.head.unwrap_or_default()))
+            Said::On(end.exchange, Incoming::End(end.head.unwrap_or_default()))
         }
         worker_message::Kind::Misdirected(misdirected) => {
-            (misdirected.exchange, Incoming::Misdirected(misdirected))
+            Said::On(misdirected.exchange, Incoming::Misdirected(misdirected))
         }
-    })
+        worker_message::Kind::Leaving(_) => Said::Leaving,
+        worker_message::Kind::Announce(announce) => Said::Announce(announce),
+    }
 }

@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use hexagram_core::{ShardId, ShardMap, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::link_client::LinkClient;
-use hexagram_proto::link::{EdgeFrame, Hello, WorkerFrame};
+use hexagram_proto::link::{Announce, EdgeFrame, Hello, WorkerFrame};
 use hexagram_proto::{HELLO_TIMEOUT, HelloError, agree, frames, hello, outbox, settings};
 use hexagram_runtime::health::Condition;
 use tokio::io::DuplexStream;
@@ -343,13 +343,25 @@ impl Driver {
         Ok((Arc::new(Link::new(self.id.clone(), &hello, out)), incoming))
     }
 
+    /// Tells the other workers what this one has announced.
+    fn pass_on(&self, from: &Arc<Link>, announcements: Vec<Announce>) {
+        for announce in announcements {
+            for other in self.links.routes.load().links.values() {
+                let other = other.live.load();
+                if let Some(link) = other.as_ref().filter(|link| !Arc::ptr_eq(link, from)) {
+                    link.announce(announce.clone());
+                }
+            }
+        }
+    }
+
     async fn serve(&self, link: Arc<Link>, mut frames: Streaming<WorkerFrame>) {
         tracing::info!(worker = %self.id, "link up");
         self.live.store(Some(Arc::clone(&link)));
         self.links.report_readiness();
         let reason = loop {
             match frames.message().await {
-                Ok(Some(frame)) => link.deliver(frame.messages),
+                Ok(Some(frame)) => self.pass_on(&link, link.deliver(frame.messages)),
                 Ok(None) => break "closed by the worker".to_owned(),
                 Err(status) => break status.message().to_owned(),
             }

@@ -3,8 +3,13 @@
 
 use hexagram_core::Purpose;
 
+use serde_json::{Value, json};
+
 use crate::envelope::Envelope;
 use crate::error::Problem;
+
+/// The extension of SEP-2663.
+const TASKS: &str = "io.modelcontextprotocol/tasks";
 
 /// The token that a request holds, and what it was sealed for.
 #[must_use]
@@ -17,16 +22,33 @@ pub fn of<'a>(envelope: &'a Envelope<'_>) -> Option<(Purpose, &'a str)> {
 }
 
 /// The refusal of a handle that is forged, expired, another principal's or
-/// another request's: which of these it is, is nobody's business.
+/// another request's: which of these it is, is nobody's business. What a server
+/// of tasks judges before it looks for one comes first.
 #[must_use]
-pub fn unknown(purpose: Purpose) -> Problem {
-    let detail = match purpose {
-        Purpose::Task => "unknown taskId: it may have expired; call the tool again",
-        _ => "requestState is none of this request, or has expired; repeat the request without it",
-    };
-    Problem::InvalidParams {
-        detail: detail.to_owned(),
+pub fn unknown(envelope: &Envelope<'_>) -> Problem {
+    let method = envelope.method.as_deref().unwrap_or_default();
+    match method {
+        "tasks/get" | "tasks/update" | "tasks/cancel" if !declares_tasks(envelope) => {
+            Problem::MissingClientCapability {
+                required: json!({"extensions": {TASKS: {}}}),
+            }
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Problem::InvalidParams {
+            detail: "unknown taskId: it may have expired; call the tool again".to_owned(),
+        },
+        _ if method.starts_with("tasks/") => Problem::MethodNotFound {
+            method: method.to_owned(),
+        },
+        _ => Problem::InvalidParams {
+            detail: "requestState is none of this request, or has expired; repeat the request without it".to_owned(),
+        },
     }
+}
+
+fn declares_tasks(envelope: &Envelope<'_>) -> bool {
+    let declared = envelope.meta.client_capabilities;
+    let declared: Option<Value> = declared.and_then(|raw| serde_json::from_slice(raw).ok());
+    declared.is_some_and(|declared| declared["extensions"][TASKS].is_object())
 }
 
 #[cfg(test)]
@@ -45,5 +67,22 @@ mod tests {
         let plain =
             br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"requestState":7}}"#;
         assert_eq!(of(&scan(plain).expect("an envelope")), None);
+    }
+
+    #[test]
+    fn what_comes_before_an_unknown_task_is_said_first() {
+        let refused = |method: &str, capabilities: &str| {
+            let meta =
+                format!(r#"{{"io.modelcontextprotocol/clientCapabilities":{capabilities}}}"#);
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"taskId":"t","_meta":{meta}}}}}"#
+            );
+            unknown(&scan(body.as_bytes()).expect("an envelope")).code()
+        };
+        let declared = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
+        assert_eq!(refused("tasks/get", declared), -32602);
+        assert_eq!(refused("tasks/get", "{}"), -32021);
+        assert_eq!(refused("tasks/result", declared), -32601);
+        assert_eq!(refused("tools/call", "{}"), -32602);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hexagram_core::{Era, ProtocolVersion, Purpose};
+use hexagram_core::{Era, ProtocolVersion};
 use hexagram_mcp::client::capability_bits;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
@@ -17,14 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
 use crate::federation::Destination;
+use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
+use crate::listen;
 use crate::raw::RawObject;
 use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
 use crate::reply::Reply;
 use crate::requests;
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
-use crate::{handles, listen};
 
 /// Answers one request from the upstreams.
 pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
@@ -78,8 +79,8 @@ async fn route(
         Ok(opened) => opened,
         Err(problem) => return reply.refuse(&problem),
     };
-    let (body, upstream) = match opened {
-        Some((body, upstream)) => (body, Some(upstream)),
+    let (body, opened) = match opened {
+        Some((body, opened)) => (body, Some(opened)),
         None => (call.body.clone(), None),
     };
     let Ok(envelope) = scan(&body) else {
@@ -92,6 +93,7 @@ async fn route(
         session,
         under_way,
         body: &body,
+        opened: opened.as_ref(),
         envelope: &envelope,
         method,
     };
@@ -99,7 +101,7 @@ async fn route(
         return listen::run(&forward, reply).await;
     }
     forward.remember();
-    match forward.destination(upstream.as_deref()) {
+    match forward.destination() {
         Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
         Ok(Destination::Merge(member)) => forward.merged(member, reply).await,
         Ok(Destination::Everywhere) => forward.everywhere(reply).await,
@@ -107,9 +109,8 @@ async fn route(
     }
 }
 
-/// The request in its upstream's own words, and that upstream, where it holds
-/// a handle.
-fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, String)>, Problem> {
+/// The request in its upstream's own words, where it holds a handle.
+fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, Opened)>, Problem> {
     if call.era() == Era::Legacy {
         return Ok(None);
     }
@@ -118,7 +119,7 @@ fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, String)>, Prob
     let opened = handles::open(host, call, &envelope)?;
     Ok(opened.map(|opened| {
         let body = handles::restore(&call.body, &envelope, &opened);
-        (body, opened.upstream)
+        (body, opened)
     }))
 }
 
@@ -130,6 +131,7 @@ pub(crate) struct Forward<'a> {
     /// What to cancel at the upstream if the client leaves.
     under_way: &'a Mutex<Option<InFlight>>,
     pub(crate) body: &'a Bytes,
+    opened: Option<&'a Opened>,
     pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) method: &'a str,
 }
@@ -151,14 +153,14 @@ impl Forward<'_> {
     }
 
     /// Where it goes; a task's request goes to the upstream that made the task.
-    fn destination(&self, of_handle: Option<&str>) -> Result<Destination, Problem> {
+    fn destination(&self) -> Result<Destination, Problem> {
         let federation = &self.host.federation;
-        if let Some(upstream) = of_handle
+        if let Some(Opened { upstream, .. }) = self.opened
             && self.method.starts_with("tasks/")
         {
             let index = federation
                 .index_of(upstream)
-                .ok_or_else(|| handle::unknown(Purpose::Task))?;
+                .ok_or_else(|| handle::unknown(self.envelope))?;
             return Ok(Destination::One(index, None));
         }
         federation.destination(self.method, self.envelope.name.as_deref())
@@ -338,7 +340,8 @@ impl Forward<'_> {
         match self.call.era() {
             Era::Modern => {
                 let (host, name) = (self.host, upstream.name());
-                handles::seal(host, self.call, self.envelope, name, response)
+                let from = (name, self.opened);
+                handles::seal(host, self.call, self.envelope, from, response)
             }
             Era::Legacy => response,
         }

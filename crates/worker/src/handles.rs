@@ -17,6 +17,13 @@ pub(crate) struct Opened {
     pub(crate) upstream: String,
     purpose: Purpose,
     inner: String,
+    token: String,
+}
+
+impl Opened {
+    fn is(&self, purpose: Purpose, inner: &str) -> bool {
+        self.purpose == purpose && self.inner == inner
+    }
 }
 
 /// Opens the handle that a modern request holds, if it holds one.
@@ -35,11 +42,12 @@ pub(crate) fn open(
         .ok()
         .filter(|handle| handle.principal == call.principal)
         .filter(|handle| handle.binding == binding(purpose, envelope))
-        .ok_or_else(|| handle::unknown(purpose))?;
+        .ok_or_else(|| handle::unknown(envelope))?;
     Ok(Some(Opened {
         upstream: handle.upstream,
         purpose,
         inner: handle.inner,
+        token: token.to_owned(),
     }))
 }
 
@@ -51,12 +59,13 @@ pub(crate) fn restore(body: &[u8], envelope: &Envelope<'_>, opened: &Opened) -> 
     }
 }
 
-/// An upstream's response with handles in place of its own words.
+/// An upstream's response with handles in place of its own words. A task that
+/// the request named keeps the name that its client knows.
 pub(crate) fn seal(
     host: &Host,
     call: &Call,
     envelope: &Envelope<'_>,
-    upstream: &str,
+    (upstream, opened): (&str, Option<&Opened>),
     response: Bytes,
 ) -> Bytes {
     let holds = |member: &str| memchr::memmem::find(&response, member.as_bytes()).is_some();
@@ -66,7 +75,10 @@ pub(crate) fn seal(
     let Some(mut object) = RawObject::parse(&response) else {
         return response;
     };
-    let sealed = |purpose, inner| {
+    let sealed = |purpose, inner: String| {
+        if let Some(known) = opened.filter(|known| known.is(purpose, &inner)) {
+            return known.token.clone();
+        }
         let handle = Handle {
             client: call.client,
             principal: call.principal,

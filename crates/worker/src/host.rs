@@ -13,6 +13,7 @@ use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerContext;
+use crate::changes::Changes;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::meter::Meter;
@@ -32,6 +33,7 @@ pub(crate) struct Host {
     // By upstream, as in the federation.
     meters: Vec<Meter>,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) changes: Changes,
     pub(crate) metrics: WorkerMetrics,
 }
 
@@ -71,6 +73,7 @@ impl Host {
             count: context.shards,
             federation,
             sealer: context.sealer,
+            changes: context.changes,
             metrics: context.metrics,
         }
     }

@@ -11,6 +11,7 @@
 mod admit;
 mod answer;
 mod args;
+mod changes;
 mod facts;
 mod federation;
 mod forward;
@@ -54,6 +55,7 @@ use tonic::transport::server::TcpIncoming;
 use meter::Meter;
 
 pub use args::UpstreamArgs;
+pub use changes::{Change, Changes};
 pub use federation::FederationError;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
@@ -88,6 +90,8 @@ pub struct WorkerContext {
     pub map_fingerprint: u64,
     /// Mints sealed session ids.
     pub sealer: Arc<Sealer>,
+    /// The bus of this process's handlers.
+    pub changes: Changes,
     /// Counters of this process's workers.
     pub metrics: WorkerMetrics,
     /// Upstream sessions of a client that has been quiet this long are closed.
@@ -225,10 +229,13 @@ impl Worker {
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
         let sweeper = tokio::spawn(sweep(Arc::clone(&self.host)));
-        // A link lives as long as its edge, so a graceful end would never come.
+        let served = server()
+            .add_service(service)
+            .serve_with_incoming_shutdown(incoming, work.done.clone().cancelled_owned());
+        tokio::pin!(served);
         let served = tokio::select! {
-            served = server().add_service(service).serve_with_incoming(incoming) => served,
-            () = self.drained(&shutdown, &work) => Ok(()),
+            served = &mut served => served,
+            () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
         // An upstream that does not answer keeps nobody from ending.
@@ -247,6 +254,7 @@ impl Worker {
         work.open.wait(NOTICE).await;
         self.host.drain();
         let left = work.running.wait(self.drain.grace()).await;
+        work.done.cancel();
         if left > 0 {
             tracing::warn!(
                 exchanges = left,
@@ -254,6 +262,16 @@ impl Worker {
             );
         }
     }
+}
+
+/// Waits until the last answers have left; an edge that does not read keeps
+/// nobody from ending.
+async fn flushed<E>(served: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+    let flushed = tokio::time::timeout(NOTICE, served).await;
+    flushed.unwrap_or_else(|_| {
+        tracing::warn!("some links did not end in time");
+        Ok(())
+    })
 }
 
 fn server() -> Server {

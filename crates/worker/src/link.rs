@@ -16,6 +16,8 @@ use hexagram_proto::link::{
 use hexagram_proto::{Assembly, HELLO_TIMEOUT, HelloError, Outbox, agree, frames, outbox};
 use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -41,6 +43,8 @@ pub(crate) struct Work {
     pub(crate) open: Drain,
     /// Exchanges under way.
     pub(crate) running: Drain,
+    /// Fires when nothing runs any more: what was said leaves, then the links end.
+    pub(crate) done: CancellationToken,
 }
 
 impl LinkService {
@@ -87,18 +91,20 @@ impl link_server::Link for LinkService {
         let (out, drained) = outbox();
         let link = EdgeLink {
             host: Arc::clone(&self.host),
-            outbox: out,
+            outbox: out.clone(),
             flows: Arc::default(),
             partial: HashMap::new(),
             ceased: false,
             running: self.work.running.clone(),
+            announcer: announcer(&self.host, out).abort_handle(),
         };
         let (open, leaving) = (self.work.open.clone(), self.work.leaving.clone());
+        let done = self.work.done.clone();
         tokio::spawn(async move {
             let mut reader = Reader { link, incoming };
             // Until the edge has ceased, a drain waits for what it sends.
             let reason = match open.track(reader.until_ceased(leaving)).await {
-                None => reader.until_closed().await,
+                None => reader.until_closed(done).await,
                 Some(reason) => reason,
             };
             tracing::info!(edge = edge.name, reason, "link down");
@@ -118,6 +124,24 @@ struct EdgeLink {
     partial: HashMap<u64, (Open, Assembly)>,
     ceased: bool,
     running: Drain,
+    announcer: AbortHandle,
+}
+
+/// Tells the edge of every change in this process's handlers.
+fn announcer(host: &Host, outbox: Outbox<WorkerMessage>) -> JoinHandle<()> {
+    let mut changes = host.changes.outgoing();
+    tokio::spawn(async move {
+        loop {
+            let kind = match changes.recv().await {
+                Ok(announce) => Some(worker_message::Kind::Announce(announce)),
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            if outbox.push(WorkerMessage { kind }).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 /// Reads one edge's link.
@@ -148,9 +172,12 @@ impl Reader {
     }
 
     /// Gives the reason of the link's end.
-    async fn until_closed(&mut self) -> String {
+    async fn until_closed(&mut self, done: CancellationToken) -> String {
         loop {
-            let frame = self.incoming.message().await;
+            let frame = tokio::select! {
+                frame = self.incoming.message() => frame,
+                () = done.cancelled() => return "drained".to_owned(),
+            };
             if let Err(reason) = self.link.take(frame) {
                 return reason;
             }
@@ -188,6 +215,7 @@ impl EdgeLink {
                 self.with_flow(cancel.exchange, Flow::leave);
             }
             Some(edge_message::Kind::Ceased(_)) => self.ceased = true,
+            Some(edge_message::Kind::Announce(announce)) => self.host.changes.hear(&announce),
             None => {}
         }
     }
@@ -256,6 +284,7 @@ impl EdgeLink {
 impl Drop for EdgeLink {
     fn drop(&mut self) {
         self.outbox.close();
+        self.announcer.abort();
         for flow in self.flows.lock().values() {
             flow.leave();
         }

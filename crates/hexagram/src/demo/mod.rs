@@ -7,7 +7,7 @@ mod tour;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use hexagram_worker::{Upstream, UpstreamName, handler};
+use hexagram_worker::{Changes, Upstream, UpstreamName, handler};
 
 /// Which built-in server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,12 +20,15 @@ pub(crate) enum DemoKind {
     Conformance,
 }
 
-/// The built-in server as an upstream.
-pub(crate) fn upstream(kind: DemoKind) -> Arc<Upstream> {
+/// The built-in server as an upstream; it tells its changes on the bus.
+pub(crate) fn upstream(kind: DemoKind, changes: &Changes) -> Arc<Upstream> {
     let name: UpstreamName = "demo".parse().expect("a literal name");
     Arc::new(match kind {
         DemoKind::Tour => Upstream::from_handler(name, handler(|| tour::Tour)),
-        DemoKind::Conformance => Upstream::from_handler(name, handler(conformance::factory())),
+        DemoKind::Conformance => {
+            let factory = conformance::factory(changes.clone());
+            Upstream::from_handler(name, handler(factory))
+        }
         DemoKind::Echo => Upstream::from_native(name, Arc::new(echo::Echo)),
     })
 }

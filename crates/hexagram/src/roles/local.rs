@@ -12,7 +12,7 @@ use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use hexagram_worker::{ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{Changes, ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -153,8 +153,9 @@ fn workers(
     children: &ChildLimit,
 ) -> Result<Vec<(WorkerId, Worker)>> {
     let metrics = WorkerMetrics::register(metrics);
+    let changes = Changes::new();
     // Shared: one worker's knowledge of an upstream serves all.
-    let upstreams = upstreams(args, children)?;
+    let upstreams = upstreams(args, children, &changes)?;
     let worker = |name: WorkerId| {
         let context = WorkerContext {
             cluster: args.serve.cluster.cluster.clone(),
@@ -164,6 +165,7 @@ fn workers(
             owned: owned(map, &name),
             map_fingerprint: map.fingerprint(),
             sealer: Arc::clone(sealer),
+            changes: changes.clone(),
             metrics: metrics.clone(),
             session_idle: args.upstream.session_idle(),
             drain: args.serve.drain.clone(),
@@ -173,10 +175,14 @@ fn workers(
     map.shards_per_worker().into_keys().map(worker).collect()
 }
 
-fn upstreams(args: &LocalArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
+fn upstreams(
+    args: &LocalArgs,
+    children: &ChildLimit,
+    changes: &Changes,
+) -> Result<Vec<Arc<Upstream>>> {
     let given = args.upstream.build(children)?;
     Ok(match given.is_empty() {
-        true => vec![demo::upstream(args.demo)],
+        true => vec![demo::upstream(args.demo, changes)],
         false => given,
     })
 }

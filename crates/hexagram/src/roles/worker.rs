@@ -7,7 +7,7 @@ use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use hexagram_worker::{ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{Changes, ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -47,8 +47,9 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 }
 
 fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<Worker> {
-    let upstreams = upstreams(args)?;
-    Ok(Worker::new(upstreams, context(args, metrics)?)?)
+    let context = context(args, metrics)?;
+    let upstreams = upstreams(args, &context.changes)?;
+    Ok(Worker::new(upstreams, context)?)
 }
 
 /// Asks the upstreams what they are, so that a dead one is told at once.
@@ -65,7 +66,7 @@ pub(crate) async fn probe(worker: Worker) {
     }
 }
 
-fn upstreams(args: &WorkerRole) -> Result<Vec<Arc<Upstream>>> {
+fn upstreams(args: &WorkerRole, changes: &Changes) -> Result<Vec<Arc<Upstream>>> {
     if let Some(spec) = args.upstream.first_command() {
         let name = &spec.name;
         let reason = format!(
@@ -74,7 +75,8 @@ fn upstreams(args: &WorkerRole) -> Result<Vec<Arc<Upstream>>> {
         return Err(Mistake::Settings(reason).into());
     }
     let mut upstreams = args.upstream.build(&ChildLimit::new(0))?;
-    upstreams.extend(args.demo.map(crate::demo::upstream));
+    let demo = args.demo.map(|kind| crate::demo::upstream(kind, changes));
+    upstreams.extend(demo);
     Ok(upstreams)
 }
 
@@ -90,6 +92,7 @@ fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
         owned: owned(&map, &args.name),
         map_fingerprint: map.fingerprint(),
         sealer: cluster.sealer()?,
+        changes: Changes::new(),
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
         drain: args.serve.drain.clone(),

@@ -125,10 +125,14 @@ impl Connection {
         if let Self::Http(http) = self {
             http.negotiated(result["protocolVersion"].as_str());
         }
-        let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-        self.send(Bytes::from(initialized.to_string())).await?;
+        self.send(initialized()).await?;
         Ok(result.clone())
     }
+}
+
+/// The last message of a handshake.
+pub(super) fn initialized() -> Bytes {
+    Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
 }
 
 fn initialize_request(facts: &ClientFacts) -> Bytes {

@@ -175,8 +175,10 @@ impl Upstream {
                 (Connection::Duplex(duplex), launcher.limits())
             }
             Kind::Handler(factory) => {
-                let duplex = handler::connect(factory.as_ref(), facts);
-                return Ok(Connection::Duplex(duplex));
+                let connection = Connection::Duplex(handler::connect(factory.as_ref(), facts));
+                // Its handshake was ours; it hears of the end of it.
+                connection.send(connection::initialized()).await?;
+                return Ok(connection);
             }
             Kind::Native(_) => {
                 return Err(UpstreamError::Garbage(

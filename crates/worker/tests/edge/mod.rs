@@ -16,7 +16,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
-use hexagram_worker::{Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{Changes, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -57,6 +57,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         owned: shards.iter().map(|shard| (shard, epoch)).collect(),
         map_fingerprint: MAP,
         sealer: Arc::clone(&sealer),
+        changes: Changes::new(),
         metrics: WorkerMetrics::register(&metrics),
         session_idle: Duration::from_secs(60),
         drain: Drain::parse_from(["test"]).args,
@@ -296,7 +297,7 @@ fn exchange_of(kind: &Kind) -> u64 {
         Kind::Event(event) => event.exchange,
         Kind::End(end) => end.exchange,
         Kind::Misdirected(misdirected) => misdirected.exchange,
-        Kind::Leaving(_) => 0,
+        Kind::Leaving(_) | Kind::Announce(_) => 0,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Conformance;
-use super::changes::{Change, Changes};
+use hexagram_worker::{Change, Changes};
 
 /// The changes for the subscription that this handler is about to serve.
 #[derive(Default)]

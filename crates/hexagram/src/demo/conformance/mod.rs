@@ -13,7 +13,6 @@
 
 mod answers;
 mod asking;
-mod changes;
 mod content;
 mod input_required;
 mod listening;
@@ -43,7 +42,7 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::task_manager::TaskManager;
 use rmcp::{ErrorData, RoleServer, ServerHandler, tool_handler};
 
-use changes::Changes;
+use hexagram_worker::Changes;
 use listening::{Listening, Watched};
 
 /// What outlives a handler: the same for all of this process.
@@ -61,11 +60,11 @@ pub(super) struct Conformance {
 }
 
 /// Makes handlers that share tasks and changes.
-pub(super) fn factory() -> impl Fn() -> Conformance + Send + Sync + 'static {
+pub(super) fn factory(changes: Changes) -> impl Fn() -> Conformance + Send + Sync + 'static {
     let shared = Arc::new(Shared {
         tools: Conformance::tools(),
         tasks: TaskManager::new(),
-        changes: Changes::new(),
+        changes,
     });
     move || Conformance {
         shared: Arc::clone(&shared),
@@ -278,7 +277,7 @@ mod tests {
 
     #[test]
     fn handlers_share_tasks_and_changes_but_no_subscriptions() {
-        let make = factory();
+        let make = factory(Changes::new());
         let (one, other) = (make(), make());
         assert!(Arc::ptr_eq(&one.shared, &other.shared));
         one.watched.add("test://a".to_owned());

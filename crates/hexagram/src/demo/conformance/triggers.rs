@@ -3,8 +3,8 @@
 use rmcp::{tool, tool_router};
 
 use super::Conformance;
-use super::changes::Change;
 use super::resources::WATCHED;
+use hexagram_worker::Change;
 
 #[tool_router(router = trigger_tools, vis = "pub(super)")]
 impl Conformance {

@@ -116,7 +116,7 @@ async fn last_words_are_heard() {
     let mut standing = session.standing();
     let mut incoming = session.request("\"1\"", request()).await.expect("open");
     assert_eq!(
-        message(&mut standing).await["method"],
+        message(&mut incoming).await["method"],
         "notifications/message"
     );
     session.send(request()).await.expect("queued");

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hexagram_mcp::envelope::Envelope;
+use hexagram_mcp::envelope::{Envelope, Kind};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, OwnedPermit};
 
@@ -161,14 +161,17 @@ impl Waiting {
         calls.find(|(_, call)| *call.id == *id).map(|(key, _)| *key)
     }
 
-    /// Where a message goes that is no response: progress to its request; the
-    /// rest to the standing stream, else to the client's newest request, whose
-    /// work it most likely tells of.
+    /// Where a message goes that is no response: progress to its request;
+    /// questions and log messages to the client's newest request, whose work
+    /// they most likely belong to; the rest to the standing stream; and each to
+    /// the other place where there is none of the first.
     fn place(&self, envelope: &Envelope<'_>) -> Option<Place> {
         if let Some(token) = &envelope.progress_token {
             return self.by_id(token.as_str()).map(Place::Call);
         }
-        if self.standing.is_some() {
+        let of_a_call = envelope.kind == Kind::Request || is_chatter(envelope);
+        let asked = self.asked_by_a_client();
+        if self.standing.is_some() && !(of_a_call && asked) {
             return Some(Place::Standing);
         }
         let newest = self
@@ -176,6 +179,12 @@ impl Waiting {
             .iter()
             .max_by_key(|(key, call)| (call.audience, **key));
         newest.map(|(key, _)| Place::Call(*key))
+    }
+
+    /// Whether a client waits for a response.
+    fn asked_by_a_client(&self) -> bool {
+        let mut calls = self.calls.values();
+        calls.any(|call| call.audience == Audience::Client)
     }
 
     fn offer(&self, place: Place, message: Bytes) -> Result<(), TrySendError<Item>> {
