@@ -1,6 +1,9 @@
 //! The edge's links, one to each worker of the directory: connected, greeted,
 //! read and connected again when they break.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

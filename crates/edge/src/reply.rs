@@ -1,6 +1,9 @@
 //! Replies to clients: plain JSON when the answer is all there is, else an
 //! event stream (MCP transports, "Streamable HTTP").
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -120,3 +120,109 @@ impl Slot {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    const KEEP_ALIVE: u64 = 3;
+
+    /// Counts how often a reader is woken.
+    #[derive(Default)]
+    struct Alarm(AtomicUsize);
+
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn event(text: &'static str) -> Incoming {
+        Incoming::Event(Piece {
+            data: Bytes::from_static(text.as_bytes()),
+            more: false,
+            last: false,
+            head: None,
+        })
+    }
+
+    /// What a reader finds: an event's text, or the kind of anything else.
+    fn read(slot: &Slot) -> String {
+        match slot.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => "nothing".to_owned(),
+            Poll::Ready(Incoming::Event(piece)) => {
+                String::from_utf8_lossy(&piece.data).into_owned()
+            }
+            Poll::Ready(other) => format!("{other:?}"),
+        }
+    }
+
+    fn tick(slot: &Slot, seconds: u64) {
+        (0..seconds).for_each(|_| slot.tick(KEEP_ALIVE));
+    }
+
+    #[test]
+    fn what_comes_first_is_read_first() {
+        let slot = Slot::default();
+        for text in ["a", "b", "c"] {
+            slot.put(event(text));
+        }
+        assert_eq!(read(&slot), "a");
+        // "b" and "c" are queued; a later one must not overtake them.
+        slot.put(event("d"));
+        assert_eq!([(); 4].map(|()| read(&slot)), ["b", "c", "d", "nothing"]);
+    }
+
+    #[test]
+    fn a_waiting_reader_is_woken_once() {
+        let (slot, alarm) = (Slot::default(), Arc::new(Alarm::default()));
+        let waker = Waker::from(Arc::clone(&alarm));
+        assert!(slot.poll(&mut Context::from_waker(&waker)).is_pending());
+        slot.put(event("a"));
+        slot.put(event("b"));
+        assert_eq!(alarm.0.load(Ordering::Relaxed), 1);
+        assert_eq!(read(&slot), "a");
+    }
+
+    #[test]
+    fn silence_is_told_once_a_keep_alive() {
+        let slot = Slot::default();
+        tick(&slot, KEEP_ALIVE - 1);
+        assert_eq!(read(&slot), "nothing");
+        tick(&slot, 1);
+        assert_eq!([(); 2].map(|()| read(&slot)), ["Quiet", "nothing"]);
+        tick(&slot, KEEP_ALIVE);
+        assert_eq!(read(&slot), "Quiet");
+    }
+
+    #[test]
+    fn a_message_ends_the_silence() {
+        let slot = Slot::default();
+        tick(&slot, KEEP_ALIVE);
+        slot.put(event("a"));
+        assert_eq!([(); 2].map(|()| read(&slot)), ["a", "nothing"]);
+        tick(&slot, KEEP_ALIVE - 1);
+        assert_eq!(read(&slot), "nothing");
+    }
+
+    #[test]
+    fn only_the_last_piece_of_the_last_message_ends() {
+        let piece = |more, last| {
+            let data = Bytes::new();
+            Incoming::Event(Piece {
+                data,
+                more,
+                last,
+                head: None,
+            })
+        };
+        assert!(piece(false, true).ends());
+        assert!(!piece(true, true).ends() && !piece(false, false).ends());
+        assert!(Incoming::Lost(Loss::Worker).ends() && Incoming::End(Head::default()).ends());
+        assert!(!Incoming::Start.ends() && !Incoming::Quiet.ends());
+    }
+}

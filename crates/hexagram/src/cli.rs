@@ -20,7 +20,8 @@ use crate::roles::status::StatusArgs;
 #[command(
     version,
     after_help = "Every option of a role is also a variable (--routing-spread is HEXAGRAM_ROUTING_SPREAD) \
-                  and a key of the --config file ([routing] spread).\n\n\
+                  and a key of the --config file ([routing] spread). The variable of a flag that may be \
+                  repeated takes one value a line.\n\n\
                   Start here:\n  hexagram local\n  hexagram local --upstream git=http://127.0.0.1:3001/mcp"
 )]
 pub(crate) struct Cli {

@@ -446,3 +446,31 @@ struct Sent {
     cancelled: CancellationToken,
     _guard: Option<RequestGuard>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_level_of_the_protocol_is_one() {
+        let level_of = |params: &str| {
+            let request =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"logging/setLevel"{params}}}"#);
+            level(&scan(request.as_bytes()).expect("a request"))
+        };
+        for known in ["debug", "warning", "emergency"] {
+            let params = format!(r#","params":{{"level":"{known}","x":1}}"#);
+            assert_eq!(level_of(&params).as_deref(), Some(known));
+        }
+        for params in [
+            "",
+            r#","params":{}"#,
+            r#","params":{"level":"loud"}"#,
+            r#","params":{"level":"DEBUG"}"#,
+            r#","params":{"level":3}"#,
+            r#","params":{"level":null}"#,
+        ] {
+            assert_eq!(level_of(params), None, "{params}");
+        }
+    }
+}

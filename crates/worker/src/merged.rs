@@ -198,3 +198,51 @@ fn merged_response(id: &str, member: &str, items: &Items, missing: &[&str]) -> B
     out += "}}";
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_page_or_says_that_there_is_no_such_list() {
+        let page = result(br#"{"jsonrpc":"2.0","id":"1","result":{"tools":[{"name":"x"}]}}"#);
+        assert_eq!(
+            page.ok().flatten().map(|page| page.items("tools").len()),
+            Some(1)
+        );
+        let missing = br#"{"id":"1","error":{"code":-32601,"message":"no such method"}}"#;
+        assert!(matches!(result(missing), Ok(None)));
+    }
+
+    #[test]
+    fn a_refusal_and_garbage_are_told_apart() {
+        let refused = result(br#"{"id":"1","error":{"code":-32000,"message":"not today"}}"#);
+        let Err(UpstreamError::Unreachable(reason)) = refused else {
+            panic!("it was refused");
+        };
+        assert!(reason.contains("not today"), "{reason}");
+        for garbage in [
+            "",
+            "[]",
+            r#"{"result":[1]}"#,
+            r#"{"error":{"message":"no code"}}"#,
+        ] {
+            let read = result(garbage.as_bytes());
+            assert!(matches!(read, Err(UpstreamError::Garbage(_))), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn a_merged_list_names_who_is_missing() {
+        let items: Items = vec![RawValue::from_string(r#"{"n":1.10}"#.to_owned()).expect("JSON")];
+        assert_eq!(
+            merged_response("7", "tools", &items, &[]),
+            r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"n":1.10}]}}"#
+        );
+        let missing = merged_response("7", "tools", &Items::new(), &["docs"]);
+        assert_eq!(
+            missing,
+            r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[],"_meta":{"hexagram.dev/unavailable":["docs"]}}}"#
+        );
+    }
+}

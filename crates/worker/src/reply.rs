@@ -1,6 +1,9 @@
 //! The worker's side of an exchange: what goes back to the client, within the
 //! credit that its edge granted.
 
+#[cfg(test)]
+mod tests;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

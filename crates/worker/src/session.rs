@@ -1,6 +1,9 @@
 //! What a worker holds for a client beyond its sealed id: the upstream
 //! sessions opened for it and the requests under way.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,9 @@
 //! A shard on its owner: a table and counters, used where the message
 //! arrived. No task, queue or mailbox belongs to a shard (ADR 0002).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,132 @@
+//! What a shard remembers, and what it must never answer for again.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use hexagram_core::{Capabilities, ProtocolVersion, ShardCount};
+
+use super::*;
+use crate::facts::ClientFacts;
+
+const EPOCH: u64 = 5;
+
+fn shard() -> Shard {
+    let id = ShardCount::default().shard(3).unwrap();
+    Shard::new(id, epoch(EPOCH))
+}
+
+fn epoch(number: u64) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+fn claims(key: SessionKey) -> SessionClaims {
+    SessionClaims {
+        client: ClientId::from_u128(1),
+        principal: PrincipalId::from_u128(2),
+        key,
+        created: 0,
+        version: ProtocolVersion::LATEST_LEGACY,
+        capabilities: Capabilities::default(),
+        client_name: String::new(),
+        client_version: String::new(),
+        has_record: false,
+    }
+}
+
+fn session() -> Session {
+    let facts = ClientFacts {
+        version: ProtocolVersion::LATEST_LEGACY,
+        capabilities: Capabilities::default(),
+        name: String::new(),
+        software_version: String::new(),
+    };
+    Session::new(facts, 0, Duration::from_secs(1))
+}
+
+#[test]
+fn keys_and_ids_are_used_once_and_carry_the_epoch() {
+    let shard = shard();
+    let (one, two) = (shard.new_session_key(), shard.new_session_key());
+    assert_eq!((one.epoch, two.epoch), (epoch(EPOCH), epoch(EPOCH)));
+    assert_ne!(one, two);
+    assert_eq!([shard.upstream_id(), shard.upstream_id()], ["5.0", "5.1"]);
+}
+
+#[test]
+fn a_session_is_made_once() {
+    let shard = shard();
+    let claims = claims(shard.new_session_key());
+    assert_eq!(shard.held(), 0, "an untouched session costs nothing");
+    let first = shard.session(&claims, session).unwrap();
+    let again = shard
+        .session(&claims, || unreachable!("it is there"))
+        .unwrap();
+    assert!(Arc::ptr_eq(&first, &again));
+    assert!(Arc::ptr_eq(
+        &first,
+        &shard.held_session(claims.key).unwrap()
+    ));
+    assert_eq!(shard.held(), 1);
+}
+
+/// Invariant I12.
+#[test]
+fn a_deleted_session_never_comes_back() {
+    let shard = shard();
+    let claims = claims(shard.new_session_key());
+    let neighbour = shard.new_session_key();
+    let held = shard.session(&claims, session).unwrap();
+    assert!(shard.is_alive(claims.key));
+    assert!(Arc::ptr_eq(&held, &shard.delete(claims.key).unwrap()));
+    assert!(!shard.is_alive(claims.key) && shard.is_alive(neighbour));
+    assert!(shard.session(&claims, session).is_none());
+    assert!(
+        shard.delete(claims.key).is_none(),
+        "nothing is held any more"
+    );
+}
+
+#[test]
+fn what_an_earlier_owner_minted_may_have_been_deleted() {
+    let shard = shard();
+    let key = |number| SessionKey {
+        epoch: epoch(number),
+        serial: Serial::new(0),
+    };
+    assert!(!shard.is_alive(key(EPOCH - 1)));
+    assert!(shard.is_alive(key(EPOCH)));
+}
+
+#[test]
+fn bridges_are_each_clients_and_principals_own() {
+    let shard = shard();
+    let bridge = |client, principal| {
+        let (client, principal) = (
+            ClientId::from_u128(client),
+            PrincipalId::from_u128(principal),
+        );
+        shard.bridge(client, principal, session)
+    };
+    let first = bridge(1, 1);
+    assert!(Arc::ptr_eq(&first, &bridge(1, 1)));
+    assert!(!Arc::ptr_eq(&first, &bridge(1, 2)));
+    assert!(!Arc::ptr_eq(&first, &bridge(2, 1)));
+    assert_eq!(shard.held(), 3);
+}
+
+#[test]
+fn what_is_taken_is_held_no_more() {
+    let shard = shard();
+    let claims = claims(shard.new_session_key());
+    let kept = shard.session(&claims, session).unwrap();
+    let (client, principal) = (ClientId::from_u128(1), PrincipalId::from_u128(1));
+    let bridge = shard.bridge(client, principal, session);
+    let taken = shard.take(|session| Arc::ptr_eq(session, &bridge));
+    assert!(matches!(&taken[..], [one] if Arc::ptr_eq(one, &bridge)));
+    assert!(Arc::ptr_eq(&kept, &shard.held_session(claims.key).unwrap()));
+    assert_eq!(shard.take(|_| true).len(), 1);
+    assert_eq!(shard.held(), 0);
+    // Taken for being idle, not deleted: the client may come back.
+    assert!(shard.is_alive(claims.key));
+}
