@@ -49,7 +49,7 @@ impl Call {
             streams: self.streams.clone(),
         };
         // The link counts its exchanges from 1.
-        let exchange = Exchange::open(Arc::clone(&self.link), Open::default())?;
+        let exchange = Exchange::open(Arc::clone(&self.link), Open::default(), true)?;
         self.say(said);
         replier
             .answer(exchange)
