@@ -12,7 +12,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
 
-use crate::slot::{Incoming, Loss, Piece, Slot};
+use crate::slot::{Incoming, Loss, Piece, Position, Slot};
 
 /// A client should wait this long before it tries again, in ms: by then a
 /// restarted worker is linked and a moved shard has its owner.
@@ -209,7 +209,13 @@ pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
 fn incoming(kind: worker_message::Kind) -> Option<(u64, Incoming)> {
     Some(match kind {
         worker_message::Kind::Leaving(_) => return None,
-        worker_message::Kind::Start(start) => (start.exchange, Incoming::Start),
+        worker_message::Kind::Start(start) => (
+            start.exchange,
+            Incoming::Start(Position {
+                event_id: start.event_id,
+                retry_ms: start.retry_ms,
+            }),
+        ),
         worker_message::Kind::Event(event) => (
             event.exchange,
             Incoming::Event(Piece {
@@ -217,6 +223,7 @@ fn incoming(kind: worker_message::Kind) -> Option<(u64, Incoming)> {
                 more: event.more,
                 last: event.last,
                 head: event.head,
+                event_id: event.event_id,
             }),
         ),
         worker_message::Kind::End(end) => {

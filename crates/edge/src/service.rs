@@ -214,11 +214,12 @@ impl Inner {
     }
 
     fn standing(&self, parts: &Parts, kind: ExchangeKind) -> Result<Routed, Problem> {
-        let routed = self.router.in_session(&parts.sender(), kind)?;
+        let mut routed = self.router.in_session(&parts.sender(), kind)?;
         if kind == ExchangeKind::Stream {
             if !header::accepts_sse(&parts.headers) {
                 return Err(Problem::NotAcceptable);
             }
+            routed.open.last_event_id = last_event_id(&parts.headers)?;
             if self.leaving.is_cancelled() {
                 return Err(Problem::Draining {
                     retry_after_ms: RETRY_AFTER_MS,
@@ -324,6 +325,15 @@ fn post_headers(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::NotAcceptable);
     }
     Ok(())
+}
+
+/// The event behind which a client wants to go on; empty where it names none.
+fn last_event_id(headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(id) = headers.get(header::names::LAST_EVENT_ID) else {
+        return Ok(String::new());
+    };
+    let id = id.to_str().map_err(|_| Problem::UnknownEvent)?;
+    Ok(id.to_owned())
 }
 
 /// Whether a message lost on the way may have had an effect. Reading again is

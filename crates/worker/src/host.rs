@@ -114,7 +114,11 @@ impl Host {
 
     /// Closes the upstream sessions of clients that have been quiet.
     pub(crate) async fn sweep(&self) {
-        self.close(Session::is_idle).await;
+        self.close(|session| {
+            session.streams.expire();
+            session.is_idle()
+        })
+        .await;
     }
 
     /// Closes all upstream sessions: nobody else knows of them.

@@ -11,6 +11,7 @@
 mod admit;
 mod answer;
 mod args;
+mod event_id;
 mod facts;
 mod federation;
 mod forward;
@@ -19,12 +20,17 @@ mod link;
 mod merged;
 mod metrics;
 mod one_way;
+mod outlet;
 mod raw;
 mod relay;
+mod replay;
 mod reply;
+mod resume;
 mod session;
 mod shard;
 mod standing;
+mod stream;
+mod streams;
 mod upstream;
 
 use std::net::SocketAddr;

@@ -25,6 +25,11 @@ pub(crate) fn outgoing(upstream_id: &str, body: &[u8], envelope: &Envelope<'_>) 
     Outgoing { id, body }
 }
 
+/// With this notification a handler or stdio server, which has no stream of its
+/// own to close, has the client's stream of a request closed; the client comes
+/// back for the rest (SEP-1699). `params.requestId` names the request.
+pub(crate) const CLOSE_STREAM: &str = "notifications/hexagram.dev/close_stream";
+
 /// What an upstream's message means for the exchange it came on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Relayed {
@@ -35,6 +40,8 @@ pub(crate) enum Relayed {
     /// A request to a client that cannot be asked in its era; the upstream
     /// gets this answer.
     Refuse(Bytes),
+    /// The client is to let go of its stream and come back for the rest.
+    Close,
     /// Nothing that the client should see.
     Drop,
     /// No JSON-RPC message, for this reason.
@@ -86,6 +93,9 @@ impl Translation<'_> {
                 }
                 _ => Relayed::Drop,
             };
+        }
+        if envelope.method.as_deref() == Some(CLOSE_STREAM) {
+            return Relayed::Close;
         }
         if let Some(request) = &envelope.request_id {
             // The upstream takes back a request that the client knows by our id.
