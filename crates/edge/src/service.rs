@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_core::ProtocolVersion;
+use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header;
 use hexagram_proto::link::ExchangeKind;
@@ -173,6 +174,11 @@ impl Inner {
         if let Err(problem) = post_headers(&parts.headers) {
             return self.refused(&problem, None);
         }
+        match self.batch(parts, &body) {
+            Ok(None) => {}
+            Ok(Some(routed)) => return self.answer_batch(routed).await,
+            Err(problem) => return self.refused(&problem, None),
+        }
         match scan(&body) {
             Ok(envelope) => self.message(parts, &body, &envelope).await,
             Err(error) => {
@@ -180,6 +186,35 @@ impl Inner {
                 self.refused(&error.into(), id.as_deref())
             }
         }
+    }
+
+    /// A batch in a session that knows batches. Any other array is no message.
+    fn batch(&self, parts: &Parts, body: &Bytes) -> Result<Option<Routed>, Problem> {
+        if !is_batch(body) {
+            return Ok(None);
+        }
+        let (from, kind) = (parts.sender(), ExchangeKind::Message);
+        let mut routed = match self.router.in_session(&from, kind) {
+            Ok(routed) => routed,
+            Err(Problem::SessionNotFound) => return Err(Problem::SessionNotFound),
+            Err(_) => return Ok(None),
+        };
+        if routed.open.version != u32::from(ProtocolVersion::V2025_03_26.code()) {
+            return Ok(None);
+        }
+        routed.open.body = body.clone();
+        routed.begins = true;
+        Ok(Some(routed))
+    }
+
+    async fn answer_batch(&self, routed: Routed) -> Response {
+        let replier = Replier {
+            // Nobody looks into it here.
+            may_have_run: true,
+            ..self.replier()
+        };
+        let answer = self.exchange(routed, replier).await;
+        answer.unwrap_or_else(|problem| self.refused(&problem, None))
     }
 
     async fn message(&self, parts: &Parts, body: &Bytes, envelope: &Envelope<'_>) -> Response {

@@ -119,7 +119,9 @@ pub enum Problem {
     #[error("session not found; send initialize for a new one")]
     SessionNotFound,
     /// A Last-Event-ID that leads to nothing: never given, or no longer kept.
-    #[error("unknown Last-Event-ID; what it stood for is not kept any more: repeat the request, or send GET without it")]
+    #[error(
+        "unknown Last-Event-ID; what it stood for is not kept any more: repeat the request, or send GET without it"
+    )]
     UnknownEvent,
     /// A legacy message without a session.
     #[error("no Mcp-Session-Id; send initialize first, or the modern request metadata")]

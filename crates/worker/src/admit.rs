@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hexagram_core::{ClientId, Era, PrincipalId};
-use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Open};
 use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
@@ -16,7 +16,7 @@ use crate::reply::{Reply, Run};
 use crate::shard::Shard;
 use crate::stream::Resumption;
 use crate::upstream::NativeHandler;
-use crate::{answer, forward, one_way, resume, standing};
+use crate::{answer, batch, forward, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -61,7 +61,11 @@ impl Host {
             .cloned()
     }
 
-    fn message(self: &Arc<Self>, call: Call, mut reply: Reply) -> Option<Run> {
+    /// Runs one message, or a batch of them.
+    pub(crate) fn message(self: &Arc<Self>, call: Call, mut reply: Reply) -> Option<Run> {
+        if is_batch(&call.body) && !call.batched {
+            return batch::run(self, call, reply);
+        }
         let body = call.body.clone();
         let envelope = match scan(&body) {
             Ok(envelope) => envelope,
@@ -139,7 +143,8 @@ impl Host {
             reply.refuse(&Problem::SessionNotFound);
             return None;
         };
-        let stream = session.streams.listen(&call.shard, resumption);
+        let id = || call.shard.stream_id(StreamKind::Standing);
+        let stream = session.streams.listen(id, resumption);
         let host = Arc::clone(self);
         Some(Box::pin(standing::run(
             host, session, stream, position, reply,
@@ -187,6 +192,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         version: protocol_version(open.version)?,
         claims: session_claims(&open)?,
         once: open.once,
+        batched: false,
         body: open.body,
     })
 }

@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn other_text_is_no_id() {
-        for text in ["", "c", "c1.2", "c1.2.3.4", "x1.2.3", "c+1.2.3", "c01.2.3", "é1.2.3", "c1.2.-3"] {
+        for text in [
+            "", "c", "c1.2", "c1.2.3.4", "x1.2.3", "c+1.2.3", "c01.2.3", "é1.2.3", "c1.2.-3",
+        ] {
             assert_eq!(EventId::parse(text), None, "{text}");
         }
     }

@@ -229,7 +229,13 @@ impl Forward<'_> {
         self.session.connection(index, upstream).await
     }
 
-    async fn relay(&self, index: usize, upstream: &Upstream, mut sent: Sent, mut reply: Outlet<'_>) {
+    async fn relay(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        mut sent: Sent,
+        mut reply: Outlet<'_>,
+    ) {
         let client_id = reply.id().to_owned();
         let token = self.envelope.meta.progress_token.as_ref();
         let translation = Translation {

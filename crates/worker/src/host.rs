@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// The client is known for this exchange only.
     pub(crate) once: bool,
+    /// The body is one message of a batch.
+    pub(crate) batched: bool,
 }
 
 impl Call {

@@ -11,6 +11,7 @@
 mod admit;
 mod answer;
 mod args;
+mod batch;
 mod event_id;
 mod facts;
 mod federation;
@@ -56,7 +57,8 @@ pub use federation::FederationError;
 pub use metrics::WorkerMetrics;
 pub use upstream::{
     ChildLimit, HandlerFactory, NativeHandler, NativeRequest, Pipe, ServerInfo, Upstream,
-    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, handler,
+    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, close_stream,
+    handler,
 };
 
 /// How often idle sessions are looked for.

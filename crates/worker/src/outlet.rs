@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hexagram_mcp::error::Problem;
 
+use crate::event_id::StreamKind;
 use crate::host::Call;
 use crate::reply::Reply;
 use crate::session::Session;
@@ -24,6 +25,7 @@ pub(crate) struct Outlet<'a> {
     resumption: Resumption,
     reply: Option<Reply>,
     stream: Option<Arc<Stream>>,
+    streaming: bool,
     // Raw id of the client's request, once the stream has the reply.
     id: Box<str>,
 }
@@ -31,8 +33,9 @@ pub(crate) struct Outlet<'a> {
 impl<'a> Outlet<'a> {
     pub(crate) fn new(session: &'a Session, call: &'a Call, reply: Reply) -> Self {
         let resumption = match call.claims {
-            Some(_) => Resumption::of(call.version),
-            None => Resumption::No,
+            // A batch's messages share the batch's stream.
+            Some(_) if !call.batched => Resumption::of(call.version),
+            _ => Resumption::No,
         };
         Self {
             session,
@@ -40,6 +43,7 @@ impl<'a> Outlet<'a> {
             resumption,
             reply: Some(reply),
             stream: None,
+            streaming: false,
             id: Box::default(),
         }
     }
@@ -47,6 +51,11 @@ impl<'a> Outlet<'a> {
     /// Raw id of the client's request.
     pub(crate) fn id(&self) -> &str {
         self.reply.as_ref().map_or(&self.id, Reply::id)
+    }
+
+    /// Whether something was said before the response.
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.streaming
     }
 
     /// Waits for `work`, and begins the stream when that takes long.
@@ -66,6 +75,7 @@ impl<'a> Outlet<'a> {
 
     /// Sends a message that is not the last.
     pub(crate) async fn event(&mut self, message: Bytes) {
+        self.streaming = true;
         if self.resumption != Resumption::No {
             self.begin().await;
         }
@@ -117,13 +127,18 @@ impl<'a> Outlet<'a> {
 
     /// Begins the stream. A client that is gone already has no id to come back with.
     async fn begin(&mut self) {
-        if self.reply.as_ref().is_none_or(|reply| reply.flow().is_gone()) {
+        if self
+            .reply
+            .as_ref()
+            .is_none_or(|reply| reply.flow().is_gone())
+        {
             return;
         }
         if let Some(reply) = self.reply.take() {
             self.id = reply.id().into();
             let streams = &self.session.streams;
-            let stream = streams.call(&self.call.shard, self.resumption);
+            let id = self.call.shard.stream_id(StreamKind::Call);
+            let stream = streams.call(id, self.resumption);
             self.stream = Some(Arc::clone(&stream));
             stream.attach(reply, stream.id.event(0)).await;
         }
@@ -140,6 +155,5 @@ impl Drop for Outlet<'_> {
         };
         stream.abandon(&problem.body(Some(&self.id)));
         self.session.streams.end_call(stream.id);
-
     }
 }

@@ -8,6 +8,7 @@ use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::splice;
 
 use crate::raw::RawObject;
+use crate::upstream::CLOSE_STREAM;
 
 /// A client's request as its upstream sees it.
 #[derive(Debug)]
@@ -24,11 +25,6 @@ pub(crate) fn outgoing(upstream_id: &str, body: &[u8], envelope: &Envelope<'_>) 
     let body = splice::with_id_and_progress_token(body, envelope, &id, token);
     Outgoing { id, body }
 }
-
-/// With this notification a handler or stdio server, which has no stream of its
-/// own to close, has the client's stream of a request closed; the client comes
-/// back for the rest (SEP-1699). `params.requestId` names the request.
-pub(crate) const CLOSE_STREAM: &str = "notifications/hexagram.dev/close_stream";
 
 /// What an upstream's message means for the exchange it came on.
 #[derive(Debug, PartialEq, Eq)]

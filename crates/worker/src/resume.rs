@@ -47,8 +47,9 @@ pub(crate) fn call(
 
 /// Says once more what is left of a call that is over.
 async fn repeat(said: Vec<Said>, position: EventId, resumption: Resumption, mut reply: Reply) {
-    if resumption == Resumption::Polling {
-        reply.start_at(position.to_string(), RETRY);
+    match resumption {
+        Resumption::Polling => reply.start_at(position.to_string(), RETRY),
+        Resumption::No | Resumption::Ids => reply.start(),
     }
     for said in said {
         let id = said.id.to_string();

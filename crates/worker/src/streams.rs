@@ -7,9 +7,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::event_id::{EventId, StreamId, StreamKind};
+use crate::event_id::{EventId, StreamId};
 use crate::replay::{LIMITS, Replay, Said};
-use crate::shard::Shard;
 use crate::stream::{Resumption, Stream};
 
 /// A session's streams.
@@ -43,10 +42,9 @@ pub(crate) enum Resumed {
 
 impl Streams {
     /// A new stream for a call.
-    pub(crate) fn call(&self, shard: &Shard, resumption: Resumption) -> Arc<Stream> {
+    pub(crate) fn call(&self, id: StreamId, resumption: Resumption) -> Arc<Stream> {
         let mut table = self.0.lock();
         let table = table.get_or_insert_default();
-        let id = shard.stream_id(StreamKind::Call);
         let stream = Arc::new(Stream::new(id, resumption, Arc::clone(&table.log)));
         table.calls.insert(id, Arc::clone(&stream));
         stream
@@ -71,16 +69,20 @@ impl Streams {
         (!said.is_empty()).then_some(Resumed::Over(said))
     }
 
-    /// The standing stream, with one listener more, and whether it is new.
-    pub(crate) fn listen(&self, shard: &Shard, resumption: Resumption) -> (Arc<Stream>, bool) {
+    /// The standing stream, with one listener more, and whether it is new: then
+    /// it has the id that `id` gives.
+    pub(crate) fn listen(
+        &self,
+        id: impl FnOnce() -> StreamId,
+        resumption: Resumption,
+    ) -> (Arc<Stream>, bool) {
         let mut table = self.0.lock();
         let table = table.get_or_insert_default();
         let is_new = table.standing.is_none();
         let log = &table.log;
-        let stream = table.standing.get_or_insert_with(|| {
-            let id = shard.stream_id(StreamKind::Standing);
-            Arc::new(Stream::new(id, resumption, Arc::clone(log)))
-        });
+        let stream = table
+            .standing
+            .get_or_insert_with(|| Arc::new(Stream::new(id(), resumption, Arc::clone(log))));
         stream.listeners.send_modify(|count| *count += 1);
         (Arc::clone(stream), is_new)
     }

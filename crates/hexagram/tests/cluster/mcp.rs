@@ -130,7 +130,9 @@ impl Session {
         let mut http = Http::connect(peer).await;
         let ask = headers
             .iter()
-            .fold(initialize_as(version), |ask, (name, value)| ask.header(name, value));
+            .fold(initialize_as(version), |ask, (name, value)| {
+                ask.header(name, value)
+            });
         let reply = http.send(&ask).await;
         let id = reply.header("mcp-session-id").map(str::to_owned);
         assert_eq!(result(&reply)["protocolVersion"], version);

@@ -78,7 +78,10 @@ async fn a_call_that_ended_meanwhile_is_told_from_any_position() {
         (one.id(), &["two", "done"]),
         (one.id(), &["two", "done"]),
     ] {
-        let events = Listener::listen(peer, &session, Some(after)).await.rest().await;
+        let events = Listener::listen(peer, &session, Some(after))
+            .await
+            .rest()
+            .await;
         assert_eq!(texts(&events), expected, "behind {after}");
         // One who has heard all is not made to listen to an empty stream.
         let last = get(&session, events.last().unwrap().id.as_deref());
@@ -133,7 +136,10 @@ async fn of_a_flood_the_end_is_kept_and_the_response() {
     }
     line.answer("done").await;
     // The response may come while the rest is told: it ends the stream.
-    let events = Listener::listen(peer, &session, Some(first.id())).await.rest().await;
+    let events = Listener::listen(peer, &session, Some(first.id()))
+        .await
+        .rest()
+        .await;
     let texts = texts(&events);
     assert_eq!(texts.last().unwrap(), "done");
     let told: Vec<usize> = texts[..texts.len() - 1]
@@ -163,7 +169,10 @@ async fn a_second_reader_takes_the_place_of_one_that_does_not_read() {
         }
         line.answer("done").await;
     });
-    let events = Listener::listen(peer, &session, Some(first.id())).await.rest().await;
+    let events = Listener::listen(peer, &session, Some(first.id()))
+        .await
+        .rest()
+        .await;
     assert_eq!(events.last().unwrap().text(), "done");
     wait::within("the flood's end", flood).await.unwrap();
     drop(slow);
@@ -181,7 +190,9 @@ async fn an_id_used_twice_at_once_gets_two_answers() {
     again.start(&ask).await;
     let mut two = puppet.call().await;
     two.answer("two").await;
-    let second = wait::within("the second reply", again.reply()).await.unwrap();
+    let second = wait::within("the second reply", again.reply())
+        .await
+        .unwrap();
     assert_eq!(crate::cluster::mcp::text(&second), "two");
     one.answer("one").await;
     assert_eq!(crate::cluster::mcp::text(&session.reply().await), "one");

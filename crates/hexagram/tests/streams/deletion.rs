@@ -37,7 +37,13 @@ async fn calls_and_streams_end_with_their_session() {
     refused(&session.reply().await, &gone(session.last()));
     let last = streaming.rest().await.pop().unwrap().message();
     assert_eq!(last["error"]["data"]["reason"], "session_not_found");
-    assert!(standing.rest().await.iter().all(|event| event.data.is_empty()));
+    assert!(
+        standing
+            .rest()
+            .await
+            .iter()
+            .all(|event| event.data.is_empty())
+    );
     for after in [None, Some(prime.id()), Some(one.id())] {
         let reply = other.send(&get(&session, after)).await;
         refused(&reply, &gone(json!(null)));

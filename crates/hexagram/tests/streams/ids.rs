@@ -11,7 +11,9 @@ async fn what_is_no_id_or_no_call_of_this_session_is_refused() {
     let server = Server::local(&[]).await;
     let mut session = Session::open(server.listen).await;
     let long = "9".repeat(2000);
-    for id in ["nonsense", "c1.0.0", "c1.99.1", "c1.0", "-1", "c+1.0.0", "%00", &long] {
+    for id in [
+        "nonsense", "c1.0.0", "c1.99.1", "c1.0", "-1", "c+1.0.0", "%00", &long,
+    ] {
         let reply = session.http.send(&get(&session, Some(id))).await;
         refused(&reply, &Refusal(400, json!(null), -32000, "unknown_event"));
     }

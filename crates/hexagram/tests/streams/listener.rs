@@ -70,7 +70,9 @@ impl Listener {
     pub(crate) async fn open(peer: SocketAddr, ask: &Ask) -> Self {
         let mut http = Http::connect(peer).await;
         http.start(ask).await;
-        let head = wait::within("the stream's head", http.head()).await.unwrap();
+        let head = wait::within("the stream's head", http.head())
+            .await
+            .unwrap();
         assert_eq!(head.status, 200, "{head:?}");
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         Self {

@@ -28,7 +28,10 @@ async fn a_client_that_was_let_go_comes_back_for_the_rest() {
         line
     });
     let events = stream.rest().await;
-    assert!(events.iter().all(|event| event.data.is_empty()), "{events:?}");
+    assert!(
+        events.iter().all(|event| event.data.is_empty()),
+        "{events:?}"
+    );
     let last = events.last().unwrap();
     assert!(last.id.is_some() && last.retry.is_some(), "{last:?}");
     line.say("meanwhile").await;

@@ -91,7 +91,8 @@ impl Drop for Puppet {
 
 impl Line {
     async fn opened(mut self) -> Self {
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         self.write(head).await;
         self
     }

@@ -110,9 +110,19 @@ proptest! {
 fn chatter_goes_before_responses() {
     let mut replay = Replay::new(SMALL);
     let now = Instant::now();
-    replay.append(stream(0).event(1), Bytes::from_static(b"response"), true, now);
+    replay.append(
+        stream(0).event(1),
+        Bytes::from_static(b"response"),
+        true,
+        now,
+    );
     for seq in 1..100 {
-        replay.append(stream(1).event(seq), Bytes::from_static(b"chatter"), false, now);
+        replay.append(
+            stream(1).event(seq),
+            Bytes::from_static(b"chatter"),
+            false,
+            now,
+        );
     }
     let kept = replay.after(stream(0).event(0));
     assert_eq!(kept.len(), 1);
