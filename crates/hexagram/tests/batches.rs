@@ -6,9 +6,9 @@ mod cluster;
 
 use std::collections::HashMap;
 
-use cluster::Server;
 use cluster::http::{Ask, Reply};
 use cluster::mcp::{Refusal, Session, call, echo, refused};
+use cluster::{Cluster, Server};
 use serde_json::{Value, json};
 
 const BATCHING: &str = "2025-03-26";
@@ -167,8 +167,9 @@ async fn other_revisions_have_no_batches() {
 
 #[tokio::test]
 async fn a_deleted_session_has_none_either() {
-    let server = Server::local(&[]).await;
-    let mut session = session(&server).await;
+    let cluster = Cluster::start(2, 1, &[]).await;
+    let mut session = session(&cluster.edges[0]).await;
+    session.reconnect(cluster.edges[1].listen).await;
     assert_eq!(session.delete().await.status, 200);
     let reply = send(&mut session, &json!([ping(1)])).await;
     let gone = Refusal(404, json!(null), -32001, "session_not_found");

@@ -10,6 +10,9 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::wait;
 
+/// Requests that wait for the test to look at them.
+const QUEUE: usize = 16;
+
 /// What came with a request for a stream.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
@@ -32,23 +35,23 @@ pub(crate) struct Line {
 pub(crate) struct Puppet {
     address: SocketAddr,
     task: JoinHandle<()>,
-    calls: mpsc::UnboundedReceiver<Line>,
-    standing: mpsc::UnboundedReceiver<Line>,
+    calls: mpsc::Receiver<Line>,
+    standing: mpsc::Receiver<Line>,
 }
 
 impl Puppet {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (to_calls, calls) = mpsc::unbounded_channel();
-        let (to_standing, standing) = mpsc::unbounded_channel();
+        let (to_calls, calls) = mpsc::channel(QUEUE);
+        let (to_standing, standing) = mpsc::channel(QUEUE);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (calls, standing) = (to_calls.clone(), to_standing.clone());
                 tokio::spawn(async move {
                     if let Some(line) = serve(BufReader::new(stream)).await {
                         let to = if line.asked.is_get { standing } else { calls };
-                        let _ = to.send(line);
+                        let _ = to.send(line).await;
                     }
                 });
             }
