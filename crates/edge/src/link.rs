@@ -12,7 +12,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
 
-use crate::slot::{Incoming, Loss, Piece, Slot};
+use crate::slot::{Incoming, Loss, Piece, Position, Slot};
 
 /// A client should wait this long before it tries again, in ms: by then a
 /// restarted worker is linked and a moved shard has its owner.
@@ -224,13 +224,20 @@ enum Said {
 
 fn said(kind: worker_message::Kind) -> Said {
     match kind {
-        worker_message::Kind::Start(start) => Said::On(start.exchange, Incoming::Start),
+        worker_message::Kind::Start(start) => {
+            let position = Position {
+                event_id: start.event_id,
+                retry_ms: start.retry_ms,
+            };
+            Said::On(start.exchange, Incoming::Start(position))
+        }
         worker_message::Kind::Event(event) => {
             let piece = Piece {
                 data: event.data,
                 more: event.more,
                 last: event.last,
                 head: event.head,
+                event_id: event.event_id,
             };
             Said::On(event.exchange, Incoming::Event(piece))
         }

@@ -21,7 +21,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::exchange::Exchange;
 use crate::link::RETRY_AFTER_MS;
-use crate::slot::{Incoming, Piece};
+use crate::slot::{Incoming, Loss, Piece, Position};
 
 /// A reply to a client.
 pub(crate) type Response = http::Response<Body>;
@@ -143,22 +143,25 @@ impl Replier<'_> {
                 } else {
                     Format::Events
                 };
-                Ok(with_head(self.stream(exchange, format, Some(piece)), head))
+                let first = Some(Incoming::Event(piece));
+                Ok(with_head(self.stream(exchange, format, first), head))
             }
-            Incoming::Start | Incoming::Quiet => Ok(self.stream(exchange, Format::Events, None)),
+            Incoming::Quiet => Ok(self.stream(exchange, Format::Events, None)),
+            Incoming::Start(_) => Ok(self.stream(exchange, Format::Events, Some(first))),
             Incoming::End(head) => Ok(with_head(http::Response::new(Body::empty()), Some(head))),
             Incoming::Misdirected(to) => Err(moving(&to)),
             Incoming::Lost(loss) => Err(exchange.lost(loss, self.may_have_run)),
         }
     }
 
-    fn stream(self, exchange: Exchange, format: Format, first: Option<Piece>) -> Response {
+    fn stream(self, exchange: Exchange, format: Format, first: Option<Incoming>) -> Response {
         let body = EventBody {
             may_have_run: self.may_have_run,
             id: self.id.map(str::to_owned),
             exchange,
             format,
             first,
+            position: Position::default(),
             in_message: false,
             done: false,
             draining: self.draining.map(Box::pin),
@@ -225,7 +228,9 @@ type Polled = Poll<Option<Result<Bytes, Broken>>>;
 pub(crate) struct EventBody {
     exchange: Exchange,
     format: Format,
-    first: Option<Piece>,
+    first: Option<Incoming>,
+    // Where the client may go on if this edge lets it go.
+    position: Position,
     in_message: bool,
     done: bool,
     id: Option<String>,
@@ -239,8 +244,8 @@ impl EventBody {
         if self.done {
             return Poll::Ready(None);
         }
-        if let Some(piece) = self.first.take() {
-            return Poll::Ready(Some(Ok(self.write(&piece))));
+        if let Some(first) = self.first.take() {
+            return self.take(first, cx);
         }
         match self.exchange.poll_next(cx) {
             Poll::Ready(incoming) => self.take(incoming, cx),
@@ -250,11 +255,17 @@ impl EventBody {
 
     fn take(&mut self, incoming: Incoming, cx: &mut Context<'_>) -> Polled {
         match incoming {
-            Incoming::Event(piece) => Poll::Ready(Some(Ok(self.write(&piece)))),
-            Incoming::Start => self.poll_data(cx),
+            Incoming::Event(piece) => Poll::Ready(Some(Ok(self.write(piece)))),
+            Incoming::Start(position) if position.event_id.is_empty() => self.poll_data(cx),
+            Incoming::Start(position) => {
+                self.position = position;
+                Poll::Ready(Some(Ok(position_event(&self.position))))
+            }
             Incoming::Quiet => self.keep_alive(cx),
             Incoming::End(_) => self.finish(None),
             Incoming::Misdirected(to) => self.finish(Some(moving(&to))),
+            // The worker goes on, and the client finds it by another edge.
+            Incoming::Lost(Loss::Edge) if self.may_return() => self.let_go(),
             Incoming::Lost(loss) => {
                 let lost = self.exchange.lost(loss, self.may_have_run);
                 self.finish(Some(lost))
@@ -262,13 +273,30 @@ impl EventBody {
         }
     }
 
-    fn write(&mut self, piece: &Piece) -> Bytes {
+    /// Whether the client knows from where to go on, and that it may.
+    fn may_return(&self) -> bool {
+        self.position.retry_ms > 0 && !self.in_message
+    }
+
+    /// Ends the body where the client may go on later.
+    fn let_go(&mut self) -> Polled {
+        self.done = true;
+        Poll::Ready(Some(Ok(position_event(&self.position))))
+    }
+
+    fn write(&mut self, piece: Piece) -> Bytes {
         let starts = !self.in_message;
         self.in_message = piece.more;
         self.done = piece.last && !piece.more;
         match self.format {
-            Format::Json => piece.data.clone(),
-            Format::Events => event_part(piece, starts),
+            Format::Json => piece.data,
+            Format::Events => {
+                let part = event_part(&piece, starts);
+                if !piece.event_id.is_empty() {
+                    self.position.event_id = piece.event_id;
+                }
+                part
+            }
         }
     }
 
@@ -286,6 +314,7 @@ impl EventBody {
                 more: false,
                 last: true,
                 head: None,
+                event_id: String::new(),
             };
             let mut out = BytesMut::new();
             if self.in_message {
@@ -303,7 +332,10 @@ impl EventBody {
             return Poll::Pending;
         };
         std::task::ready!(draining.as_mut().poll(cx));
-        self.finish(None)
+        match self.may_return() {
+            true => self.let_go(),
+            false => self.finish(None),
+        }
     }
 
     /// A comment tells everybody on the way that the stream lives. There is no
@@ -322,11 +354,33 @@ impl Drop for EventBody {
     }
 }
 
+/// Where the stream stands, as an event without a message (MCP 2025-11-25:
+/// "an event ID and an empty data field").
+fn position_event(position: &Position) -> Bytes {
+    let mut out = BytesMut::new();
+    put_id(&mut out, &position.event_id);
+    if position.retry_ms > 0 {
+        out.extend_from_slice(format!("retry: {}\n", position.retry_ms).as_bytes());
+    }
+    out.extend_from_slice(b"data:\n\n");
+    out.freeze()
+}
+
+fn put_id(out: &mut BytesMut, id: &str) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b"\n");
+}
+
 /// One piece of a message as server-sent event text.
 fn event_part(piece: &Piece, starts: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(piece.data.len() + 32);
     if starts {
-        out.extend_from_slice(b"event: message\ndata: ");
+        out.extend_from_slice(b"event: message\n");
+        if !piece.event_id.is_empty() {
+            put_id(&mut out, &piece.event_id);
+        }
+        out.extend_from_slice(b"data: ");
     }
     let start = out.len();
     out.extend_from_slice(&piece.data);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_core::ProtocolVersion;
+use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header;
 use hexagram_proto::link::ExchangeKind;
@@ -188,6 +189,11 @@ impl Inner {
         if let Err(problem) = post_headers(&parts.headers) {
             return self.refused(&problem, None);
         }
+        match self.batch(parts, &body) {
+            Ok(None) => {}
+            Ok(Some(routed)) => return self.answer_batch(routed).await,
+            Err(problem) => return self.refused(&problem, None),
+        }
         match scan(&body) {
             Ok(envelope) => self.message(parts, &body, &envelope).await,
             Err(error) => {
@@ -195,6 +201,35 @@ impl Inner {
                 self.refused(&error.into(), id.as_deref())
             }
         }
+    }
+
+    /// A batch in a session that knows batches. Any other array is no message.
+    fn batch(&self, parts: &Parts, body: &Bytes) -> Result<Option<Routed>, Problem> {
+        if !is_batch(body) {
+            return Ok(None);
+        }
+        let (from, kind) = (parts.sender(), ExchangeKind::Message);
+        let mut routed = match self.router.in_session(&from, kind) {
+            Ok(routed) => routed,
+            Err(Problem::SessionNotFound) => return Err(Problem::SessionNotFound),
+            Err(_) => return Ok(None),
+        };
+        if routed.open.version != u32::from(ProtocolVersion::V2025_03_26.code()) {
+            return Ok(None);
+        }
+        routed.open.body = body.clone();
+        routed.begins = true;
+        Ok(Some(routed))
+    }
+
+    async fn answer_batch(&self, routed: Routed) -> Response {
+        let replier = Replier {
+            // Nobody looks into it here.
+            may_have_run: true,
+            ..self.replier()
+        };
+        let answer = self.exchange(routed, replier).await;
+        answer.unwrap_or_else(|problem| self.refused(&problem, None))
     }
 
     async fn message(&self, parts: &Parts, body: &Bytes, envelope: &Envelope<'_>) -> Response {
@@ -229,11 +264,12 @@ impl Inner {
     }
 
     fn standing(&self, parts: &Parts, kind: ExchangeKind) -> Result<Routed, Problem> {
-        let routed = self.router.in_session(&parts.sender(), kind)?;
+        let mut routed = self.router.in_session(&parts.sender(), kind)?;
         if kind == ExchangeKind::Stream {
             if !header::accepts_sse(&parts.headers) {
                 return Err(Problem::NotAcceptable);
             }
+            routed.open.last_event_id = last_event_id(&parts.headers)?;
             if self.leaving.is_cancelled() {
                 return Err(Problem::Draining {
                     retry_after_ms: RETRY_AFTER_MS,
@@ -339,6 +375,15 @@ fn post_headers(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::NotAcceptable);
     }
     Ok(())
+}
+
+/// The event behind which a client wants to go on; empty where it names none.
+fn last_event_id(headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(id) = headers.get(header::names::LAST_EVENT_ID) else {
+        return Ok(String::new());
+    };
+    let id = id.to_str().map_err(|_| Problem::UnknownEvent)?;
+    Ok(id.to_owned())
 }
 
 /// Whether a message lost on the way may have had an effect. Reading again is

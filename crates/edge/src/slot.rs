@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 /// What the worker says on an exchange.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// A stream begins.
-    Start,
+    /// A stream begins, or says where it stands.
+    Start(Position),
     /// A JSON-RPC message or a part of it.
     Event(Piece),
     /// The exchange is over, without a further message.
@@ -37,11 +37,20 @@ impl Incoming {
     /// Whether nothing follows on the exchange.
     pub(crate) fn ends(&self) -> bool {
         match self {
-            Self::Start | Self::Quiet => false,
+            Self::Start(_) | Self::Quiet => false,
             Self::Event(piece) => piece.last && !piece.more,
             Self::End(_) | Self::Misdirected(_) | Self::Lost(_) => true,
         }
     }
+}
+
+/// From where a client may go on if it loses the stream.
+#[derive(Debug, Default)]
+pub(crate) struct Position {
+    /// Empty where it may not.
+    pub(crate) event_id: String,
+    /// How long it should wait before, in ms; 0: not said.
+    pub(crate) retry_ms: u32,
 }
 
 /// A part of a message to the client.
@@ -53,6 +62,8 @@ pub(crate) struct Piece {
     /// The message is the exchange's last.
     pub(crate) last: bool,
     pub(crate) head: Option<Head>,
+    /// Empty where it has none.
+    pub(crate) event_id: String,
 }
 
 /// Where the link's reader leaves what arrives for one exchange.
@@ -147,6 +158,7 @@ mod tests {
             more: false,
             last: false,
             head: None,
+            event_id: String::new(),
         })
     }
 
@@ -218,11 +230,12 @@ mod tests {
                 more,
                 last,
                 head: None,
+                event_id: String::new(),
             })
         };
         assert!(piece(false, true).ends());
         assert!(!piece(true, true).ends() && !piece(false, false).ends());
         assert!(Incoming::Lost(Loss::Worker).ends() && Incoming::End(Head::default()).ends());
-        assert!(!Incoming::Start.ends() && !Incoming::Quiet.ends());
+        assert!(!Incoming::Start(Position::default()).ends() && !Incoming::Quiet.ends());
     }
 }

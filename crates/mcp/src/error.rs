@@ -118,6 +118,11 @@ pub enum Problem {
     /// The session is unknown, over, or another principal's.
     #[error("session not found; send initialize for a new one")]
     SessionNotFound,
+    /// A Last-Event-ID that leads to nothing: never given, or no longer kept.
+    #[error(
+        "unknown Last-Event-ID; what it stood for is not kept any more: repeat the request, or send GET without it"
+    )]
+    UnknownEvent,
     /// A legacy message without a session.
     #[error("no Mcp-Session-Id; send initialize first, or the modern request metadata")]
     SessionRequired,
@@ -182,6 +187,7 @@ impl Problem {
             }
             Self::UnsupportedVersion { .. } => (S::BAD_REQUEST, -32022, "unsupported_version"),
             Self::SessionNotFound => (S::NOT_FOUND, -32001, "session_not_found"),
+            Self::UnknownEvent => (S::BAD_REQUEST, -32000, "unknown_event"),
             Self::SessionRequired => (S::BAD_REQUEST, -32000, "session_required"),
             Self::Unauthorized => (S::UNAUTHORIZED, -32000, "unauthorized"),
             Self::ForbiddenOrigin => (S::FORBIDDEN, -32000, "forbidden_origin"),

@@ -4,24 +4,26 @@
 use std::sync::Arc;
 
 use hexagram_core::{ClientId, Era, PrincipalId};
-use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Header, Open};
 use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::event_id::{EventId, StreamKind};
 use crate::host::{Call, Host};
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
+use crate::stream::Resumption;
 use crate::upstream::NativeHandler;
-use crate::{answer, forward, one_way, standing};
+use crate::{answer, batch, forward, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
 
 impl Host {
     /// Answers the exchange at once, or gives what is to run in a task.
-    pub(crate) fn admit(self: &Arc<Self>, open: Open, mut reply: Reply) -> Option<Run> {
+    pub(crate) fn admit(self: &Arc<Self>, mut open: Open, mut reply: Reply) -> Option<Run> {
         self.metrics.exchanges.inc();
         let Some(shard) = self.owned(&open) else {
             let known = self.shard(open.shard).map_or(0, |shard| shard.epoch.get());
@@ -29,6 +31,7 @@ impl Host {
             return None;
         };
         let kind = open.kind();
+        let after = std::mem::take(&mut open.last_event_id);
         let call = match call(open, shard) {
             Ok(call) => call,
             Err(error) => {
@@ -47,7 +50,7 @@ impl Host {
         }
         match kind {
             ExchangeKind::Message => self.message(call, reply),
-            ExchangeKind::Stream => self.stream(&call, reply),
+            ExchangeKind::Stream => self.stream(&call, &after, reply),
             ExchangeKind::Delete => self.delete(&call, reply),
         }
     }
@@ -58,7 +61,11 @@ impl Host {
             .cloned()
     }
 
-    fn message(self: &Arc<Self>, call: Call, mut reply: Reply) -> Option<Run> {
+    /// Runs one message, or a batch of them.
+    pub(crate) fn message(self: &Arc<Self>, call: Call, mut reply: Reply) -> Option<Run> {
+        if is_batch(&call.body) && !call.batched {
+            return batch::run(self, call, reply);
+        }
         let body = call.body.clone();
         let envelope = match scan(&body) {
             Ok(envelope) => envelope,
@@ -115,7 +122,24 @@ impl Host {
         )))
     }
 
-    fn stream(self: &Arc<Self>, call: &Call, mut reply: Reply) -> Option<Run> {
+    fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {
+        let resumption = Resumption::of(call.version);
+        let position = match after {
+            "" => None,
+            _ if resumption == Resumption::No => None,
+            text => match EventId::parse(text) {
+                Some(position) => Some(position),
+                None => {
+                    reply.refuse(&Problem::UnknownEvent);
+                    return None;
+                }
+            },
+        };
+        if let Some(position) = position.filter(|id| id.stream.kind == StreamKind::Call) {
+            let key = call.claims.as_ref().map(|claims| claims.key);
+            let session = key.and_then(|key| call.shard.held_session(key));
+            return resume::call(session, position, resumption, reply);
+        }
         if self.is_draining() {
             return refuse_draining(reply);
         }
@@ -123,8 +147,12 @@ impl Host {
             reply.refuse(&Problem::SessionNotFound);
             return None;
         };
-        reply.start();
-        Some(Box::pin(standing::run(Arc::clone(self), session, reply)))
+        let id = || call.shard.stream_id(StreamKind::Standing);
+        let stream = session.streams.listen(id, resumption);
+        let host = Arc::clone(self);
+        Some(Box::pin(standing::run(
+            host, session, stream, position, reply,
+        )))
     }
 
     fn delete(&self, call: &Call, reply: Reply) -> Option<Run> {
@@ -133,6 +161,10 @@ impl Host {
             return None;
         };
         let held = call.shard.delete(claims.key);
+        // What runs in it must not answer once the client knows that it is over.
+        if let Some(session) = &held {
+            session.delete();
+        }
         reply.end(StatusCode::OK);
         let session = held?;
         Some(Box::pin(async move { session.close().await }))
@@ -174,6 +206,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         claims: session_claims(&open)?,
         params: params(&open.params),
         once: open.once,
+        batched: false,
         body: open.body,
     })
 }

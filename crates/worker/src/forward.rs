@@ -20,6 +20,7 @@ use crate::federation::Destination;
 use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
 use crate::listen;
+use crate::outlet::Outlet;
 use crate::raw::RawObject;
 use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
 use crate::reply::Reply;
@@ -36,8 +37,13 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
     let under_way = Mutex::new(None);
     let work = route(&host, &call, &session, &under_way, reply);
     if call.era() == Era::Legacy {
-        // A disconnect is no cancellation there; what still comes is dropped.
-        work.await;
+        // A disconnect is no cancellation there; the end of the session is.
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            () = session.deleted() => flow.revoke(),
+            () = &mut work => {}
+        }
         return session.touch();
     }
     tokio::pin!(work);
@@ -173,9 +179,12 @@ impl Forward<'_> {
             return reply.refuse(&problem);
         }
         let _under_way = self.host.meter(index).start();
-        match self.send(index, upstream, name).await {
-            Ok(sent) => self.relay(index, upstream, sent, reply).await,
-            Err(Failed { error, sent }) => reply.refuse(&self.problem(upstream, &error, sent)),
+        let mut outlet = Outlet::new(self.session, self.call, reply);
+        match outlet.during(self.send(index, upstream, name)).await {
+            Ok(sent) => self.relay(index, upstream, sent, outlet).await,
+            Err(Failed { error, sent }) => {
+                outlet.refuse(&self.problem(upstream, &error, sent)).await;
+            }
         }
     }
 
@@ -282,7 +291,13 @@ impl Forward<'_> {
         self.session.connection(index, upstream).await
     }
 
-    async fn relay(&self, index: usize, upstream: &Upstream, mut sent: Sent, mut reply: Reply) {
+    async fn relay(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        mut sent: Sent,
+        mut reply: Outlet<'_>,
+    ) {
         let client_id = reply.id().to_owned();
         let token = self.envelope.meta.progress_token.as_ref();
         let translation = Translation {
@@ -300,12 +315,12 @@ impl Forward<'_> {
                 ))
             };
             let message = tokio::select! {
-                message = sent.incoming.next() => message.unwrap_or_else(closed),
-                () = sent.cancelled.cancelled() => return reply.end_unanswered(),
+                message = reply.during(sent.incoming.next()) => message.unwrap_or_else(closed),
+                () = sent.cancelled.cancelled() => return reply.end_unanswered().await,
             };
             let message = match message {
                 Ok(message) => message,
-                Err(error) => return reply.refuse(&self.problem(upstream, &error, true)),
+                Err(error) => return reply.refuse(&self.problem(upstream, &error, true)).await,
             };
             match translation.translate(&message) {
                 Relayed::Response(message) => {
@@ -318,10 +333,11 @@ impl Forward<'_> {
                     reply.event(self.shown(index, message)).await;
                 }
                 Relayed::Refuse(answer) => drop(sent.connection.send(answer).await),
+                Relayed::Close => reply.close().await,
                 Relayed::Drop => {}
                 Relayed::Garbage(detail) => {
                     let error = UpstreamError::Garbage(detail);
-                    return reply.refuse(&self.problem(upstream, &error, true));
+                    return reply.refuse(&self.problem(upstream, &error, true)).await;
                 }
             }
         }

@@ -49,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) params: HeaderMap,
     /// The client is known for this exchange only.
     pub(crate) once: bool,
+    /// The body is one message of a batch.
+    pub(crate) batched: bool,
 }
 
 impl Call {
@@ -143,7 +145,11 @@ impl Host {
 
     /// Closes the upstream sessions of clients that have been quiet.
     pub(crate) async fn sweep(&self) {
-        self.close(Session::is_idle).await;
+        self.close(|session| {
+            session.streams.expire();
+            session.is_idle()
+        })
+        .await;
     }
 
     /// Closes all upstream sessions: nobody else knows of them.

@@ -11,7 +11,9 @@
 mod admit;
 mod answer;
 mod args;
+mod batch;
 mod changes;
+mod event_id;
 mod facts;
 mod federation;
 mod forward;
@@ -24,13 +26,18 @@ mod merged;
 mod meter;
 mod metrics;
 mod one_way;
+mod outlet;
 mod raw;
 mod relay;
+mod replay;
 mod reply;
 mod requests;
+mod resume;
 mod session;
 mod shard;
 mod standing;
+mod stream;
+mod streams;
 mod subscriptions;
 mod upstream;
 
@@ -61,7 +68,8 @@ pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use upstream::{
     ChildLimit, HandlerFactory, NativeHandler, NativeRequest, Pipe, ServerInfo, Upstream,
-    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, handler,
+    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, close_stream,
+    handler,
 };
 
 /// How often idle sessions are looked for.

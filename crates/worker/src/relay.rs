@@ -8,6 +8,7 @@ use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::splice;
 
 use crate::raw::RawObject;
+use crate::upstream::CLOSE_STREAM;
 
 /// A client's request as its upstream sees it.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) enum Relayed {
     /// A request to a client that cannot be asked in its era; the upstream
     /// gets this answer.
     Refuse(Bytes),
+    /// The client is to let go of its stream and come back for the rest.
+    Close,
     /// Nothing that the client should see.
     Drop,
     /// No JSON-RPC message, for this reason.
@@ -88,6 +91,9 @@ impl Translation<'_> {
                 }
                 _ => Relayed::Drop,
             };
+        }
+        if envelope.method.as_deref() == Some(CLOSE_STREAM) {
+            return Relayed::Close;
         }
         if let Some(request) = &envelope.request_id {
             // The upstream takes back a request that the client knows by our id.

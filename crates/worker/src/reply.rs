@@ -7,6 +7,7 @@ mod tests;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::Era;
@@ -37,6 +38,7 @@ pub(crate) fn response(id: &str, result: &[u8]) -> Bytes {
 pub(crate) struct Flow {
     window: Mutex<Window>,
     gone: AtomicBool,
+    revoked: AtomicBool,
     changed: Notify,
 }
 
@@ -45,6 +47,7 @@ impl Flow {
         Self {
             window: Mutex::new(Window::new(credit)),
             gone: AtomicBool::new(false),
+            revoked: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -61,7 +64,13 @@ impl Flow {
         self.changed.notify_waiters();
     }
 
-    fn is_gone(&self) -> bool {
+    /// The session was deleted: an exchange dropped unanswered says so.
+    pub(crate) fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
+
+    /// Whether the client left.
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
@@ -151,21 +160,34 @@ impl Reply {
 
     /// Begins a stream whose first message is not there yet.
     pub(crate) fn start(&mut self) {
+        self.start_at(String::new(), Duration::ZERO);
+    }
+
+    /// Begins a stream, or says where it stands: the client may come back with
+    /// this event id, after `retry`.
+    pub(crate) fn start_at(&mut self, event_id: String, retry: Duration) {
         self.started = true;
         self.push(worker_message::Kind::Start(Start {
             exchange: self.number,
+            event_id,
+            retry_ms: u32::try_from(retry.as_millis()).unwrap_or(u32::MAX),
         }));
     }
 
     /// Sends a message that is not the last. Waits while the client's credit
     /// is used up; `false` when the client left, and the message was dropped.
     pub(crate) async fn event(&mut self, message: Bytes) -> bool {
-        self.send(message, false, None).await
+        self.event_at(message, String::new()).await
+    }
+
+    /// As [`Self::event`], under an event id.
+    pub(crate) async fn event_at(&mut self, message: Bytes, id: String) -> bool {
+        self.send(message, false, None, id).await
     }
 
     /// Sends the last message.
     pub(crate) async fn finish(self, message: Bytes) {
-        self.finish_with(message, None).await;
+        self.finish_with(message, None, String::new()).await;
     }
 
     /// Sends the last message; a reply that consists of it has this status.
@@ -174,11 +196,22 @@ impl Reply {
             status: u32::from(status.as_u16()),
             ..Head::default()
         });
-        self.finish_with(message, head).await;
+        self.finish_with(message, head, String::new()).await;
     }
 
-    async fn finish_with(mut self, message: Bytes, head: Option<Head>) {
-        self.send(message, true, head).await;
+    /// As [`Self::finish`], under an event id.
+    pub(crate) async fn finish_at(self, message: Bytes, id: String) {
+        self.finish_with(message, None, id).await;
+    }
+
+    /// Sends the last message without waiting for its reader.
+    pub(crate) fn end_with(mut self, message: Bytes, id: String) {
+        self.done = true;
+        self.push_event(message, false, true, None, id);
+    }
+
+    async fn finish_with(mut self, message: Bytes, head: Option<Head>, id: String) {
+        self.send(message, true, head, id).await;
         self.done = true;
     }
 
@@ -187,10 +220,10 @@ impl Reply {
     #[must_use]
     pub(crate) fn answer(mut self, message: Bytes, head: Option<Head>) -> Option<Run> {
         if message.len() > CHUNK_BYTES {
-            return Some(Box::pin(self.finish_with(message, head)));
+            return Some(Box::pin(self.finish_with(message, head, String::new())));
         }
         self.done = true;
-        self.push_event(message, false, true, head);
+        self.push_event(message, false, true, head, String::new());
         None
     }
 
@@ -241,20 +274,34 @@ impl Reply {
                 .unwrap_or_default(),
             ..Head::default()
         });
-        self.push_event(problem.body(self.id.as_deref()), false, true, head);
+        let body = problem.body(self.id.as_deref());
+        self.push_event(body, false, true, head, String::new());
     }
 
-    async fn send(&mut self, message: Bytes, last: bool, mut head: Option<Head>) -> bool {
+    async fn send(
+        &mut self,
+        message: Bytes,
+        last: bool,
+        mut head: Option<Head>,
+        mut id: String,
+    ) -> bool {
         for (data, more) in chunks(message) {
             if !self.flow.credit(data.len()).await {
                 return false;
             }
-            self.push_event(data, more, last, head.take());
+            self.push_event(data, more, last, head.take(), std::mem::take(&mut id));
         }
         true
     }
 
-    fn push_event(&mut self, data: Bytes, more: bool, last: bool, head: Option<Head>) {
+    fn push_event(
+        &mut self,
+        data: Bytes,
+        more: bool,
+        last: bool,
+        head: Option<Head>,
+        event_id: String,
+    ) {
         self.started = true;
         self.push(worker_message::Kind::Event(Event {
             exchange: self.number,
@@ -262,6 +309,7 @@ impl Reply {
             more,
             last,
             head,
+            event_id,
         }));
     }
 
@@ -274,7 +322,10 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.done {
-            self.fail(&Problem::Internal);
+            self.fail(&match self.flow.revoked.load(Ordering::Acquire) {
+                true => Problem::SessionNotFound,
+                false => Problem::Internal,
+            });
         }
     }
 }

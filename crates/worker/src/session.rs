@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::facts::ClientFacts;
 use crate::hearing::Ear;
 use crate::requests;
+use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::upstream::{Connection, Upstream, UpstreamError};
 
@@ -45,8 +46,8 @@ pub(crate) struct Session {
     used: Mutex<Instant>,
     idle: Duration,
     closed: CancellationToken,
-    // Fires when a later standing stream takes the place of the present one.
-    standing: Mutex<CancellationToken>,
+    deleted: CancellationToken,
+    pub(crate) streams: Streams,
     pub(crate) ear: Ear,
 }
 
@@ -65,7 +66,8 @@ impl Session {
             used: Mutex::new(Instant::now()),
             idle,
             closed: CancellationToken::new(),
-            standing: Mutex::default(),
+            deleted: CancellationToken::new(),
+            streams: Streams::default(),
             ear: Ear::default(),
         }
     }
@@ -157,11 +159,13 @@ impl Session {
     /// Registers a request until the guard is dropped, so that the client can
     /// cancel it by its id.
     pub(crate) fn begin(self: &Arc<Self>, client_id: &str, request: InFlight) -> RequestGuard {
+        let upstream_id = request.upstream_id.as_str().into();
         self.in_flight.lock().insert(client_id.into(), request);
         self.touch();
         RequestGuard {
             session: Arc::clone(self),
             client_id: client_id.into(),
+            upstream_id,
         }
     }
 
@@ -183,20 +187,26 @@ impl Session {
             && self.used.lock().elapsed() > self.idle
     }
 
+    /// The client has ended it: nothing answers in it any more (invariant I12).
+    pub(crate) fn delete(&self) {
+        self.deleted.cancel();
+        self.closed.cancel();
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.is_cancelled()
+    }
+
+    /// Waits until its client ends it.
+    pub(crate) async fn deleted(&self) {
+        self.deleted.cancelled().await;
+    }
+
     /// Ends all upstream sessions and the standing stream.
     pub(crate) async fn close(&self) {
         self.closed.cancel();
         let open = self.open_connections();
         join_all(open.iter().map(|connection| connection.close())).await;
-    }
-
-    /// Takes the place of the session's standing stream; the token fires when
-    /// a later one does. Messages go to one stream only (MCP transports,
-    /// "Multiple Connections"), and the older one may be long dead.
-    pub(crate) fn take_standing(&self) -> CancellationToken {
-        let token = CancellationToken::new();
-        std::mem::replace(&mut *self.standing.lock(), token.clone()).cancel();
-        token
     }
 
     /// Waits for the session's end.
@@ -209,11 +219,20 @@ impl Session {
 pub(crate) struct RequestGuard {
     session: Arc<Session>,
     client_id: Box<str>,
+    upstream_id: Box<str>,
 }
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.session.in_flight.lock().remove(&self.client_id);
+        let mut in_flight = self.session.in_flight.lock();
+        // A client that uses an id twice at once has put a later request there.
+        if in_flight
+            .get(&self.client_id)
+            .is_some_and(|request| *request.upstream_id == *self.upstream_id)
+        {
+            in_flight.remove(&self.client_id);
+        }
+        drop(in_flight);
         self.session.touch();
     }
 }

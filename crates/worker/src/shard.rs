@@ -13,6 +13,7 @@ use hexagram_core::{
 };
 use parking_lot::Mutex;
 
+use crate::event_id::{StreamId, StreamKind};
 use crate::session::Session;
 
 /// One shard in one epoch.
@@ -21,6 +22,7 @@ pub(crate) struct Shard {
     pub(crate) epoch: Epoch,
     serials: AtomicU64,
     upstream_ids: AtomicU64,
+    streams: AtomicU64,
     table: Mutex<Table>,
 }
 
@@ -40,6 +42,7 @@ impl Shard {
             epoch,
             serials: AtomicU64::new(0),
             upstream_ids: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
             table: Mutex::default(),
         }
     }
@@ -56,6 +59,16 @@ impl Shard {
     pub(crate) fn upstream_id(&self) -> String {
         let n = self.upstream_ids.fetch_add(1, Ordering::Relaxed);
         format!("{}.{n}", self.epoch.get())
+    }
+
+    /// The id of a new stream. Shard-wide, so that a session whose state was
+    /// dropped and made anew never takes an old stream for one of its own.
+    pub(crate) fn stream_id(&self, kind: StreamKind) -> StreamId {
+        StreamId {
+            kind,
+            epoch: self.epoch.get(),
+            number: self.streams.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Whether a session may still answer (invariant I12). Ids minted below

@@ -12,11 +12,13 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::event_id::EventId;
 use crate::hearing::{Heard, Hearing};
 use crate::host::Host;
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::stream::Stream;
 use crate::upstream::{Connection, unread};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
@@ -24,29 +26,81 @@ const QUEUE: usize = 64;
 /// Pause before an upstream's broken stream is opened again, doubled each time.
 pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
 const LAST_REOPEN: Duration = Duration::from_secs(30);
+/// After its client left, the stream is kept up this long, so that what the
+/// upstreams say meanwhile is not lost.
+const LINGER: Duration = Duration::from_secs(60);
 
-/// Relays until the client leaves, the session or this worker ends, or a later
-/// stream takes this one's place. Upstream streams are opened as the client's
-/// upstream sessions are, not before.
-pub(crate) async fn run(host: Arc<Host>, session: Arc<Session>, mut reply: Reply) {
+/// Listens to the session's stream until the client leaves, the stream ends, or
+/// a later listener takes this one's place. One whose `position` is on another
+/// stream has missed what cannot be told any more, and hears what is said from
+/// now on: to refuse it would cost it the stream for good.
+pub(crate) async fn run(
+    host: Arc<Host>,
+    session: Arc<Session>,
+    (stream, is_new): (Arc<Stream>, bool),
+    position: Option<EventId>,
+    reply: Reply,
+) {
+    let _listening = Listening(&stream);
     let flow = Arc::clone(reply.flow());
-    let replaced = session.take_standing();
-    let (sender, messages) = mpsc::channel(QUEUE);
-    tokio::select! {
-        () = flow.left() => {}
-        () = session.closed() => {}
-        () = host.drained() => {}
-        () = replaced.cancelled() => {}
-        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender)) => {}
-        () = relay_all(messages, &mut reply) => {}
+    let position = match position.filter(|position| position.stream == stream.id) {
+        Some(position) => position,
+        None => stream.position().await,
+    };
+    stream.attach(reply, position).await;
+    if is_new {
+        tokio::spawn(speak(host, Arc::clone(&session), Arc::clone(&stream)));
     }
+    stream.listened(&flow).await;
     session.touch();
-    reply.end(http::StatusCode::OK);
 }
 
-async fn relay_all(mut messages: mpsc::Receiver<Bytes>, reply: &mut Reply) {
+/// A listener; dropped, it listens no more.
+struct Listening<'a>(&'a Stream);
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.0.listeners.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Relays what the upstreams say until the session or this worker ends, or
+/// nobody has listened for a while. Upstream streams are opened as the client's
+/// upstream sessions are, not before.
+async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
+    let (sender, messages) = mpsc::channel(QUEUE);
+    tokio::select! {
+        () = session.closed() => {}
+        () = host.drained() => {}
+        () = forsaken(&session, &stream) => {}
+        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender)) => {}
+        () = relay_all(messages, &stream) => {}
+    }
+    session.streams.end_standing(&stream);
+    stream.end().await;
+    session.touch();
+}
+
+/// Waits until nobody has listened for [`LINGER`].
+async fn forsaken(session: &Session, stream: &Stream) {
+    let linger = match stream.is_resumable() {
+        true => LINGER,
+        false => Duration::ZERO,
+    };
+    let mut listeners = stream.listeners.subscribe();
+    loop {
+        // The stream holds the sender, so this never fails.
+        let _ = listeners.wait_for(|count| *count == 0).await;
+        tokio::time::sleep(linger).await;
+        if session.streams.retire(stream) {
+            return;
+        }
+    }
+}
+
+async fn relay_all(mut messages: mpsc::Receiver<Bytes>, stream: &Stream) {
     while let Some(message) = messages.recv().await {
-        reply.event(message).await;
+        stream.say(message).await;
     }
 }
 
@@ -231,7 +285,7 @@ impl Reader {
                 );
                 Ok(())
             }
-            Relayed::Response(_) | Relayed::Refuse(_) | Relayed::Drop => Ok(()),
+            Relayed::Response(_) | Relayed::Refuse(_) | Relayed::Close | Relayed::Drop => Ok(()),
         }
     }
 }

@@ -8,7 +8,7 @@ use hexagram_mcp::Problem;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
 use hexagram_proto::{CHUNK_BYTES, INITIAL_WINDOW};
-use hexagram_worker::{NativeHandler, NativeRequest, ServerInfo, Upstream, handler};
+use hexagram_worker::{NativeHandler, NativeRequest, ServerInfo, Upstream, close_stream, handler};
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -48,9 +48,12 @@ impl ServerHandler for OddHandler {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         assert_ne!(request.name, "panic", "told to");
+        if request.name == "polled" {
+            close_stream(&context).await.unwrap();
+        }
         if request.name == "slow" {
             std::future::pending::<()>().await;
         }
@@ -244,4 +247,53 @@ async fn requests_and_refusals_are_counted() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_handler_lets_its_client_go_and_the_answer_waits() {
+    let worker = worker(rmcp());
+    let mut edge = Edge::connect(&worker).await;
+    let session = edge.session().await;
+    let open = edge.open(&session, &call("polled"));
+    let number = edge.post(open).await;
+    edge.ended(number).await;
+    // It stands before the first message of its first stream.
+    let position = format!("c{}.0.0", session.epoch);
+    let rest = Open {
+        kind: ExchangeKind::Stream.into(),
+        last_event_id: position.clone(),
+        ..edge.open(&session, "")
+    };
+    let number = match edge.send(rest).await {
+        Kind::Start(start) => {
+            assert_eq!(start.event_id, position);
+            assert!(start.retry_ms > 0);
+            start.exchange
+        }
+        other => panic!("{other:?}"),
+    };
+    let said = edge.last_event(number).await;
+    assert_eq!(said.event_id, format!("c{}.0.1", session.epoch));
+    let message: serde_json::Value = serde_json::from_slice(&said.data).unwrap();
+    assert_eq!(message["result"]["content"][0]["text"], "fine");
+}
+
+#[tokio::test]
+async fn a_draining_worker_lets_its_listeners_go_at_an_id() {
+    let worker = worker(rmcp());
+    let mut edge = Edge::connect(&worker).await;
+    let session = edge.session().await;
+    let listen = Open {
+        kind: ExchangeKind::Stream.into(),
+        ..edge.open(&session, "")
+    };
+    let Kind::Start(start) = edge.send(listen).await else {
+        panic!("no stream");
+    };
+    assert!(!start.event_id.is_empty());
+    worker.shutdown.cancel();
+    edge.told_to_leave().await;
+    edge.cease();
+    let last = edge.last_position(start.exchange).await;
+    assert_eq!(last, start.event_id);
 }

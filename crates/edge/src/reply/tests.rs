@@ -66,7 +66,10 @@ impl Call {
 }
 
 fn start() -> worker_message::Kind {
-    worker_message::Kind::Start(Start { exchange: 1 })
+    worker_message::Kind::Start(Start {
+        exchange: 1,
+        ..Start::default()
+    })
 }
 
 fn event(text: &'static str, more: bool, last: bool) -> worker_message::Kind {
@@ -75,7 +78,7 @@ fn event(text: &'static str, more: bool, last: bool) -> worker_message::Kind {
         data: Bytes::from_static(text.as_bytes()),
         more,
         last,
-        head: None,
+        ..Event::default()
     })
 }
 
@@ -104,6 +107,7 @@ fn a_part_of_an_event_carries_what_its_place_needs() {
             more,
             last: false,
             head: None,
+            event_id: String::new(),
         };
         event_part(&piece, starts)
     };

@@ -268,6 +268,11 @@ impl Http {
         Ok((size > 0).then_some(piece))
     }
 
+    /// Closes this side of the connection; replies still come.
+    pub(crate) async fn shut(&mut self) {
+        self.stream.get_mut().shutdown().await.unwrap();
+    }
+
     /// Waits until the server closes the connection.
     pub(crate) async fn closed(&mut self) {
         let mut rest = Vec::new();

@@ -17,8 +17,12 @@ pub(crate) fn request(id: u64, method: &str, params: &Value) -> String {
 
 /// `initialize`, as request 1.
 pub(crate) fn initialize() -> Ask {
+    initialize_as(LEGACY)
+}
+
+fn initialize_as(version: &str) -> Ask {
     let client = json!({"name": "raw", "version": "1"});
-    let params = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client});
+    let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
     Ask::post(request(1, "initialize", &params))
 }
 
@@ -103,6 +107,7 @@ pub(crate) fn text(reply: &Reply) -> String {
 pub(crate) struct Session {
     pub(crate) http: Http,
     pub(crate) id: String,
+    version: String,
     headers: Vec<(String, String)>,
     next: u64,
 }
@@ -113,19 +118,31 @@ impl Session {
     }
 
     pub(crate) async fn open_as(peer: SocketAddr, headers: &[(&str, &str)]) -> Self {
+        Self::start(peer, LEGACY, headers).await
+    }
+
+    /// A session of a client of this revision.
+    pub(crate) async fn open_version(peer: SocketAddr, version: &str) -> Self {
+        Self::start(peer, version, &[]).await
+    }
+
+    async fn start(peer: SocketAddr, version: &str, headers: &[(&str, &str)]) -> Self {
         let mut http = Http::connect(peer).await;
         let ask = headers
             .iter()
-            .fold(initialize(), |ask, (name, value)| ask.header(name, value));
+            .fold(initialize_as(version), |ask, (name, value)| {
+                ask.header(name, value)
+            });
         let reply = http.send(&ask).await;
         let id = reply.header("mcp-session-id").map(str::to_owned);
-        assert_eq!(result(&reply)["protocolVersion"], LEGACY);
+        assert_eq!(result(&reply)["protocolVersion"], version);
         let headers = headers
             .iter()
             .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         Self {
             http,
             id: id.unwrap_or_else(|| panic!("no session id in {reply:?}")),
+            version: version.to_owned(),
             headers: headers.collect(),
             next: 2,
         }
@@ -135,7 +152,7 @@ impl Session {
     pub(crate) fn signed(&self, ask: Ask) -> Ask {
         let ask = ask
             .header("mcp-session-id", &self.id)
-            .header("mcp-protocol-version", LEGACY);
+            .header("mcp-protocol-version", &self.version);
         let headers = self.headers.iter();
         headers.fold(ask, |ask, (name, value)| ask.header(name, value))
     }

@@ -116,14 +116,3 @@ async fn what_is_opened_while_the_session_closes_is_closed_too() {
     let opened = tokio::time::timeout(DEADLINE, opening).await;
     assert!(!opened.expect("it never opened").unwrap().is_open());
 }
-
-#[tokio::test]
-async fn a_later_standing_stream_ends_the_earlier_one() {
-    let session = session();
-    let first = session.take_standing();
-    let second = session.take_standing();
-    assert!(first.is_cancelled() && !second.is_cancelled());
-    assert!(session.closed().now_or_never().is_none());
-    session.close().await;
-    assert!(session.closed().now_or_never().is_some());
-}

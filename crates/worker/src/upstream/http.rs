@@ -1,5 +1,7 @@
 //! Upstreams over Streamable HTTP.
 
+mod events;
+
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -8,16 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::StreamExt;
 use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::header::names::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
-use hexagram_mcp::sse::{SseEvent, SseParser};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use parking_lot::Mutex;
 use reqwest::{Client, Response};
 
 use super::{Incoming, UpstreamError, UpstreamLimits};
+use events::{Position, Source, is_event_stream};
 
 /// Of an error reply, this much is quoted, in bytes.
 const QUOTED: usize = 200;
@@ -101,6 +103,8 @@ pub(crate) struct HttpConnection {
     target: Target,
     // Set once by the initialize exchange.
     headers: Mutex<HeaderMap>,
+    // Where the standing stream was last.
+    standing: Position,
     closed: AtomicBool,
 }
 
@@ -109,6 +113,7 @@ impl HttpConnection {
         Self {
             target,
             headers: Mutex::default(),
+            standing: Position::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -173,7 +178,7 @@ impl HttpConnection {
             self.headers.lock().insert(MCP_SESSION_ID, id.clone());
         }
         if is_event_stream(&response) {
-            return Ok(events(response, self.target.clone()));
+            return Ok(self.call_source().messages(response));
         }
         let body = self.target.collect(response).await?;
         match scan(&body) {
@@ -189,23 +194,43 @@ impl HttpConnection {
 
     /// The upstream's standing stream; empty where it offers none.
     pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
-        let response = self
-            .target
-            .listener
-            .get(&*self.target.url)
-            .headers(self.headers())
-            .header(ACCEPT, "text/event-stream")
-            .send()
-            .await
-            .map_err(|error| self.target.failed(&error))?;
+        let source = self.standing_source();
+        let response = source.get().await?;
         // Some frameworks answer 404 where a route has no GET. Whether the
         // session is gone, a POST will tell.
         let none_offered = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND];
         if none_offered.contains(&response.status()) {
             return Ok(futures_util::stream::pending().boxed());
         }
-        let response = self.check(response, None).await?;
-        Ok(events(response, self.target.clone()))
+        match self.check(response, None).await {
+            Ok(response) => Ok(source.messages(response)),
+            Err(error) => {
+                // It may not like the position; the next attempt goes without.
+                *self.standing.lock() = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// How a call's stream goes on.
+    fn call_source(&self) -> Source {
+        Source {
+            target: self.target.clone(),
+            client: self.target.client.clone(),
+            headers: self.headers(),
+            position: Position::default(),
+            until_response: true,
+        }
+    }
+
+    /// How the standing stream goes on: from where any earlier one was lost.
+    fn standing_source(&self) -> Source {
+        Source {
+            client: self.target.listener.clone(),
+            position: Arc::clone(&self.standing),
+            until_response: false,
+            ..self.call_source()
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -232,40 +257,4 @@ impl HttpConnection {
 
 fn once(body: Bytes) -> Incoming {
     futures_util::stream::once(std::future::ready(Ok(body))).boxed()
-}
-
-fn is_event_stream(response: &Response) -> bool {
-    response
-        .headers()
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// The messages of an event stream.
-fn events(response: Response, target: Target) -> Incoming {
-    let limit = target.limits.max_message;
-    let pieces = response
-        .bytes_stream()
-        .map_err(move |error| target.failed(&error))
-        .boxed();
-    let state = (pieces, SseParser::new(limit));
-    futures_util::stream::try_unfold(state, |(mut pieces, mut parser)| async move {
-        loop {
-            if let Some(event) = next_event(&mut parser) {
-                return Ok(Some((event.data, (pieces, parser))));
-            }
-            match pieces.next().await {
-                Some(piece) => parser
-                    .push(&piece?)
-                    .map_err(|error| UpstreamError::Garbage(error.to_string()))?,
-                None => return Ok(None),
-            }
-        }
-    })
-    .boxed()
-}
-
-/// The next event with a message; priming events carry none.
-fn next_event(parser: &mut SseParser) -> Option<SseEvent> {
-    parser.find(|event| !event.data.is_empty())
 }

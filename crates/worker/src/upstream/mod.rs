@@ -1,6 +1,7 @@
 //! Upstreams: the MCP servers behind Hexagram, and one session with each.
 
 mod children;
+mod close_stream;
 mod command;
 mod connection;
 mod duplex;
@@ -28,6 +29,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 pub use children::ChildLimit;
+pub(crate) use close_stream::CLOSE_STREAM;
+pub use close_stream::close_stream;
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler};

@@ -11,7 +11,8 @@ use hexagram_core::{
 use hexagram_proto::link::link_client::LinkClient;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{
-    Ceased, Credit, EdgeFrame, EdgeMessage, Hello, Open, WorkerFrame, WorkerMessage, edge_message,
+    Ceased, Credit, EdgeFrame, EdgeMessage, Event, Hello, Open, WorkerFrame, WorkerMessage,
+    edge_message,
 };
 use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
@@ -222,6 +223,28 @@ impl Edge {
         loop {
             match self.receive().await {
                 Kind::End(end) if end.exchange == number => return,
+                _ => {}
+            }
+        }
+    }
+
+    /// The last message of an exchange.
+    pub(crate) async fn last_event(&mut self, number: u64) -> Event {
+        loop {
+            match self.receive().await {
+                Kind::Event(event) if event.exchange == number && event.last => return event,
+                _ => {}
+            }
+        }
+    }
+
+    /// Where an exchange stood last when it ended.
+    pub(crate) async fn last_position(&mut self, number: u64) -> String {
+        let mut position = String::new();
+        loop {
+            match self.receive().await {
+                Kind::Start(start) if start.exchange == number => position = start.event_id,
+                Kind::End(end) if end.exchange == number => return position,
                 _ => {}
             }
         }

@@ -237,3 +237,31 @@ async fn an_upstream_that_takes_nothing_cannot_have_acted() {
     assert!(!error.may_have_acted());
     assert!(error.to_string().contains("read nothing"), "{error}");
 }
+
+fn close_stream(id: &str) -> Value {
+    json!({"jsonrpc": "2.0", "method": super::super::CLOSE_STREAM, "params": {"requestId": id}})
+}
+
+#[tokio::test]
+async fn letting_a_client_go_concerns_its_request_alone() {
+    let (duplex, mut peer) = session(SILENCE);
+    let mut standing = duplex.standing();
+    let mut first = begin(&duplex, &mut peer, "1").await;
+    let mut second = begin(&duplex, &mut peer, "2").await;
+    peer.say(close_stream("1")).await;
+    peer.say(response("1")).await;
+    // The request is over: nobody is to be let go.
+    peer.say(close_stream("1")).await;
+    peer.say(response("2")).await;
+    peer.say(log()).await;
+    assert_eq!(
+        message(&mut first).await["method"],
+        super::super::CLOSE_STREAM
+    );
+    assert_eq!(message(&mut first).await["id"], "1");
+    assert_eq!(message(&mut second).await["id"], "2");
+    assert_eq!(
+        message(&mut standing).await["method"],
+        "notifications/message"
+    );
+}

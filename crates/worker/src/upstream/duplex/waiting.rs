@@ -10,7 +10,7 @@ use hexagram_mcp::envelope::{Envelope, Kind};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, OwnedPermit};
 
-use super::super::{UpstreamError, unread};
+use super::super::{CLOSE_STREAM, UpstreamError, unread};
 
 /// Messages that wait for one reader, beside its last.
 pub(super) const QUEUE: usize = 256;
@@ -161,13 +161,17 @@ impl Waiting {
         calls.find(|(_, call)| *call.id == *id).map(|(key, _)| *key)
     }
 
-    /// Where a message goes that is no response: progress to its request;
+    /// Where a message goes that is no response: what names a request to it;
     /// questions and log messages to the client's newest request, whose work
     /// they most likely belong to; the rest to the standing stream; and each to
     /// the other place where there is none of the first.
     fn place(&self, envelope: &Envelope<'_>) -> Option<Place> {
         if let Some(token) = &envelope.progress_token {
             return self.by_id(token.as_str()).map(Place::Call);
+        }
+        if envelope.method.as_deref() == Some(CLOSE_STREAM) {
+            let request = envelope.request_id.as_ref()?;
+            return self.by_id(request.as_str()).map(Place::Call);
         }
         let of_a_call = envelope.kind == Kind::Request || is_chatter(envelope);
         let asked = self.asked_by_a_client();
@@ -210,8 +214,10 @@ impl Waiting {
 
     /// Keeps a message for the next reader while there is room.
     fn keep(&mut self, message: Bytes, envelope: &Envelope<'_>) -> Option<Bytes> {
-        let late_progress = envelope.progress_token.is_some();
-        if late_progress || self.backlog.len() == BACKLOG {
+        // It concerns a request that is over.
+        let is_late =
+            envelope.progress_token.is_some() || envelope.method.as_deref() == Some(CLOSE_STREAM);
+        if is_late || self.backlog.len() == BACKLOG {
             return dropped(envelope);
         }
         self.backlog.push_back(message);

@@ -1,0 +1,221 @@
+//! A stream that outlives its connections: every message is kept for a while
+//! before it is sent, and a client that comes back takes the reader's place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hexagram_core::ProtocolVersion;
+use http::StatusCode;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::event_id::{EventId, StreamId};
+use crate::replay::Replay;
+use crate::reply::{Flow, Reply};
+
+/// A client that lost its stream should wait this long before it asks for the
+/// rest: by then a balancer knows that an edge is gone. The official SDKs give
+/// up after two vain attempts.
+pub(crate) const RETRY: Duration = Duration::from_secs(2);
+
+/// What a revision has of "Resumability and Redelivery".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumption {
+    /// Nothing.
+    No,
+    /// Event ids.
+    Ids,
+    /// Also streams that begin and close at an id without a message (SEP-1699).
+    Polling,
+}
+
+impl Resumption {
+    pub(crate) fn of(version: ProtocolVersion) -> Self {
+        match version {
+            ProtocolVersion::V2024_11_05 | ProtocolVersion::V2026_07_28 => Self::No,
+            ProtocolVersion::V2025_03_26 | ProtocolVersion::V2025_06_18 => Self::Ids,
+            ProtocolVersion::V2025_11_25 => Self::Polling,
+        }
+    }
+}
+
+/// One stream, its last message and who reads it. The one who speaks on it
+/// waits for the reader, and for nobody where there is none.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    resumption: Resumption,
+    log: Arc<Mutex<Replay>>,
+    // Held while a message is on its way, so that each is sent once and in turn.
+    seat: tokio::sync::Mutex<Seat>,
+    // The reader's flow, to interrupt one that does not read.
+    reader: Mutex<Option<Arc<Flow>>>,
+    /// Clients that listen, or are about to.
+    pub(crate) listeners: watch::Sender<usize>,
+    over: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Seat {
+    reply: Option<Reply>,
+    /// Number of the last message.
+    seq: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(id: StreamId, resumption: Resumption, log: Arc<Mutex<Replay>>) -> Self {
+        Self {
+            id,
+            resumption,
+            log,
+            seat: tokio::sync::Mutex::new(Seat {
+                reply: None,
+                seq: 0,
+            }),
+            reader: Mutex::default(),
+            listeners: watch::Sender::new(0),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// Says a message that is not the last.
+    pub(crate) async fn say(&self, message: Bytes) {
+        let mut seat = self.seat.lock().await;
+        let id = self.keep(&mut seat, &message, false);
+        if let Some(reply) = &mut seat.reply
+            && !reply.event_at(message, id).await
+        {
+            seat.leave();
+        }
+    }
+
+    /// Says the last message.
+    pub(crate) async fn finish(&self, message: Bytes) {
+        let mut seat = self.seat.lock().await;
+        let id = self.keep(&mut seat, &message, true);
+        if let Some(reply) = seat.reply.take() {
+            reply.finish_at(message, id).await;
+        }
+        drop(seat);
+        self.over.cancel();
+    }
+
+    /// Ends without a last message; the client may find what is left of it.
+    pub(crate) async fn end(&self) {
+        self.close().await;
+        self.over.cancel();
+    }
+
+    /// Lets the reader go at an id from which it may resume, while the stream
+    /// goes on.
+    pub(crate) async fn close(&self) {
+        self.interrupt(None);
+        let mut seat = self.seat.lock().await;
+        let position = self.id.event(seat.seq);
+        if let Some(reply) = &mut seat.reply {
+            self.stand(reply, position);
+        }
+        seat.leave();
+    }
+
+    /// Whether a client that left can come back.
+    pub(crate) fn is_resumable(&self) -> bool {
+        self.resumption != Resumption::No
+    }
+
+    /// The last message so far.
+    pub(crate) async fn position(&self) -> EventId {
+        self.id.event(self.seat.lock().await.seq)
+    }
+
+    /// Takes the reader's place and hears first what was said behind
+    /// `position`. The one who had it is let go: a message goes to one stream
+    /// only (MCP transports, "Multiple Connections"), and it may be long dead.
+    pub(crate) async fn attach(&self, mut reply: Reply, position: EventId) {
+        self.interrupt(Some(Arc::clone(reply.flow())));
+        let mut seat = self.seat.lock().await;
+        seat.leave();
+        self.stand(&mut reply, position);
+        let missed = self.log.lock().after(position);
+        for said in missed {
+            let id = self.shown(said.id);
+            if said.last {
+                return reply.finish_at(said.message, id).await;
+            }
+            if !reply.event_at(said.message, id).await {
+                return reply.end(StatusCode::OK);
+            }
+        }
+        match self.over.is_cancelled() {
+            true => reply.end(StatusCode::OK),
+            false => seat.reply = Some(reply),
+        }
+    }
+
+    /// Waits until this reader left, lost its place, or has heard all.
+    pub(crate) async fn listened(&self, flow: &Flow) {
+        tokio::select! {
+            () = self.over.cancelled() => {}
+            () = flow.left() => {}
+        }
+    }
+
+    /// Ends with `error`, unless it has ended, without waiting for a reader.
+    pub(crate) fn abandon(&self, error: &Bytes) {
+        if self.over.is_cancelled() {
+            return;
+        }
+        self.over.cancel();
+        self.interrupt(None);
+        // Who holds the seat sees that all is over.
+        if let Ok(mut seat) = self.seat.try_lock() {
+            let id = self.keep(&mut seat, error, true);
+            if let Some(reply) = seat.reply.take() {
+                reply.end_with(error.clone(), id);
+            }
+        }
+    }
+
+    fn interrupt(&self, by: Option<Arc<Flow>>) {
+        let former = std::mem::replace(&mut *self.reader.lock(), by);
+        if let Some(former) = former {
+            former.leave();
+        }
+    }
+
+    /// Tells a reader where the stream stands, if its revision knows that.
+    fn stand(&self, reply: &mut Reply, position: EventId) {
+        match self.resumption {
+            Resumption::Polling => reply.start_at(position.to_string(), RETRY),
+            Resumption::No | Resumption::Ids => reply.start(),
+        }
+    }
+
+    fn keep(&self, seat: &mut Seat, message: &Bytes, last: bool) -> String {
+        seat.seq += 1;
+        let id = self.id.event(seat.seq);
+        if self.is_resumable() {
+            let message = message.clone();
+            self.log.lock().append(id, message, last, Instant::now());
+        }
+        self.shown(id)
+    }
+
+    fn shown(&self, id: EventId) -> String {
+        match self.resumption {
+            Resumption::No => String::new(),
+            Resumption::Ids | Resumption::Polling => id.to_string(),
+        }
+    }
+}
+
+impl Seat {
+    fn leave(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            reply.end(StatusCode::OK);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The streams of one session: those that are under way, and what all have said
+//! lately. A session that never streamed holds nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::event_id::{EventId, StreamId};
+use crate::replay::{LIMITS, Replay, Said};
+use crate::stream::{Resumption, Stream};
+
+/// A session's streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(Mutex<Option<Box<Table>>>);
+
+#[derive(Debug)]
+struct Table {
+    log: Arc<Mutex<Replay>>,
+    calls: HashMap<StreamId, Arc<Stream>>,
+    standing: Option<Arc<Stream>>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            log: Arc::new(Mutex::new(Replay::new(LIMITS))),
+            calls: HashMap::new(),
+            standing: None,
+        }
+    }
+}
+
+/// What an event id of a call leads to.
+pub(crate) enum Resumed {
+    /// The call runs.
+    Running(Arc<Stream>),
+    /// It is over; this is left of it, its response last.
+    Over(Vec<Said>),
+}
+
+impl Streams {
+    /// A new stream for a call.
+    pub(crate) fn call(&self, id: StreamId, resumption: Resumption) -> Arc<Stream> {
+        let mut table = self.0.lock();
+        let table = table.get_or_insert_default();
+        let stream = Arc::new(Stream::new(id, resumption, Arc::clone(&table.log)));
+        table.calls.insert(id, Arc::clone(&stream));
+        stream
+    }
+
+    /// The call is over.
+    pub(crate) fn end_call(&self, id: StreamId) {
+        if let Some(table) = &mut *self.0.lock() {
+            table.calls.remove(&id);
+        }
+    }
+
+    /// What there is behind a call's event; `None` where there will be nothing:
+    /// the id was never given, or is forgotten, or the client has heard all.
+    pub(crate) fn resume(&self, position: EventId) -> Option<Resumed> {
+        let table = self.0.lock();
+        let table = table.as_ref()?;
+        if let Some(stream) = table.calls.get(&position.stream) {
+            return Some(Resumed::Running(Arc::clone(stream)));
+        }
+        let said = table.log.lock().after(position);
+        (!said.is_empty()).then_some(Resumed::Over(said))
+    }
+
+    /// The standing stream, with one listener more, and whether it is new: then
+    /// it has the id that `id` gives.
+    pub(crate) fn listen(
+        &self,
+        id: impl FnOnce() -> StreamId,
+        resumption: Resumption,
+    ) -> (Arc<Stream>, bool) {
+        let mut table = self.0.lock();
+        let table = table.get_or_insert_default();
+        let is_new = table.standing.is_none();
+        let log = &table.log;
+        let stream = table
+            .standing
+            .get_or_insert_with(|| Arc::new(Stream::new(id(), resumption, Arc::clone(log))));
+        stream.listeners.send_modify(|count| *count += 1);
+        (Arc::clone(stream), is_new)
+    }
+
+    /// Ends the standing stream unless somebody listens again.
+    pub(crate) fn retire(&self, stream: &Stream) -> bool {
+        let mut table = self.0.lock();
+        let is_forsaken = *stream.listeners.borrow() == 0;
+        if is_forsaken && let Some(table) = &mut *table {
+            table.end_standing(stream);
+        }
+        is_forsaken
+    }
+
+    /// Forgets the standing stream: a later one begins anew.
+    pub(crate) fn end_standing(&self, stream: &Stream) {
+        if let Some(table) = &mut *self.0.lock() {
+            table.end_standing(stream);
+        }
+    }
+
+    /// Drops what is too old to be asked for.
+    pub(crate) fn expire(&self) {
+        let mut table = self.0.lock();
+        let Some(held) = &mut *table else { return };
+        let mut log = held.log.lock();
+        log.expire(Instant::now());
+        let is_idle = log.is_empty() && held.calls.is_empty() && held.standing.is_none();
+        drop(log);
+        if is_idle {
+            *table = None;
+        }
+    }
+}
+
+impl Table {
+    fn end_standing(&mut self, stream: &Stream) {
+        self.standing = self.standing.take().filter(|held| held.id != stream.id);
+        self.log.lock().forget(stream.id);
+    }
+}
