@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header::names::MCP_SESSION_ID;
-use hexagram_mcp::sse::KEEP_ALIVE;
+use hexagram_mcp::sse::{KEEP_ALIVE, write_id, write_position};
 use hexagram_mcp::unbreak;
 use hexagram_proto::link::{Head, Misdirected};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -354,22 +354,11 @@ impl Drop for EventBody {
     }
 }
 
-/// Where the stream stands, as an event without a message (MCP 2025-11-25:
-/// "an event ID and an empty data field").
+/// Where the stream stands, as an event of its own.
 fn position_event(position: &Position) -> Bytes {
     let mut out = BytesMut::new();
-    put_id(&mut out, &position.event_id);
-    if position.retry_ms > 0 {
-        out.extend_from_slice(format!("retry: {}\n", position.retry_ms).as_bytes());
-    }
-    out.extend_from_slice(b"data:\n\n");
+    write_position(&mut out, &position.event_id, position.retry_ms);
     out.freeze()
-}
-
-fn put_id(out: &mut BytesMut, id: &str) {
-    out.extend_from_slice(b"id: ");
-    out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(b"\n");
 }
 
 /// One piece of a message as server-sent event text.
@@ -378,7 +367,7 @@ fn event_part(piece: &Piece, starts: bool) -> Bytes {
     if starts {
         out.extend_from_slice(b"event: message\n");
         if !piece.event_id.is_empty() {
-            put_id(&mut out, &piece.event_id);
+            write_id(&mut out, &piece.event_id);
         }
         out.extend_from_slice(b"data: ");
     }

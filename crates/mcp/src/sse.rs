@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use write::{KEEP_ALIVE, write_event};
+pub use write::{KEEP_ALIVE, write_event, write_id, write_position};
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

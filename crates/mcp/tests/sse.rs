@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use bytes::{Bytes, BytesMut};
+use hexagram_mcp::sse::write_position;
 use hexagram_mcp::{KEEP_ALIVE, SseError, SseEvent, SseParser, write_event};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -162,4 +163,13 @@ fn an_id_cannot_smuggle_lines() {
     let mut out = Vec::new();
     write_event(&mut out, Some("1\ndata: forged"), b"{}");
     assert_eq!(out, b"event: message\ndata: {}\n\n");
+}
+
+#[test]
+fn a_position_is_read_back_without_a_message() {
+    for (retry_ms, retry) in [(2_000, Some(2_000)), (0, None)] {
+        let mut out = Vec::new();
+        write_position(&mut out, "c1.0.0", retry_ms);
+        assert_eq!(read(&[&out]), [event(Some("c1.0.0"), None, "", retry)]);
+    }
 }

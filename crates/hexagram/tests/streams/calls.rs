@@ -1,10 +1,11 @@
 //! A call goes on without its client, and its client finds the rest.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
 use crate::cluster::mcp::{Refusal, Session, call, refused};
 use crate::cluster::wait;
+use crate::cluster::{Cluster, Server};
 use crate::listener::{Listener, get};
 use crate::puppet::Puppet;
 
@@ -104,6 +105,31 @@ async fn a_quiet_call_can_be_resumed_too() {
     let mut rest = Listener::listen(peer, &session, Some(prime.id())).await;
     assert_eq!(rest.message().await.text(), "late");
     assert_eq!(rest.next().await, None);
+}
+
+#[tokio::test]
+async fn a_call_that_outlives_its_edge_goes_on_at_another() {
+    let (cluster, mut puppet) = cluster(1).await;
+    let keys = format!("--keys={}", cluster.ring.display());
+    let hasty = ["--drain-delay=0", "--drain-grace=0"];
+    let args = [&[cluster.peers[0].as_str(), &keys][..], &hasty].concat();
+    let mut leaving = Server::edge(&args);
+    leaving.serving().await;
+    let mut session = Session::open(leaving.listen).await;
+    let ask = session.prepare("tools/call", &act());
+    let (mut stream, mut line) = tokio::join!(Listener::open(leaving.listen, &ask), async {
+        let mut line = puppet.call().await;
+        line.say("one").await;
+        line
+    });
+    let one = stream.message().await;
+    leaving.process.signal(Signal::TERM);
+    let last = stream.rest().await.pop().unwrap();
+    assert_eq!((last.id.as_deref(), &*last.data), (Some(one.id()), ""));
+    line.answer("done").await;
+    let peer = cluster.edges[0].listen;
+    let mut rest = Listener::listen(peer, &session, Some(last.id())).await;
+    assert_eq!(rest.message().await.text(), "done");
 }
 
 #[tokio::test]
