@@ -167,7 +167,7 @@ async fn other_revisions_have_no_batches() {
 
 #[tokio::test]
 async fn a_deleted_session_has_none_either() {
-    let cluster = Cluster::start(2, 1, &[]).await;
+    let cluster = Cluster::start(2, 1, &["--demo=echo"]).await;
     let mut session = session(&cluster.edges[0]).await;
     session.reconnect(cluster.edges[1].listen).await;
     assert_eq!(session.delete().await.status, 200);
