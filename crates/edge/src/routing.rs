@@ -174,7 +174,8 @@ impl Router {
 /// The headers that mirror arguments: the worker knows which must be there.
 fn params(headers: &HeaderMap) -> Vec<Header> {
     let all = headers.iter();
-    let mirrored = all.filter(|(name, _)| name.as_str().starts_with(header::PARAM_PREFIX));
+    let mirrored =
+        all.filter(|(name, _)| name.as_str().starts_with(header::names::MCP_PARAM_PREFIX));
     mirrored
         .map(|(name, value)| Header {
             name: name.to_string(),

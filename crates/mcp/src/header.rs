@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::envelope::{Envelope, Kind};
 
 pub use accept::{accepts_json_and_sse, accepts_sse, is_json_content};
-pub use params::{PARAM_PREFIX, check_params, param_headers};
+pub use params::{check_params, param_headers};
 
 /// Why a header was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +148,32 @@ pub fn check_mirrored(headers: &HeaderMap, env: &Envelope<'_>) -> Result<(), Hea
         .map(decode_value)
         .transpose()?;
     same(&names::MCP_NAME, sent.as_deref(), env.name.as_deref())
+}
+
+/// The headers that mirror a modern message: what [`check_mirrored`] and the
+/// era rules want to see.
+#[must_use]
+pub fn mirror(env: &Envelope<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: HeaderName, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(&encode_value(text)) {
+            headers.insert(name, value);
+        }
+    };
+    if let Some(version) = &env.meta.protocol_version {
+        put(names::MCP_PROTOCOL_VERSION, version);
+    }
+    if let Some(method) = &env.method {
+        put(names::MCP_METHOD, method);
+    }
+    if let Some(name) = env
+        .name
+        .as_ref()
+        .filter(|_| needs_name(env.method.as_deref().unwrap_or_default()))
+    {
+        put(names::MCP_NAME, name);
+    }
+    headers
 }
 
 /// The methods whose name, URI or task id is mirrored in Mcp-Name (SEP-2243, SEP-2663).

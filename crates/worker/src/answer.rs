@@ -14,9 +14,9 @@ use hexagram_runtime::random;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::across::modernized;
 use crate::host::{Call, Host};
 use crate::merged::PATIENCE;
-use crate::relay::modernized;
 use crate::reply::{Reply, Run, response};
 use crate::upstream::{NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError};
 

@@ -78,7 +78,7 @@ impl Federation {
         &self.upstreams
     }
 
-    pub(crate) fn get(&self, index: usize) -> &Upstream {
+    pub(crate) fn get(&self, index: usize) -> &Arc<Upstream> {
         &self.upstreams[index]
     }
 

@@ -9,12 +9,13 @@ use hexagram_mcp::client::capability_bits;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::{handle, splice};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::across::{self, modernized};
 use crate::facts::ClientFacts;
 use crate::federation::Destination;
 use crate::handles::{self, Opened};
@@ -22,8 +23,8 @@ use crate::host::{Call, Host};
 use crate::listen;
 use crate::outlet::Outlet;
 use crate::raw::RawObject;
-use crate::relay::{Outgoing, Relayed, Translation, modernized, outgoing};
-use crate::reply::Reply;
+use crate::relay::{Outgoing, Relayed, Translation, outgoing};
+use crate::reply::{Reply, response};
 use crate::requests;
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
@@ -175,6 +176,13 @@ impl Forward<'_> {
     /// Sends the request to one upstream and relays all that comes back.
     async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
         let upstream = self.host.federation.get(index);
+        upstream.settle().await;
+        if let Some(answer) = self.answered_here(index, upstream, name) {
+            return match answer {
+                Ok(()) => reply.finish(response(self.raw_id(), b"{}")).await,
+                Err(problem) => reply.refuse(&problem),
+            };
+        }
         if let Err(problem) = self.check_params(upstream) {
             return reply.refuse(&problem);
         }
@@ -206,7 +214,53 @@ impl Forward<'_> {
     ) -> Problem {
         tracing::warn!(upstream = upstream.name(), %error, method = self.method, "upstream failed");
         self.host.count_failure(upstream, error);
+        if matches!(
+            error,
+            UpstreamError::Refused {
+                status: 400..=499,
+                ..
+            }
+        ) {
+            upstream.unsettle();
+        }
         error.problem(upstream.name(), sent && self.method == "tools/call")
+    }
+
+    fn raw_id(&self) -> &str {
+        self.envelope.id.as_ref().map_or("null", |id| id.as_str())
+    }
+
+    /// Whether the upstream is spoken to in another era than the client's.
+    pub(crate) fn is_across(&self, upstream: &Upstream) -> bool {
+        upstream.era_for(self.call.era()) != self.call.era()
+    }
+
+    /// What a legacy client sets for its session, where a modern upstream has
+    /// none: it is kept here and said with every request.
+    fn answered_here(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        name: Option<&str>,
+    ) -> Option<Result<(), Problem>> {
+        if self.call.era() == Era::Modern || !self.is_across(upstream) {
+            return None;
+        }
+        let on = match self.method {
+            "logging/setLevel" => {
+                return Some(level(self.envelope).map(drop).ok_or_else(bad_level));
+            }
+            "resources/subscribe" => true,
+            "resources/unsubscribe" => false,
+            _ => return None,
+        };
+        let uri = name.or(self.envelope.name.as_deref());
+        let Some(uri) = uri else {
+            let detail = format!("{}: uri must be a string", self.method);
+            return Some(Err(Problem::InvalidParams { detail }));
+        };
+        self.session.subscriptions.set(index, uri, on);
+        Some(Ok(()))
     }
 
     /// Opens the upstream session if need be and sends; once more on a new
@@ -214,19 +268,23 @@ impl Forward<'_> {
     async fn send(
         &self,
         index: usize,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         name: Option<&str>,
     ) -> Result<Sent, Failed> {
         let unsent = |error| Failed { error, sent: false };
-        let connection = self.connection(index, upstream).await.map_err(unsent)?;
-        if self.call.era() == Era::Modern && upstream.era_for(Era::Modern) == Era::Legacy {
+        let connection = self
+            .connection(index, upstream, name)
+            .await
+            .map_err(unsent)?;
+        if self.call.era() == Era::Modern && self.is_across(upstream) {
             self.set_log_level(&connection).await;
         }
-        match self.send_on(&connection, name).await {
+        match self.send_on(upstream, &connection, name).await {
             Err(UpstreamError::SessionGone) => {
                 self.session.forget(index, &connection).await;
-                let connection = self.connection(index, upstream).await.map_err(unsent)?;
-                self.send_on(&connection, name).await
+                let connection = self.connection(index, upstream, name).await;
+                self.send_on(upstream, &connection.map_err(unsent)?, name)
+                    .await
             }
             other => other,
         }
@@ -235,10 +293,11 @@ impl Forward<'_> {
 
     async fn send_on(
         &self,
+        upstream: &Upstream,
         connection: &Arc<Connection>,
         name: Option<&str>,
     ) -> Result<Sent, UpstreamError> {
-        let Outgoing { id, body } = self.outgoing(name)?;
+        let Outgoing { id, body } = self.outgoing(upstream, name)?;
         let request = InFlight {
             connection: Arc::clone(connection),
             upstream_id: id.clone(),
@@ -256,7 +315,19 @@ impl Forward<'_> {
         })
     }
 
-    fn outgoing(&self, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
+    fn outgoing(&self, upstream: &Upstream, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
+        let out = self.translated(name)?;
+        match self.call.era() == Era::Legacy && self.is_across(upstream) {
+            true => Ok(Outgoing {
+                body: self.to_modern(&out.body)?,
+                ..out
+            }),
+            false => Ok(out),
+        }
+    }
+
+    /// The request under our id, and under the name that its upstream knows.
+    fn translated(&self, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
         let id = self.call.shard.upstream_id();
         let Some(name) = name else {
             return Ok(outgoing(&id, self.body, self.envelope));
@@ -264,6 +335,13 @@ impl Forward<'_> {
         let body = splice::with_name(self.body, self.envelope, name);
         let envelope = scan(&body).map_err(|error| UpstreamError::Garbage(error.to_string()))?;
         Ok(outgoing(&id, &body, &envelope))
+    }
+
+    /// A legacy client's request as a modern upstream reads it.
+    pub(crate) fn to_modern(&self, body: &[u8]) -> Result<Bytes, UpstreamError> {
+        let level = self.session.log_level();
+        across::to_modern(body, &self.session.facts, level.as_deref())
+            .ok_or_else(|| UpstreamError::Garbage("the request is no object".to_owned()))
     }
 
     /// Makes the request cancellable: in the modern era by leaving, in a
@@ -282,13 +360,39 @@ impl Forward<'_> {
     pub(crate) async fn connection(
         &self,
         index: usize,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
+        name: Option<&str>,
     ) -> Result<Arc<Connection>, UpstreamError> {
-        if upstream.is_stateless_in(self.call.era()) {
-            let facts = modern_facts(self.call.version, self.envelope);
-            return upstream.open_stateless(&facts).map(Arc::new);
+        if !upstream.is_stateless_in(self.call.era()) {
+            return self.session.connection(index, upstream).await;
         }
-        self.session.connection(index, upstream).await
+        let connection = match self.call.era() {
+            Era::Modern => {
+                let facts = modern_facts(self.call.version, self.envelope);
+                upstream.open_stateless(&facts, self.call.params.clone())
+            }
+            Era::Legacy => {
+                let params = self.mirrored(upstream, name).await?;
+                upstream.open_stateless(&self.session.facts, params)
+            }
+        };
+        connection.map(Arc::new)
+    }
+
+    /// A legacy client's arguments, mirrored as a modern upstream wants them.
+    async fn mirrored(
+        &self,
+        upstream: &Upstream,
+        name: Option<&str>,
+    ) -> Result<HeaderMap, UpstreamError> {
+        let tool = name.or(self.envelope.name.as_deref());
+        match tool.filter(|_| self.method == "tools/call") {
+            Some(tool) => {
+                let facts = &self.session.facts;
+                upstream.mirrored(tool, self.envelope, facts).await
+            }
+            None => Ok(HeaderMap::new()),
+        }
     }
 
     async fn relay(
@@ -327,7 +431,10 @@ impl Forward<'_> {
                     self.note(index, &message);
                     let status = self.status(&message);
                     let message = self.sealed(upstream, message);
-                    return reply.conclude(self.shown(index, message), status).await;
+                    return match self.in_era(upstream, message).await {
+                        Ok(message) => reply.conclude(self.shown(index, message), status).await,
+                        Err(problem) => reply.refuse(&problem).await,
+                    };
                 }
                 Relayed::Message(message) => {
                     reply.event(self.shown(index, message)).await;
@@ -399,16 +506,34 @@ impl Forward<'_> {
 
     /// The message as this client is to see it.
     fn shown(&self, index: usize, message: Bytes) -> Bytes {
-        let message = self.in_era(message);
         self.host.federation.present(index, message)
     }
 
-    /// The message with what the client's era requires.
-    pub(crate) fn in_era(&self, message: Bytes) -> Bytes {
-        match self.call.era() {
-            Era::Modern => modernized(&message, self.method),
-            Era::Legacy => message,
+    /// The response with what the client's era requires.
+    async fn in_era(&self, upstream: &Upstream, message: Bytes) -> Result<Bytes, Problem> {
+        if !self.is_across(upstream) {
+            return Ok(message);
         }
+        match self.call.era() {
+            Era::Modern => Ok(modernized(&message, self.method)),
+            Era::Legacy => {
+                if error_code(&message) == Some(HEADER_MISMATCH) {
+                    upstream.forget_schemas().await;
+                }
+                across::to_legacy(message, self.method)
+            }
+        }
+    }
+}
+
+/// A modern server's "header and body differ".
+const HEADER_MISMATCH: i64 = -32020;
+
+/// The refusal of a log level that is none.
+pub(crate) fn bad_level() -> Problem {
+    let levels = LEVELS.join(", ");
+    Problem::InvalidParams {
+        detail: format!("level must be one of {levels}"),
     }
 }
 
@@ -422,18 +547,20 @@ fn error_code(response: &[u8]) -> Option<i64> {
     Some(error.code)
 }
 
+/// From the least to the most urgent (RFC 5424).
+const LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
 /// The log level that a `logging/setLevel` names, if it is one.
 pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
-    const LEVELS: [&str; 8] = [
-        "debug",
-        "info",
-        "notice",
-        "warning",
-        "error",
-        "critical",
-        "alert",
-        "emergency",
-    ];
     let level = RawObject::parse(envelope.params?)?.text("level")?;
     LEVELS.contains(&level.as_str()).then_some(level)
 }

@@ -8,6 +8,7 @@
 //!
 //! A message runs where it arrived: no task, queue or mailbox belongs to a shard.
 
+mod across;
 mod admit;
 mod answer;
 mod args;
@@ -16,6 +17,7 @@ mod changes;
 mod event_id;
 mod facts;
 mod federation;
+mod filter;
 mod forward;
 mod handles;
 mod hearing;
@@ -27,6 +29,7 @@ mod meter;
 mod metrics;
 mod one_way;
 mod outlet;
+mod pause;
 mod raw;
 mod relay;
 mod replay;
@@ -36,10 +39,12 @@ mod resume;
 mod session;
 mod shard;
 mod standing;
+mod standing_modern;
 mod stream;
 mod streams;
 mod subscriptions;
 mod upstream;
+mod upstream_listen;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! `subscriptions/listen`: a modern client's subscription, fed by every
 //! upstream, whatever era it speaks.
 
-mod filter;
 mod source;
 
 use std::time::Duration;
@@ -16,10 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::federation::Destination;
+use crate::filter::Filter;
 use crate::forward::Forward;
 use crate::raw::RawObject;
 use crate::reply::{Reply, response};
-use filter::Filter;
 use source::{Event, Source};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
@@ -178,19 +177,12 @@ fn wanted(filter: &Filter, message: &[u8]) -> bool {
 fn tagged(message: &[u8], id: &str) -> Option<Bytes> {
     let id = RawValue::from_string(id.to_owned()).ok()?;
     let mut message = RawObject::parse(message)?;
-    let mut params = member(&message, "params");
-    let mut meta = member(&params, "_meta");
+    let mut params = message.object("params");
+    let mut meta = params.object("_meta");
     meta.put(SUBSCRIPTION_ID, id);
     params.put("_meta", raw(&meta)?);
     message.put("params", raw(&params)?);
     serde_json::to_vec(&message).ok().map(Bytes::from)
-}
-
-fn member(object: &RawObject, name: &str) -> RawObject {
-    let member = object.get(name);
-    member
-        .and_then(|member| RawObject::parse(member.get().as_bytes()))
-        .unwrap_or_default()
 }
 
 fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {

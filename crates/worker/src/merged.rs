@@ -1,14 +1,17 @@
 //! Requests that concern all upstreams: lists, and log levels.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::forward::{Forward, level};
+use crate::across::modernized;
+use crate::forward::{Forward, bad_level, level};
 use crate::raw::RawObject;
 use crate::relay::outgoing;
 use crate::reply::Reply;
@@ -57,7 +60,11 @@ impl Forward<'_> {
                     .map(|(upstream, _)| upstream.name())
                     .collect();
                 let message = merged_response(reply.id(), member, &items, &names);
-                reply.finish(self.in_era(message)).await;
+                let message = match self.call.era() {
+                    Era::Modern => modernized(&message, self.method),
+                    Era::Legacy => message,
+                };
+                reply.finish(message).await;
             }
         }
     }
@@ -65,7 +72,7 @@ impl Forward<'_> {
     async fn list(
         &self,
         index: usize,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         member: &str,
     ) -> Result<Items, UpstreamError> {
         let mut items = Items::new();
@@ -88,14 +95,15 @@ impl Forward<'_> {
     async fn page(
         &self,
         index: usize,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
-        let connection = self.connection(index, upstream).await?;
+        upstream.settle().await;
+        let connection = self.connection(index, upstream, None).await?;
         match self.page_on(&connection, upstream, cursor).await {
             Err(UpstreamError::SessionGone) => {
                 self.session.forget(index, &connection).await;
-                let connection = self.connection(index, upstream).await?;
+                let connection = self.connection(index, upstream, None).await?;
                 self.page_on(&connection, upstream, cursor).await
             }
             other => other,
@@ -121,8 +129,8 @@ impl Forward<'_> {
     ) -> Result<Bytes, UpstreamError> {
         let params = self.envelope.params.and_then(RawObject::parse);
         let mut params = params.unwrap_or_default();
-        if !upstream.is_stateless_in(self.call.era()) {
-            // A legacy page needs nothing of it, and its progress token is the client's.
+        if self.is_across(upstream) || self.call.era() == Era::Legacy {
+            // Nothing of it concerns the other era, and its progress token is the client's.
             params.remove("_meta");
         }
         if let Some(cursor) = cursor {
@@ -132,16 +140,17 @@ impl Forward<'_> {
         let method = self.method;
         let request =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
-        Ok(Bytes::from(request))
+        match self.is_across(upstream) && self.call.era() == Era::Legacy {
+            true => self.to_modern(request.as_bytes()),
+            false => Ok(Bytes::from(request)),
+        }
     }
 
     /// Tells every upstream session of the client; those opened later are told
     /// when they are.
     pub(crate) async fn everywhere(&self, reply: Reply) {
         if level(self.envelope).is_none() {
-            return reply.refuse(&Problem::InvalidParams {
-                detail: "level must be one of debug, info, notice, warning, error, critical, alert, emergency".to_owned(),
-            });
+            return reply.refuse(&bad_level());
         }
         let connections = self.session.open_connections();
         let told = connections.iter().map(|connection| async move {

@@ -52,6 +52,13 @@ impl RawObject {
         serde_json::from_str(self.get(name)?.get()).ok()
     }
 
+    /// A member that is an object; empty where there is none.
+    pub(crate) fn object(&self, name: &str) -> Self {
+        self.get(name)
+            .and_then(|member| Self::parse(member.get().as_bytes()))
+            .unwrap_or_default()
+    }
+
     /// Changes a member that is an object.
     pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut RawObject)) {
         if let Some(member) = self.get_mut(name) {

@@ -7,7 +7,6 @@ use hexagram_core::Era;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::splice;
 
-use crate::raw::RawObject;
 use crate::upstream::CLOSE_STREAM;
 
 /// A client's request as its upstream sees it.
@@ -153,55 +152,6 @@ pub(crate) fn upstream_of(raw_id: &str) -> Option<(String, String)> {
     is_id.then(|| (upstream.to_owned(), id.to_owned()))
 }
 
-/// Gives a legacy result the members that the modern era requires.
-pub(crate) fn modernized(message: &Bytes, method: &str) -> Bytes {
-    let Some(result) = scan(message).ok().and_then(|envelope| envelope.result) else {
-        return message.clone();
-    };
-    let Some(start) = offset(message, result) else {
-        return message.clone();
-    };
-    let inner = &result[1..];
-    if result[0] != b'{' || has_member(result, "resultType") {
-        return message.clone();
-    }
-    let empty = inner.trim_ascii_start().starts_with(b"}");
-    let mut members = String::from("\"resultType\":\"complete\"");
-    if is_cacheable(method) {
-        // Nothing is known of how long a legacy server's lists hold.
-        members.push_str(",\"ttlMs\":0,\"cacheScope\":\"private\"");
-    }
-    if !empty {
-        members.push(',');
-    }
-    let at = start + 1;
-    [&message[..at], members.as_bytes(), &message[at..]]
-        .concat()
-        .into()
-}
-
-fn offset(message: &[u8], part: &[u8]) -> Option<usize> {
-    let start = (part.as_ptr() as usize).checked_sub(message.as_ptr() as usize)?;
-    (start + part.len() <= message.len() && !part.is_empty()).then_some(start)
-}
-
-fn has_member(object: &[u8], name: &str) -> bool {
-    RawObject::parse(object).is_some_and(|object| object.get(name).is_some())
-}
-
-/// Methods whose modern results must say how long they hold (SEP-2549).
-pub(crate) fn is_cacheable(method: &str) -> bool {
-    matches!(
-        method,
-        "server/discover"
-            | "tools/list"
-            | "prompts/list"
-            | "resources/list"
-            | "resources/templates/list"
-            | "resources/read"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,25 +244,5 @@ mod tests {
         for id in ["5", "\"x\"", "\"up/\"", "\"up/{}\"", "\"up/[1]\""] {
             assert_eq!(upstream_of(id), None, "{id}");
         }
-    }
-
-    #[test]
-    fn legacy_results_become_complete() {
-        let list = bytes(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#);
-        assert_eq!(
-            modernized(&list, "tools/list"),
-            bytes(
-                r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ttlMs":0,"cacheScope":"private","tools":[]}}"#
-            )
-        );
-        let empty = bytes(r#"{"jsonrpc":"2.0","id":1,"result":{ }}"#);
-        assert_eq!(
-            modernized(&empty, "tools/call"),
-            bytes(r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete" }}"#)
-        );
-        let modern = bytes(r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete"}}"#);
-        assert_eq!(modernized(&modern, "tools/call"), modern);
-        let error = bytes(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}"#);
-        assert_eq!(modernized(&error, "tools/call"), error);
     }
 }

@@ -18,9 +18,14 @@ pub(crate) struct OwnRequest {
 /// their ids, so the two never meet.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
+/// A raw id that this process has not used before.
+pub(crate) fn fresh_id() -> String {
+    format!("\"own-{}\"", SERIAL.fetch_add(1, Ordering::Relaxed))
+}
+
 impl OwnRequest {
     fn new(method: &str, params: &Value) -> Self {
-        let id = format!("\"own-{}\"", SERIAL.fetch_add(1, Ordering::Relaxed));
+        let id = fresh_id();
         let body =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
         Self {
@@ -42,6 +47,16 @@ impl OwnRequest {
             None => Err(UpstreamError::Answered(answer)),
         }
     }
+}
+
+/// `tools/list` of a modern client, from `cursor` on; `meta` is its raw `_meta`.
+pub(crate) fn list_tools(meta: &str, cursor: Option<&str>) -> OwnRequest {
+    let meta: Value = serde_json::from_str(meta).unwrap_or_default();
+    let mut params = json!({"_meta": meta});
+    if let Some(cursor) = cursor {
+        params["cursor"] = json!(cursor);
+    }
+    OwnRequest::new("tools/list", &params)
 }
 
 /// `logging/setLevel`.

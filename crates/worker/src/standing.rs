@@ -1,11 +1,13 @@
 //! What a session's upstreams say unasked: for its standing stream (GET), or
 //! for the subscriptions of a modern client on legacy upstreams.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use hexagram_core::Era;
 use hexagram_mcp::envelope::{Kind, scan};
 use tokio::sync::{broadcast, mpsc};
@@ -15,17 +17,16 @@ use tokio::time::Instant;
 use crate::event_id::EventId;
 use crate::hearing::{Heard, Hearing};
 use crate::host::Host;
+use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
 use crate::session::Session;
+use crate::standing_modern::Changes;
 use crate::stream::Stream;
 use crate::upstream::{Connection, unread};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
 const QUEUE: usize = 64;
-/// Pause before an upstream's broken stream is opened again, doubled each time.
-pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
-const LAST_REOPEN: Duration = Duration::from_secs(30);
 /// After its client left, the stream is kept up this long, so that what the
 /// upstreams say meanwhile is not lost.
 const LINGER: Duration = Duration::from_secs(60);
@@ -69,11 +70,23 @@ impl Drop for Listening<'_> {
 /// upstream sessions are, not before.
 async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
     let (sender, messages) = mpsc::channel(QUEUE);
+    let modern = (0..host.federation.len()).map(|index| {
+        let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
+        Changes {
+            host,
+            session,
+            index,
+            client,
+        }
+        .follow()
+    });
+    let modern = join_all(modern.collect::<Vec<_>>());
     tokio::select! {
         () = session.closed() => {}
         () = host.drained() => {}
+        () = async { modern.await; pending().await } => {}
         () = forsaken(&session, &stream) => {}
-        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender)) => {}
+        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender.clone())) => {}
         () = relay_all(messages, &stream) => {}
     }
     session.streams.end_standing(&stream);
@@ -172,14 +185,6 @@ impl Drop for Attached {
     }
 }
 
-/// The pause after a stream that lived so long.
-pub(crate) fn next_pause(pause: Duration, lived: Duration) -> Duration {
-    match lived > LAST_REOPEN {
-        true => FIRST_REOPEN,
-        false => (pause * 2).min(LAST_REOPEN),
-    }
-}
-
 /// Reads one upstream's standing stream.
 struct Reader {
     host: Arc<Host>,
@@ -233,7 +238,7 @@ impl Reader {
         while let Err(error) = self.session.connection(self.index, upstream).await {
             tracing::debug!(upstream = upstream.name(), %error, "upstream session not renewed");
             tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(LAST_REOPEN);
+            self.pause = next_pause(self.pause, Duration::ZERO);
         }
     }
 
@@ -287,22 +292,5 @@ impl Reader {
             }
             Relayed::Response(_) | Relayed::Refuse(_) | Relayed::Close | Relayed::Drop => Ok(()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_their_limit_and_start_anew_after_a_long_life() {
-        let mut pause = FIRST_REOPEN;
-        for _ in 0..20 {
-            let next = next_pause(pause, Duration::ZERO);
-            assert!(next >= pause && next <= LAST_REOPEN);
-            pause = next;
-        }
-        assert_eq!(pause, LAST_REOPEN);
-        assert_eq!(next_pause(pause, LAST_REOPEN * 2), FIRST_REOPEN);
     }
 }

@@ -4,16 +4,20 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Who listens to what, counted: several subscriptions of one client may name
 /// the same resource.
 #[derive(Debug, Default)]
-pub(crate) struct Subscriptions(Mutex<HashMap<(usize, Box<str>), usize>>);
+pub(crate) struct Subscriptions {
+    counts: Mutex<HashMap<(usize, Box<str>), usize>>,
+    changed: Notify,
+}
 
 impl Subscriptions {
     /// Counts one more listener; `true` for the first.
     pub(crate) fn add(&self, upstream: usize, uri: &str) -> bool {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         let count = counts.entry((upstream, uri.into())).or_default();
         *count += 1;
         *count == 1
@@ -21,7 +25,7 @@ impl Subscriptions {
 
     /// Counts one less; `true` when none is left.
     pub(crate) fn remove(&self, upstream: usize, uri: &str) -> bool {
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         let key = (upstream, uri.into());
         let Some(count) = counts.get_mut(&key) else {
             return false;
@@ -37,23 +41,30 @@ impl Subscriptions {
     /// Notes a legacy client's own subscription: asking twice is asking once.
     pub(crate) fn set(&self, upstream: usize, uri: &str, on: bool) {
         let key = (upstream, uri.into());
-        let mut counts = self.0.lock();
+        let mut counts = self.counts.lock();
         match on {
             true => drop(counts.insert(key, 1)),
             false => drop(counts.remove(&key)),
         }
+        drop(counts);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until a legacy client subscribes or unsubscribes.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// The resources of one upstream.
     pub(crate) fn of(&self, upstream: usize) -> Vec<String> {
-        let counts = self.0.lock();
+        let counts = self.counts.lock();
         let keys = counts.keys().filter(|(index, _)| *index == upstream);
         keys.map(|(_, uri)| uri.to_string()).collect()
     }
 
     /// Whether there are any.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+        self.counts.lock().is_empty()
     }
 }
 

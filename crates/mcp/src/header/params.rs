@@ -4,10 +4,8 @@
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
+use super::names::MCP_PARAM_PREFIX;
 use super::{HeaderError, decode_value, same, single};
-
-/// Start of the headers' names, lower case.
-pub const PARAM_PREFIX: &str = "mcp-param-";
 
 /// An argument that is mirrored.
 struct Annotation<'a> {
@@ -66,7 +64,7 @@ pub fn param_headers(properties: &Value, arguments: &Value) -> Vec<(HeaderName, 
 }
 
 fn name_of(header: &str) -> Option<HeaderName> {
-    format!("{PARAM_PREFIX}{header}").parse().ok()
+    format!("{MCP_PARAM_PREFIX}{header}").parse().ok()
 }
 
 /// Annotations count along chains of `properties` only.

@@ -177,3 +177,15 @@ fn notifications_may_leave_the_headers_out() {
     assert_eq!(mirrored(note, &[]), Ok(()));
     assert!(mirrored(note, &[(names::MCP_METHOD, "other")]).is_err());
 }
+
+#[test]
+fn what_we_mirror_passes_our_own_check() {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ü ","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+    let call = crate::envelope::scan(body.as_bytes()).unwrap();
+    let headers = mirror(&call);
+    assert_eq!(check_mirrored(&headers, &call), Ok(()));
+    assert_eq!(headers[names::MCP_PROTOCOL_VERSION], "2026-07-28");
+    let completion = br#"{"jsonrpc":"2.0","id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"p"}}}"#;
+    let headers = mirror(&crate::envelope::scan(completion).unwrap());
+    assert!(!headers.contains_key(names::MCP_NAME));
+}

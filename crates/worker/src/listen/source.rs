@@ -3,23 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use hexagram_core::Era;
-use hexagram_mcp::envelope::{Kind, scan};
 use hexagram_mcp::error::Problem;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
-use super::filter::Filter;
+use crate::filter::Filter;
 use crate::forward::Forward;
-use crate::hearing::Heard;
+use crate::hearing;
+use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::raw::RawObject;
 use crate::requests;
 use crate::session::Session;
-use crate::standing::{self, FIRST_REOPEN, next_pause};
-use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
+use crate::standing;
+use crate::upstream::{Connection, Upstream, UpstreamError};
+use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
 /// JSON-RPC.
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -50,6 +49,7 @@ impl Source<'_> {
     /// Tells events until the upstream ends the subscription or the client is gone.
     pub(super) async fn follow(self) {
         let upstream = self.upstream();
+        upstream.settle().await;
         // The client being gone is an end like any other.
         let _ = match upstream.era_for(Era::Modern) {
             Era::Modern => self.follow_modern().await,
@@ -57,7 +57,7 @@ impl Source<'_> {
         };
     }
 
-    fn upstream(&self) -> &Upstream {
+    fn upstream(&self) -> &Arc<Upstream> {
         self.forward.host.federation.get(self.index)
     }
 
@@ -84,73 +84,52 @@ impl Source<'_> {
     /// Subscribes as the client did; again when the upstream is lost, with
     /// hints of what may have been missed.
     async fn follow_modern(&self) -> Result<(), Gone> {
-        let (agreed, mut open) = match self.open().await {
-            Ok(open) => open,
+        let mut listening = match self.open().await {
+            Ok(listening) => listening,
             Err(error) => return self.refused(&error).await,
         };
-        self.tell(Event::Agreed(agreed.clone())).await?;
+        self.tell(Event::Agreed(listening.agreed.clone())).await?;
         let mut pause = FIRST_REOPEN;
         loop {
             let since = Instant::now();
-            match self.relay(&mut open.incoming).await? {
-                End::Completed => return Ok(()),
-                End::Lost(error) => tracing::debug!(%error, "an upstream's subscription broke"),
+            if self.relay(&mut listening).await? {
+                return Ok(());
             }
-            open = loop {
+            listening = loop {
                 tokio::time::sleep(pause).await;
                 pause = next_pause(pause, since.elapsed());
                 match self.open().await {
-                    Ok((_, open)) => break open,
+                    Ok(listening) => break listening,
                     Err(error) => tracing::debug!(%error, "a subscription was not renewed"),
                 }
             };
-            for hint in agreed.hints() {
+            for hint in listening.agreed.hints() {
                 self.tell_message(hint.to_string().into()).await?;
             }
         }
     }
 
-    async fn open(&self) -> Result<(Filter, Open), UpstreamError> {
-        let connection = self.forward.connection(self.index, self.upstream()).await?;
-        let id = format!("\"{}\"", self.forward.call.shard.upstream_id());
-        let mut incoming = connection.request(&id, self.request(&id)).await?;
-        let first = incoming
-            .next()
-            .await
-            .unwrap_or_else(|| Err(UpstreamError::Broken("it closed without a word".to_owned())))?;
-        let agreed = acknowledged(&first)?;
-        let open = Open {
-            incoming,
-            _connection: connection,
-        };
-        Ok((agreed, open))
-    }
-
-    fn request(&self, id: &str) -> Bytes {
+    async fn open(&self) -> Result<UpstreamSubscription, UpstreamError> {
+        let upstream = self.upstream();
+        let connection = self.forward.connection(self.index, upstream, None).await?;
         let params = self.forward.envelope.params.and_then(RawObject::parse);
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.map_or("{}", |meta| meta.get());
-        let filter = serde_json::json!(self.filter);
-        let params = format!(r#"{{"_meta":{meta},"notifications":{filter}}}"#);
-        let request = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{params}}}"#
-        );
-        Bytes::from(request)
+        upstream_listen::open(connection, meta, &self.filter).await
     }
 
-    async fn relay(&self, incoming: &mut Incoming) -> Result<End, Gone> {
-        while let Some(message) = incoming.next().await {
-            let message = match message {
-                Ok(message) => message,
-                Err(error) => return Ok(End::Lost(error)),
-            };
-            match scan(&message).map(|envelope| envelope.kind) {
-                Ok(Kind::Notification) => self.tell_message(message).await?,
-                Ok(Kind::Response | Kind::ErrorResponse) => return Ok(End::Completed),
-                Ok(Kind::Request) | Err(_) => {}
+    /// Whether the upstream has ended the subscription in its own form.
+    async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<bool, Gone> {
+        loop {
+            match listening.next().await {
+                Heard::Message(message) => self.tell_message(message).await?,
+                Heard::Completed => return Ok(true),
+                Heard::Lost(error) => {
+                    tracing::debug!(%error, "an upstream's subscription broke");
+                    return Ok(false);
+                }
             }
         }
-        Ok(End::Lost(UpstreamError::Broken("it closed".to_owned())))
     }
 
     /// Subscribes in the upstream's own way, within the client's bridge.
@@ -193,7 +172,10 @@ impl Source<'_> {
         }
     }
 
-    async fn relay_heard(&self, heard: &mut broadcast::Receiver<Heard>) -> Result<(), Gone> {
+    async fn relay_heard(
+        &self,
+        heard: &mut broadcast::Receiver<hearing::Heard>,
+    ) -> Result<(), Gone> {
         loop {
             match heard.recv().await {
                 Ok((index, message)) if index == self.index => {
@@ -209,18 +191,6 @@ impl Source<'_> {
             }
         }
     }
-}
-
-/// How an upstream's subscription ended.
-enum End {
-    Completed,
-    Lost(UpstreamError),
-}
-
-/// A subscription at an upstream; dropped, it ends.
-struct Open {
-    incoming: Incoming,
-    _connection: Arc<Connection>,
 }
 
 /// Resources subscribed to; dropped, they are unsubscribed from.
@@ -252,26 +222,4 @@ impl Drop for Subscribed {
 fn is_unknown(answer: &[u8]) -> bool {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     answer["error"]["code"] == METHOD_NOT_FOUND
-}
-
-/// The filter of an acknowledgement, which must come first.
-fn acknowledged(message: &Bytes) -> Result<Filter, UpstreamError> {
-    #[derive(Deserialize)]
-    struct Params {
-        notifications: Filter,
-    }
-    let garbage = |why: String| UpstreamError::Garbage(format!("subscriptions/listen: {why}"));
-    let envelope = scan(message).map_err(|error| garbage(error.to_string()))?;
-    if envelope.kind.is_response() {
-        return Err(UpstreamError::Answered(message.clone()));
-    }
-    if envelope.method.as_deref() != Some("notifications/subscriptions/acknowledged") {
-        return Err(garbage(
-            "its first message is no acknowledgement".to_owned(),
-        ));
-    }
-    let params = envelope.params.unwrap_or(b"{}");
-    serde_json::from_slice(params)
-        .map(|Params { notifications }| notifications)
-        .map_err(|error| garbage(error.to_string()))
 }

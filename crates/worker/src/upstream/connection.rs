@@ -30,6 +30,14 @@ impl Connection {
         }
     }
 
+    /// Sends a request that is answered for as long as somebody listens.
+    pub(crate) async fn listen(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
+        match self {
+            Self::Http(http) => http.listen(id, body).await,
+            Self::Duplex(duplex) => duplex.request(id, body).await,
+        }
+    }
+
     /// Sends a request and waits for its response alone. What the upstream
     /// asks meanwhile is refused: no client reads here.
     pub(crate) async fn ask(&self, id: &str, body: Bytes) -> Result<Bytes, UpstreamError> {

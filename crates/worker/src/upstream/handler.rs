@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServerInfo;
 use super::duplex::Duplex;
+use super::mirrored::arguments;
 use crate::facts::ClientFacts;
 use hexagram_mcp::client::capabilities_json;
 use hexagram_mcp::envelope::Envelope;
@@ -88,16 +89,6 @@ where
             }
         });
     }
-}
-
-/// The arguments of a call.
-fn arguments(call: &Envelope<'_>) -> Value {
-    let params: Option<Value> = call
-        .params
-        .and_then(|params| serde_json::from_slice(params).ok());
-    params
-        .and_then(|mut params| params.get_mut("arguments").map(Value::take))
-        .unwrap_or_default()
 }
 
 /// Opens a session with a handler.

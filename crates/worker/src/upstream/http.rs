@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::header::mirror;
 use hexagram_mcp::header::names::{MCP_PROTOCOL_VERSION, MCP_SESSION_ID};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -106,6 +107,8 @@ pub(crate) struct HttpConnection {
     // Where the standing stream was last.
     standing: Position,
     closed: AtomicBool,
+    // Of modern requests: nothing lasts between them.
+    stateless: bool,
 }
 
 impl HttpConnection {
@@ -115,6 +118,16 @@ impl HttpConnection {
             headers: Mutex::default(),
             standing: Position::default(),
             closed: AtomicBool::new(false),
+            stateless: false,
+        }
+    }
+
+    /// For modern requests; `params` mirrors a call's arguments.
+    pub(super) fn stateless(target: Target, params: HeaderMap) -> Self {
+        Self {
+            headers: Mutex::new(params),
+            stateless: true,
+            ..Self::new(target)
         }
     }
 
@@ -129,12 +142,26 @@ impl HttpConnection {
         self.headers.lock().clone()
     }
 
-    async fn post(&self, body: Bytes, id: Option<&str>) -> Result<Response, UpstreamError> {
-        let response = self
-            .target
-            .client
+    /// What goes with a message beside it.
+    fn headers_of(&self, body: &[u8]) -> HeaderMap {
+        let mut headers = self.headers();
+        if self.stateless
+            && let Ok(envelope) = scan(body)
+        {
+            headers.extend(mirror(&envelope));
+        }
+        headers
+    }
+
+    async fn post(
+        &self,
+        client: &Client,
+        body: Bytes,
+        id: Option<&str>,
+    ) -> Result<Response, UpstreamError> {
+        let response = client
             .post(&*self.target.url)
-            .headers(self.headers())
+            .headers(self.headers_of(&body))
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
             .body(body)
@@ -170,7 +197,21 @@ impl HttpConnection {
     }
 
     pub(super) async fn request(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
-        let response = match self.post(body, Some(id)).await {
+        self.request_with(&self.target.client, id, body).await
+    }
+
+    /// A request whose answer may be silent for as long as it likes.
+    pub(super) async fn listen(&self, id: &str, body: Bytes) -> Result<Incoming, UpstreamError> {
+        self.request_with(&self.target.listener, id, body).await
+    }
+
+    async fn request_with(
+        &self,
+        client: &Client,
+        id: &str,
+        body: Bytes,
+    ) -> Result<Incoming, UpstreamError> {
+        let response = match self.post(client, body, Some(id)).await {
             Err(UpstreamError::Answered(body)) => return Ok(once(body)),
             other => other?,
         };
@@ -188,8 +229,13 @@ impl HttpConnection {
         }
     }
 
+    /// A modern upstream takes requests only; that one is cancelled it learns
+    /// from the end of the connection.
     pub(super) async fn send(&self, body: Bytes) -> Result<(), UpstreamError> {
-        self.post(body, None).await.map(drop)
+        if self.stateless {
+            return Ok(());
+        }
+        self.post(&self.target.client, body, None).await.map(drop)
     }
 
     /// The upstream's standing stream; empty where it offers none.

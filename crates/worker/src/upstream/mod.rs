@@ -5,11 +5,14 @@ mod close_stream;
 mod command;
 mod connection;
 mod duplex;
+mod era;
 mod error;
 mod handler;
 mod http;
+mod mirrored;
 mod native;
 mod probe;
+mod schemas;
 mod spec;
 pub(crate) mod unread;
 
@@ -38,8 +41,10 @@ pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
+use era::Spoken;
 use http::HttpConnection;
 use probe::Failure;
+use schemas::Schemas;
 
 /// Messages that come back from an upstream. Ends after a request's response.
 pub(crate) type Incoming = BoxStream<'static, Result<Bytes, UpstreamError>>;
@@ -91,6 +96,8 @@ pub struct Upstream {
     name: UpstreamName,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
+    spoken: Mutex<Spoken>,
+    schemas: Schemas,
     // Held while it is asked, so that all who wait share one answer.
     probing: tokio::sync::Mutex<Option<Failure>>,
 }
@@ -131,13 +138,20 @@ impl Upstream {
             name,
             kind,
             info: Mutex::default(),
+            spoken: Mutex::default(),
+            schemas: Schemas::default(),
             probing: tokio::sync::Mutex::default(),
         }
     }
 
     fn described(self, info: ServerInfo) -> Self {
-        *self.info.lock() = Some(Arc::new(info));
+        self.describe(Spoken::Both, info);
         self
+    }
+
+    fn describe(&self, spoken: Spoken, info: ServerInfo) {
+        *self.info.lock() = Some(Arc::new(info));
+        *self.spoken.lock() = spoken;
     }
 
     /// Its name: the prefix of its tools.
@@ -155,9 +169,23 @@ impl Upstream {
     /// The era in which it is spoken to for a client of `era`: the client's
     /// own, where it knows that.
     pub(crate) fn era_for(&self, era: Era) -> Era {
-        match self.kind {
-            Kind::Handler(_) | Kind::Native(_) => era,
-            Kind::Http(_) | Kind::Command(_) => Era::Legacy,
+        self.spoken.lock().era_for(era)
+    }
+
+    /// Finds out which eras it speaks, unless that is known. One that cannot be
+    /// asked now is taken for legacy, and whoever uses it learns why.
+    pub(crate) async fn settle(self: &Arc<Self>) {
+        if self.known_info().is_none()
+            && let Err(error) = self.info().await
+        {
+            tracing::debug!(upstream = self.name(), %error, "era unknown");
+        }
+    }
+
+    /// It does not talk as it was known to: another server may be there now.
+    pub(crate) fn unsettle(&self) {
+        if matches!(self.kind, Kind::Http(_)) {
+            *self.info.lock() = None;
         }
     }
 
@@ -190,17 +218,29 @@ impl Upstream {
             }
         };
         let (connection, result) = connection.initialized(facts, limits.handshake).await?;
-        *self.info.lock() = Some(Arc::new(ServerInfo::from_initialize(&result)));
+        // What a server of both eras says in the modern one is more.
+        if *self.spoken.lock() == Spoken::Legacy {
+            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
+        }
         Ok(connection)
     }
 
-    /// A fresh handler for one modern request, which needs no session.
-    pub(crate) fn open_stateless(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+    /// A way for one modern request, which needs no session; `params` mirrors
+    /// a call's arguments.
+    pub(crate) fn open_stateless(
+        &self,
+        facts: &ClientFacts,
+        params: HeaderMap,
+    ) -> Result<Connection, UpstreamError> {
         match &self.kind {
             Kind::Handler(factory) => Ok(Connection::Duplex(handler::connect(
                 factory.as_ref(),
                 facts,
             ))),
+            Kind::Http(target) => {
+                let http = HttpConnection::stateless(target.clone(), params);
+                Ok(Connection::Http(http))
+            }
             _ => Err(UpstreamError::Garbage("it needs a session".to_owned())),
         }
     }

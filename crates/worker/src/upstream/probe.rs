@@ -3,15 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use hexagram_core::{Capabilities, ProtocolVersion};
 use tokio::time::Instant;
 
-use super::{ServerInfo, Upstream, UpstreamError};
+use super::era::{self, Spoken};
+use super::http::HttpConnection;
+use super::{Connection, Kind, ServerInfo, Upstream, UpstreamError};
 use crate::facts::ClientFacts;
+use crate::requests;
 
 /// An upstream that failed is not asked again for this long: the clients of a
 /// hanging one would wait in turn.
 const MEMORY: Duration = Duration::from_secs(5);
+
+/// A server that does not know `server/discover` may be silent for this long
+/// before it is asked in the legacy way.
+const DISCOVERY: Duration = Duration::from_secs(5);
 
 /// Why an upstream could not describe itself, and when that was found.
 #[derive(Debug)]
@@ -66,10 +74,38 @@ impl Upstream {
     }
 
     async fn probe(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
-        let session = self.open(&probe_facts()).await?;
-        session.close_behind();
+        match self.discover().await? {
+            Some((spoken, info)) => self.describe(spoken, info),
+            None => self.initialize().await?,
+        }
         self.known_info()
             .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
+    }
+
+    /// Asks in the modern era; `None` where the upstream does not speak it.
+    async fn discover(&self) -> Result<Option<(Spoken, ServerInfo)>, UpstreamError> {
+        let Kind::Http(target) = &self.kind else {
+            return Ok(None);
+        };
+        let http = HttpConnection::stateless(target.clone(), HeaderMap::new());
+        let connection = Connection::Http(http);
+        let id = requests::fresh_id();
+        let asked = connection.ask(&id, era::discover(&id));
+        let patience = target.limits().handshake.min(DISCOVERY);
+        let asked = tokio::time::timeout(patience, asked).await;
+        match asked.unwrap_or(Err(UpstreamError::Silent(patience))) {
+            Ok(answer) => Ok(era::discovered(&answer)),
+            // Nobody is there to be asked in another way.
+            Err(error @ UpstreamError::Unreachable(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn initialize(&self) -> Result<(), UpstreamError> {
+        *self.spoken.lock() = Spoken::Legacy;
+        let session = self.open(&probe_facts()).await?;
+        session.close_behind();
+        Ok(())
     }
 }
 

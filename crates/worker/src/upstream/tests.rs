@@ -66,7 +66,8 @@ async fn a_hanging_upstream_is_asked_once_for_all() {
         assert!(error.to_string().contains("handshake"), "{error}");
         assert!(!error.may_have_acted());
     }
-    assert_eq!(server.seen().len(), 1);
+    // server/discover and initialize, once.
+    assert_eq!(server.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -101,6 +102,6 @@ async fn an_upstream_describes_itself_once() {
     assert_eq!(info, other.expect("it answers"));
     assert_eq!(info.server_info["name"], "s");
     assert_eq!(info.instructions.as_deref(), Some("Be kind."));
-    // initialize and notifications/initialized, once.
-    assert_eq!(server.seen().len(), 2);
+    // server/discover, initialize and notifications/initialized, once.
+    assert_eq!(server.seen().len(), 3);
 }

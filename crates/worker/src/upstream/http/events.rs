@@ -30,6 +30,9 @@ const ATTEMPTS: u32 = 5;
 /// An upstream may be polled so long without a message from it.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// Says that the upstream has let its client go until it answers: ours may go too.
+const LET_GO: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/hexagram.dev/close_stream"}"#;
+
 /// The last event id of a stream, shared with who opens its successor.
 pub(super) type Position = Arc<Mutex<Option<HeaderValue>>>;
 
@@ -115,7 +118,12 @@ impl Reader {
                     .push(&piece)
                     .map_err(|error| UpstreamError::Garbage(error.to_string()))?,
                 Some(Err(error)) => self.broke(Err(error))?,
-                None => self.broke(Ok(()))?,
+                None => {
+                    self.broke(Ok(()))?;
+                    if !self.done && self.source.until_response {
+                        return Ok(Some(Bytes::from_static(LET_GO)));
+                    }
+                }
             }
         }
         Ok(None)

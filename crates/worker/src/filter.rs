@@ -51,6 +51,16 @@ impl Filter {
         }
     }
 
+    /// All lists, and these resources.
+    pub(crate) fn all(resources: Vec<String>) -> Self {
+        Self {
+            tools_list_changed: true,
+            prompts_list_changed: true,
+            resources_list_changed: true,
+            resource_subscriptions: resources,
+        }
+    }
+
     /// The resources named.
     pub(crate) fn resources(&self) -> &[String] {
         &self.resource_subscriptions

@@ -1,0 +1,89 @@
+//! What modern upstreams say unasked, for a legacy client's standing stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hexagram_core::Era;
+use http::HeaderMap;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::across;
+use crate::filter::Filter;
+use crate::host::Host;
+use crate::pause::{FIRST_REOPEN, next_pause};
+use crate::raw::RawObject;
+use crate::session::Session;
+use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream_listen::{self, Heard, UpstreamSubscription};
+
+/// The client is gone: nobody takes events any more.
+struct Gone;
+
+/// A legacy client's changes from a modern upstream.
+pub(crate) struct Changes<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) session: &'a Session,
+    pub(crate) index: usize,
+    pub(crate) client: &'a mpsc::Sender<Bytes>,
+}
+
+impl Changes<'_> {
+    /// Subscribes to what the client has subscribed to, again whenever that
+    /// changes or the upstream is lost.
+    pub(crate) async fn follow(self) {
+        let upstream = self.host.federation.get(self.index);
+        upstream.settle().await;
+        let mut pause = FIRST_REOPEN;
+        while upstream.era_for(Era::Legacy) == Era::Modern {
+            let since = Instant::now();
+            let resources = self.session.subscriptions.of(self.index);
+            tokio::select! {
+                () = self.session.subscriptions.changed() => continue,
+                heard = self.hear(upstream, resources) => match heard {
+                    Ok(()) => {}
+                    Err(Gone) => return,
+                },
+            }
+            tokio::time::sleep(pause).await;
+            pause = next_pause(pause, since.elapsed());
+        }
+    }
+
+    async fn hear(&self, upstream: &Upstream, resources: Vec<String>) -> Result<(), Gone> {
+        let mut listening = match self.open(upstream, resources).await {
+            Ok(listening) => listening,
+            Err(error) => {
+                tracing::debug!(upstream = upstream.name(), %error, "no subscription");
+                return Ok(());
+            }
+        };
+        while let Heard::Message(message) = listening.next().await {
+            let message = self.host.federation.present(self.index, untagged(message));
+            self.client.send(message).await.map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        upstream: &Upstream,
+        resources: Vec<String>,
+    ) -> Result<UpstreamSubscription, UpstreamError> {
+        let facts = &self.session.facts;
+        let connection = upstream.open_stateless(facts, HeaderMap::new())?;
+        let known = upstream.known_info();
+        let capabilities = known.map(|known| known.capabilities.clone());
+        let filter = Filter::all(resources).supported_by(&capabilities.unwrap_or_default());
+        upstream_listen::open(Arc::new(connection), &across::meta(facts), &filter).await
+    }
+}
+
+/// The notification without the id of our subscription.
+fn untagged(message: Bytes) -> Bytes {
+    let Some(mut object) = RawObject::parse(&message) else {
+        return message;
+    };
+    object.edit("params", |params| params.remove("_meta"));
+    serde_json::to_vec(&object).map_or(message, Bytes::from)
+}
