@@ -10,6 +10,7 @@ use hexagram_runtime::telemetry::LogArgs;
 use hexagram_runtime::threads::RuntimeArgs;
 use hexagram_worker::UpstreamArgs;
 
+use crate::check::CheckArgs;
 use crate::cluster::{ClusterArgs, MemberArgs};
 use crate::demo::DemoKind;
 use crate::roles::keys::KeysCommand;
@@ -62,6 +63,9 @@ pub(crate) enum Role {
     Config(ConfigRole),
     /// Measure throughput, latency, CPU and memory, beside a bare server.
     Bench(BenchArgs),
+    /// Tell which revisions and features of MCP an endpoint speaks, by asking it.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
 }
 
 /// The role whose configuration is printed.
@@ -89,6 +93,21 @@ const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
   hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt";
 
 const WORKER_EXAMPLES: &str = EDGE_EXAMPLES;
+
+const CHECK_EXAMPLES: &str = "\
+It only looks: it calls no tool, reads no resource, and ends the sessions that it opens.
+
+Exit codes:
+  0  it is an MCP endpoint, and speaks every --require
+  1  it cannot be reached
+  2  the command line is wrong
+  3  it answers, but is no MCP endpoint that can be used, or misses a --require
+
+Examples:
+  hexagram check http://127.0.0.1:8080/mcp
+  hexagram check https://mcp.example.com/mcp --header \"Authorization: Bearer $TOKEN\"
+  hexagram check http://127.0.0.1:3001/mcp --require 2026-07-28 -o json
+The variable HEXAGRAM_HEADER keeps a token out of the list of processes.";
 
 /// What every serving role takes.
 #[derive(Debug, Clone, Args)]

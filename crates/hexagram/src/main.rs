@@ -1,5 +1,6 @@
 //! Hexagram: a sharded MCP cluster behind one endpoint. One binary, several roles.
 
+mod check;
 mod cli;
 mod cluster;
 mod demo;

@@ -7,7 +7,7 @@ use hexagram_runtime::config::{EXIT_CONFIG, EXIT_USAGE};
 use hexagram_worker::FederationError;
 
 /// Anything that is nobody's mistake: a port in use, a server that is away.
-const EXIT_FAILURE: u8 = 1;
+pub(crate) const EXIT_FAILURE: u8 = 1;
 
 /// A mistake in what the user gave.
 #[derive(Debug, thiserror::Error)]

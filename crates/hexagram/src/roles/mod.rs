@@ -15,6 +15,7 @@ use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_runtime::{telemetry, threads};
 
+use crate::check;
 use crate::cli::{Cli, ConfigRole, Role, ServeArgs};
 use crate::mistake::exit_code;
 use crate::output::print;
@@ -29,6 +30,7 @@ pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
         Role::Keys(command) => keys::run(&command),
         Role::Config(role) => config(&role, &parsed.effective),
         Role::Bench(args) => return report(hexagram_bench::run(args)),
+        Role::Check(args) => return report(check::run(&args)),
     };
     report(done.map(|()| ExitCode::SUCCESS))
 }

@@ -1,0 +1,176 @@
+//! The report for people.
+
+use std::fmt::{self, Display, Write};
+
+use serde_json::Value;
+
+use super::lists::Listing;
+use super::report::{EraFacts, Feature, Finding, Problem, Report};
+
+/// Lines are at most this wide, in characters, where words allow it.
+const WIDTH: usize = 100;
+
+/// The report as text, without a control character of a server in it.
+pub(super) fn draw(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_report(&mut out, report);
+    out.chars().map(harmless).collect()
+}
+
+/// What a server says of itself must not move the terminal's cursor.
+fn harmless(c: char) -> char {
+    match c {
+        '\n' => c,
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+fn write_report(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out, "{}", headline(report))?;
+    if let Some(problem) = &report.problem {
+        return write_problem(out, problem);
+    }
+    write_revisions(out, report)?;
+    for facts in [&report.legacy, &report.modern].into_iter().flatten() {
+        write_facts(out, facts)?;
+    }
+    write_findings(out, &report.findings)?;
+    for date in &report.missing {
+        writeln!(out, "\nRequired but not spoken: {date}")?;
+    }
+    Ok(())
+}
+
+fn headline(report: &Report) -> String {
+    let verdict = match (&report.problem, report.is_mcp) {
+        (Some(problem), _) if !problem.reachable => "cannot be reached",
+        (_, true) => "is an MCP endpoint",
+        (_, false) => "is no MCP endpoint that can be used",
+    };
+    let server = report.server.as_ref();
+    let server = server.map(|server| format!(": {} {}", server.name, server.version));
+    format!("{} {verdict}{}", report.url, server.unwrap_or_default())
+}
+
+fn write_problem(out: &mut String, problem: &Problem) -> fmt::Result {
+    entry(out, "  cause  ", &problem.cause)?;
+    entry(out, "  fix    ", &problem.fix)
+}
+
+fn write_revisions(out: &mut String, report: &Report) -> fmt::Result {
+    writeln!(out, "\nRevision    Spoken  How that was found")?;
+    for row in &report.revisions {
+        let label = format!("{}  {:6}  ", row.revision, word(row.spoken));
+        entry(out, &label, &row.how)?;
+    }
+    Ok(())
+}
+
+fn write_facts(out: &mut String, facts: &EraFacts) -> fmt::Result {
+    let kind = match facts.revision {
+        "2026-07-28" => "without sessions",
+        _ => "with sessions",
+    };
+    writeln!(out, "\nRevision {}, {kind}", facts.revision)?;
+    entry(
+        out,
+        &label("capabilities"),
+        &capabilities(&facts.capabilities),
+    )?;
+    for (name, listing) in &facts.lists {
+        entry(out, &label(name), &counted(listing))?;
+    }
+    for (name, feature) in &facts.features {
+        entry(out, &label(name), &featured(feature))?;
+    }
+    Ok(())
+}
+
+fn label(name: &str) -> String {
+    format!("  {:24}", name.replace('_', " "))
+}
+
+fn word(seen: Option<bool>) -> &'static str {
+    match seen {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "?",
+    }
+}
+
+fn featured(feature: &Feature) -> String {
+    format!("{:4}{}", word(feature.seen), feature.note)
+}
+
+fn counted(listing: &Listing) -> String {
+    let pages = match listing.pages {
+        0 | 1 => String::new(),
+        pages => format!(" on {pages} pages"),
+    };
+    match &listing.problem {
+        None => format!("{}{pages}", listing.count),
+        Some(problem) if listing.pages == 0 => format!("?   {problem}"),
+        Some(problem) => format!("{}{pages} or more: {problem}", listing.count),
+    }
+}
+
+/// Names, each with the settings that are on.
+fn capabilities(declared: &Value) -> String {
+    let members = declared.as_object().into_iter().flatten();
+    let all: Vec<_> = members
+        .map(|(name, value)| capability(name, value))
+        .collect();
+    match all.is_empty() {
+        true => "none".to_owned(),
+        false => all.join(", "),
+    }
+}
+
+fn capability(name: &str, value: &Value) -> String {
+    let settings = value.as_object().into_iter().flatten();
+    let on: Vec<_> = settings
+        .filter(|(_, value)| **value != Value::Bool(false))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match on.is_empty() {
+        true => name.to_owned(),
+        false => format!("{name} ({})", on.join(", ")),
+    }
+}
+
+fn write_findings(out: &mut String, findings: &[Finding]) -> fmt::Result {
+    match findings.len() {
+        0 => return writeln!(out, "\nNo MUST of the specification was seen broken."),
+        1 => writeln!(out, "\n1 MUST of the specification is broken:")?,
+        many => writeln!(out, "\n{many} times a MUST of the specification is broken:")?,
+    }
+    for finding in findings {
+        entry(
+            out,
+            &format!("  {}  sent    ", finding.revision),
+            finding.sent,
+        )?;
+        entry(out, "              seen    ", &finding.seen)?;
+        entry(out, "              wanted  ", finding.wanted)?;
+    }
+    Ok(())
+}
+
+/// A label and a text, which goes on below itself where it is long.
+fn entry(out: &mut String, label: &str, text: impl Display) -> fmt::Result {
+    let indent = label.chars().count();
+    let mut line = label.to_owned();
+    let mut is_empty = true;
+    for word in text.to_string().split_inclusive(' ') {
+        let width = line.chars().count() + word.trim_end().chars().count();
+        if width > WIDTH && !is_empty {
+            writeln!(out, "{}", line.trim_end())?;
+            line = " ".repeat(indent);
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    writeln!(out, "{}", line.trim_end())
+}
