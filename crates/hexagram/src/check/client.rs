@@ -37,7 +37,7 @@ pub(super) struct Ask {
 
 impl Ask {
     /// A message, as every client sends it.
-    pub(super) fn post(body: impl ToString) -> Self {
+    pub(super) fn post(body: &(impl ToString + ?Sized)) -> Self {
         let ask = Self::new(Method::POST, body.to_string());
         ask.header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")

@@ -75,10 +75,10 @@ fn answered(tried: &Tried<'_>, reply: &Reply) -> Problem {
         StatusCode::UNAUTHORIZED => unauthorized(tried, reply),
         StatusCode::FORBIDDEN => (reply.to_string(), forbidden(tried).to_owned()),
         status if status.is_redirection() => redirect(tried, reply),
-        StatusCode::NOT_FOUND if reply.message.is_none() => {
+        StatusCode::NOT_FOUND => {
             let path = tried.url.path();
             (
-                format!("nothing is served at {path} (HTTP 404)"),
+                format!("nothing to talk to at {path}: {reply}"),
                 PATH.to_owned(),
             )
         }
@@ -150,13 +150,13 @@ mod tests {
     use super::super::reply::tests::reply;
     use super::*;
 
-    fn diagnosed(outcome: Outcome, has_headers: bool) -> (bool, String) {
+    fn diagnosed(outcome: &Outcome, has_headers: bool) -> (bool, String) {
         let url = "http://localhost/here".parse().expect("a URL");
         let tried = Tried {
             url: &url,
             has_headers,
             discovered: &Err(Failure::OutOfTime),
-            initialized: &outcome,
+            initialized: outcome,
         };
         let Problem {
             reachable,
@@ -185,17 +185,17 @@ mod tests {
                 with(308, LOCATION, "/mcp/"),
                 "redirects to http://localhost/mcp/",
             ),
-            (reply(404, "x"), "nothing is served at /here"),
+            (reply(404, "x"), "nothing to talk to at /here"),
             (reply(405, ""), "is the path right?"),
             (with(200, CONTENT_TYPE, "text/html"), "a web page"),
             (reply(502, "x"), "gateway"),
             (reply(400, error), "it refuses initialize (HTTP 400, -1 no)"),
             (reply(200, "hello"), "no MCP: HTTP 200: hello"),
         ] {
-            let (reachable, said) = diagnosed(Ok(reply), false);
+            let (reachable, said) = diagnosed(&Ok(reply), false);
             assert!(reachable && said.contains(advice), "{said}");
         }
-        let (_, said) = diagnosed(Ok(reply(401, "")), true);
+        let (_, said) = diagnosed(&Ok(reply(401, "")), true);
         assert!(said.contains("not accepted"), "{said}");
     }
 
@@ -209,7 +209,7 @@ mod tests {
             (Failure::Broken(text()), false, "https://"),
             (Failure::TooLarge, true, "path"),
         ] {
-            let (is_reachable, said) = diagnosed(Err(failure), false);
+            let (is_reachable, said) = diagnosed(&Err(failure), false);
             assert_eq!(is_reachable, reachable, "{said}");
             assert!(said.contains(advice), "{said}");
         }

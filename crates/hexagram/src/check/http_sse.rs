@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::incoming::Incoming;
 use super::lists::{self, Speaker};
 use super::reply::{Outcome, Reply, response, told};
-use super::report::{EraFacts, Server};
+use super::report::{EraFacts, Server, Transport};
 use super::session::{initialize_request, initialized, request};
 
 /// The first event is to come at once. A Streamable HTTP server may keep such a
@@ -50,11 +50,12 @@ pub(super) async fn probe(client: &Client) -> HttpSse {
         spoken: true,
         how: format!(
             "over HTTP+SSE; initialize chose {}",
-            result["protocolVersion"]
+            result["protocolVersion"].as_str().unwrap_or("no version")
         ),
         server: Server::read(&result["serverInfo"]),
         facts: Some(EraFacts {
             revision: ProtocolVersion::V2024_11_05.as_str(),
+            transport: Transport::HttpSse,
             capabilities: result["capabilities"].clone(),
             lists: lists::all(&mut line, &result["capabilities"]).await,
             features: Vec::new(),
@@ -102,7 +103,7 @@ impl Line<'_> {
         let id = self.client.new_id();
         let text = initialize_request(id, ProtocolVersion::V2024_11_05);
         let outcome = self.exchange(&text, id).await;
-        let ask = Ask::post(initialized());
+        let ask = Ask::post(&initialized());
         self.client.open_at(self.post.clone(), ask).await?;
         outcome
     }

@@ -34,8 +34,13 @@ impl Notes {
     }
 
     /// Notes a feature that no rule asks for.
-    pub(super) fn feature(&mut self, name: &'static str, seen: Option<bool>, note: impl ToString) {
-        let note = note.to_string();
+    pub(super) fn feature(
+        &mut self,
+        name: &'static str,
+        seen: Option<bool>,
+        note: impl Into<String>,
+    ) {
+        let note = note.into();
         self.features.push((name, Feature { seen, note }));
     }
 
@@ -46,7 +51,8 @@ impl Notes {
         outcome: &Outcome,
         holds: impl FnOnce(&Reply) -> bool,
     ) {
-        self.feature(name, seen(outcome, holds), told(outcome));
+        let seen = seen(outcome, holds);
+        self.feature(name, seen, note(seen, outcome));
     }
 
     /// Notes the feature that the rule asks for, and a finding if it is broken.
@@ -57,18 +63,18 @@ impl Notes {
         holds: impl FnOnce(&Reply) -> bool,
     ) {
         let seen = seen(outcome, holds);
-        self.feature(rule.feature, seen, told(outcome));
+        self.feature(rule.feature, seen, note(seen, outcome));
         if seen == Some(false) {
             self.broken(rule, told(outcome));
         }
     }
 
     /// Notes that the rule is broken.
-    pub(super) fn broken(&mut self, rule: &Rule, seen: impl ToString) {
+    pub(super) fn broken(&mut self, rule: &Rule, seen: impl Into<String>) {
         let finding = Finding {
             revision: self.revision,
             sent: rule.sent,
-            seen: seen.to_string(),
+            seen: seen.into(),
             wanted: rule.wanted,
         };
         // A list of many pages may break the same rule on each.
@@ -78,11 +84,21 @@ impl Notes {
     }
 }
 
+/// What went well needs few words.
+fn note(seen: Option<bool>, outcome: &Outcome) -> String {
+    match outcome {
+        Ok(reply) if seen == Some(true) => reply.brief(),
+        _ => told(outcome),
+    }
+}
+
 /// Without an answer there is nothing to judge; but the server is to blame for
 /// one that it begins and does not end.
 fn seen(outcome: &Outcome, holds: impl FnOnce(&Reply) -> bool) -> Option<bool> {
     match outcome {
-        Ok(reply) => Some(holds(reply)),
+        Ok(reply) if holds(reply) => Some(true),
+        Ok(reply) if reply.is_temporary() => None,
+        Ok(_) => Some(false),
         Err(Failure::Endless(_)) => Some(false),
         Err(_) => None,
     }
@@ -111,6 +127,7 @@ mod tests {
     fn only_what_was_answered_can_break_a_rule() {
         assert_eq!(noted(&Ok(reply(200, ""))), (Some(true), 0));
         assert_eq!(noted(&Ok(reply(500, ""))), (Some(false), 1));
+        assert_eq!(noted(&Ok(reply(429, ""))), (None, 0));
         assert_eq!(noted(&Err(Failure::OutOfTime)), (None, 0));
         let endless = Failure::Endless(Duration::from_secs(1));
         assert_eq!(noted(&Err(endless)), (Some(false), 1));

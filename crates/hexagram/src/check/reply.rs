@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::envelope::scan;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
@@ -48,8 +48,7 @@ pub(super) struct RpcError {
 }
 
 impl Reply {
-    /// Reads until the response to request `id` has come, or the end. An error
-    /// without an id counts: it is what a server sends that could not read ours.
+    /// Reads until the response to request `id` has come, or the end.
     pub(super) async fn read(mut incoming: Incoming, id: u64) -> Outcome {
         let mut reply = Self {
             status: incoming.status,
@@ -101,6 +100,31 @@ impl Reply {
         self.status == status && self.error().is_some_and(|error| error.code == code)
     }
 
+    /// Whether it says nothing of the endpoint: a limit or a gateway answered.
+    pub(super) fn is_temporary(&self) -> bool {
+        [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::BAD_GATEWAY,
+            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::GATEWAY_TIMEOUT,
+        ]
+        .contains(&self.status)
+    }
+
+    /// Whether the status or the message is an error.
+    pub(super) fn is_refusal(&self) -> bool {
+        !self.status.is_success() || self.error().is_some()
+    }
+
+    /// Status and code.
+    pub(super) fn brief(&self) -> String {
+        let status = self.status.as_u16();
+        match self.error() {
+            Some(error) => format!("HTTP {status}, {}", error.code),
+            None => format!("HTTP {status}"),
+        }
+    }
+
     pub(super) fn is_html(&self) -> bool {
         media(&self.headers) == "text/html"
     }
@@ -129,20 +153,17 @@ pub(super) fn told(outcome: &Outcome) -> String {
     }
 }
 
-/// The response to request `id` in these bytes.
+/// The response to request `id` in these bytes. An error counts whatever its id:
+/// servers that could not read the request send null or something of their own.
 pub(super) fn response(data: &[u8], id: u64) -> Option<Message> {
     let envelope = scan(data).ok()?;
-    let answers = |envelope: &Envelope<'_>| match envelope.id {
-        Some(found) => found.is_null() || found.as_str().parse() == Ok(id),
-        None => true,
-    };
-    if !envelope.kind.is_response() || !answers(&envelope) {
-        return None;
-    }
+    let is_ours = envelope
+        .id
+        .is_some_and(|found| found.as_str().parse() == Ok(id));
     match (envelope.result, envelope.error) {
-        (Some(result), _) => serde_json::from_slice(result).ok().map(Message::Result),
+        (Some(result), _) if is_ours => serde_json::from_slice(result).ok().map(Message::Result),
         (None, Some(error)) => serde_json::from_slice(error).ok().map(Message::Error),
-        (None, None) => None,
+        _ => None,
     }
 }
 

@@ -61,12 +61,23 @@ pub(super) struct Revision {
 #[derive(Debug, Serialize)]
 pub(super) struct EraFacts {
     pub(super) revision: &'static str,
+    pub(super) transport: Transport,
     /// As the server declares them.
     pub(super) capabilities: Value,
     #[serde(serialize_with = "as_map")]
     pub(super) lists: Vec<(&'static str, Listing)>,
     #[serde(serialize_with = "as_map")]
     pub(super) features: Vec<(&'static str, Feature)>,
+}
+
+/// How the facts were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Transport {
+    /// One URL for everything.
+    StreamableHttp,
+    /// That of 2024-11-05, with two URLs.
+    HttpSse,
 }
 
 /// Something that a server does or does not.
@@ -183,6 +194,7 @@ mod tests {
         };
         report.modern = Some(EraFacts {
             revision: "2026-07-28",
+            transport: Transport::StreamableHttp,
             capabilities: Value::Null,
             lists: Vec::new(),
             features: vec![("ping", feature)],

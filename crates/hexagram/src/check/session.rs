@@ -55,7 +55,7 @@ pub(super) struct Session<'a> {
 /// Asks for a session in this version.
 pub(super) async fn initialize(client: &Client, version: ProtocolVersion) -> Handshake<'_> {
     let id = client.new_id();
-    let ask = Ask::post(initialize_request(id, version));
+    let ask = Ask::post(&initialize_request(id, version));
     let outcome = client.answer(ask, id).await;
     let session = Session::opened(client, &outcome);
     Handshake { outcome, session }
@@ -94,13 +94,13 @@ impl<'a> Session<'a> {
 
     /// Ends the handshake.
     pub(super) async fn initialized(&self) -> Outcome {
-        self.tell(Ask::post(initialized())).await
+        self.tell(Ask::post(&initialized())).await
     }
 
     /// `ping` with one more header, which wins over that of the session.
     pub(super) async fn ping_with(&self, name: HeaderName, value: &'static str) -> Outcome {
         let id = self.client.new_id();
-        let ask = Ask::post(request(id, "ping", &json!({}))).headers(&self.headers);
+        let ask = Ask::post(&request(id, "ping", &json!({}))).headers(&self.headers);
         self.client.answer(ask.header(name, value), id).await
     }
 
@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
 impl Speaker for Session<'_> {
     async fn ask(&mut self, method: &'static str, params: Value) -> Outcome {
         let id = self.client.new_id();
-        let ask = Ask::post(request(id, method, &params)).headers(&self.headers);
+        let ask = Ask::post(&request(id, method, &params)).headers(&self.headers);
         let outcome = self.client.answer(ask, id).await;
         self.has_event_ids |= outcome.as_ref().is_ok_and(|reply| reply.has_event_ids);
         outcome

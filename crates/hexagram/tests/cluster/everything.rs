@@ -8,27 +8,33 @@ use super::{ports, tools, wait};
 #[derive(Debug)]
 pub(crate) struct Everything {
     pub(crate) process: Process,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Everything {
     pub(crate) async fn start() -> Self {
+        Self::start_as("streamableHttp", "/mcp").await
+    }
+
+    /// The server over HTTP+SSE, the transport of 2024-11-05.
+    pub(crate) async fn http_sse() -> Self {
+        Self::start_as("sse", "/sse").await
+    }
+
+    async fn start_as(transport: &str, path: &str) -> Self {
         let address = ports::free();
         let launch = Launch::new(tools::node())
-            .args([
-                tools::everything().into_os_string(),
-                "streamableHttp".into(),
-            ])
+            .args([tools::everything().into_os_string(), transport.into()])
             .variable("PORT", address.port().to_string());
         let process = Process::spawn(launch);
         wait::until("server-everything", async || {
             let mut http = Http::try_connect(address).await.ok()?;
-            http.try_send(&Ask::get("/mcp")).await.ok()
+            http.try_send(&Ask::get("/")).await.ok()
         })
         .await;
         Self {
             process,
-            url: format!("http://{address}/mcp"),
+            url: format!("http://{address}{path}"),
         }
     }
 

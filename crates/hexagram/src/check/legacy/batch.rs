@@ -20,7 +20,7 @@ const BATCH: Rule = Rule {
 pub(super) async fn probe(session: &Session<'_>, notes: &mut Notes) {
     let ids = [session.client.new_id(), session.client.new_id()];
     let pings = ids.map(|id| request(id, "ping", &json!({})));
-    let ask = Ask::post(Value::from(pings.to_vec())).headers(&session.headers);
+    let ask = Ask::post(&Value::from(pings.to_vec())).headers(&session.headers);
     let answered = match session.client.open(ask).await {
         Ok(incoming) => answers(incoming, ids).await,
         Err(failure) => Err(failure),
@@ -28,10 +28,10 @@ pub(super) async fn probe(session: &Session<'_>, notes: &mut Notes) {
     match answered {
         Ok((2, note)) => notes.feature(BATCH.feature, Some(true), note),
         Ok((_, note)) => {
-            notes.feature(BATCH.feature, Some(false), &note);
+            notes.feature(BATCH.feature, Some(false), note.as_str());
             notes.broken(&BATCH, note);
         }
-        Err(failure) => notes.feature(BATCH.feature, None, failure),
+        Err(failure) => notes.feature(BATCH.feature, None, failure.to_string()),
     }
 }
 
@@ -46,7 +46,7 @@ async fn answers(mut incoming: Incoming, ids: [u64; 2]) -> Result<(usize, String
             match ids.iter().find_map(|id| response(message, *id)) {
                 Some(Message::Result(_)) => results += 1,
                 Some(Message::Error(said)) => {
-                    error = format!(", {} {}", said.code, quoted(&said.message))
+                    error = format!(", {} {}", said.code, quoted(&said.message));
                 }
                 None => {}
             }
@@ -54,7 +54,7 @@ async fn answers(mut incoming: Incoming, ids: [u64; 2]) -> Result<(usize, String
     }
     Ok((
         results,
-        format!("HTTP {status}, {results} of 2 answered{error}"),
+        format!("in 2025-03-26: HTTP {status}, {results} of 2 answered{error}"),
     ))
 }
 

@@ -12,7 +12,7 @@ use crate::check::lists;
 use crate::check::notes::{Notes, Rule};
 use crate::check::progress::Progress;
 use crate::check::reply::{Outcome, Reply, quoted, told};
-use crate::check::report::{EraFacts, Finding, Revision, Server};
+use crate::check::report::{EraFacts, Finding, Revision, Server, Transport};
 use crate::check::session::{Handshake, Session, initialize};
 
 const HANDSHAKE: Rule = Rule {
@@ -96,6 +96,7 @@ impl Legacy {
         self.findings.extend(notes.findings);
         self.facts = Some(EraFacts {
             revision: version.as_str(),
+            transport: Transport::StreamableHttp,
             capabilities: result["capabilities"].clone(),
             lists,
             features: notes.features,
@@ -130,7 +131,8 @@ fn row(version: ProtocolVersion, outcome: &Outcome) -> Revision {
         Some(chosen) if chosen == asked => (Some(true), "initialize chose it".to_owned()),
         Some(chosen) => (Some(false), format!("initialize chose {chosen} instead")),
         None => {
-            let spoken = outcome.is_ok().then_some(false);
+            let spoken = outcome.as_ref().is_ok_and(|reply| !reply.is_temporary());
+            let spoken = spoken.then_some(false);
             (spoken, format!("initialize: {}", told(outcome)))
         }
     };

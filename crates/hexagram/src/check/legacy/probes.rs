@@ -23,7 +23,7 @@ const SESSION_ID: Rule = Rule {
     wanted: "an Mcp-Session-Id of visible ASCII characters only",
 };
 const INITIALIZED: Rule = Rule {
-    feature: "notifications",
+    feature: "notifications_accepted",
     sent: "notifications/initialized",
     wanted: "HTTP 202 without a body",
 };
@@ -33,7 +33,7 @@ const PING: Rule = Rule {
     wanted: "an empty result",
 };
 const VERSION: Rule = Rule {
-    feature: "version_checked",
+    feature: "unknown_version_refused",
     sent: "ping with MCP-Protocol-Version: 1900-01-01",
     wanted: "HTTP 400",
 };
@@ -81,8 +81,8 @@ pub(super) async fn session(session: &mut Session<'_>, notes: &mut Notes) {
     stream(session, notes).await;
     let has_ids = session.has_event_ids;
     let note = match has_ids {
-        true => "event ids seen: streams can be resumed",
-        false => "no event ids seen",
+        true => "seen: streams can be resumed",
+        false => "none seen",
     };
     notes.feature("event_ids", Some(has_ids), note);
     end(session, notes).await;
@@ -101,14 +101,10 @@ async fn refusals(session: &Session<'_>, notes: &mut Notes) {
         "2025-11-25" => notes.must(&ORIGIN_2025_11_25, &outcome, |reply| {
             reply.status == StatusCode::FORBIDDEN
         }),
-        _ => notes.must(&ORIGIN_BEFORE, &outcome, is_refused),
+        _ => notes.must(&ORIGIN_BEFORE, &outcome, Reply::is_refusal),
     }
     let outcome = session.tell(Ask::post(MALFORMED.text)).await;
-    notes.must(&MALFORMED.rule, &outcome, is_refused);
-}
-
-fn is_refused(reply: &Reply) -> bool {
-    !reply.status.is_success()
+    notes.must(&MALFORMED.rule, &outcome, Reply::is_refusal);
 }
 
 /// The standing stream; its events may have ids.
@@ -139,7 +135,7 @@ fn no_stream(outcome: &Outcome, notes: &mut Notes) {
     if let Ok(reply) = outcome
         && reply.status != StatusCode::METHOD_NOT_ALLOWED
     {
-        notes.broken(&GET, reply);
+        notes.broken(&GET, reply.to_string());
     }
 }
 

@@ -36,10 +36,10 @@ pub(super) async fn probe(modern: &Modern<'_>, capabilities: &Value, notes: &mut
         Ok(First::Acknowledged) => notes.feature(FEATURE, Some(true), "acknowledged"),
         Ok(First::Refused(said)) => notes.feature(FEATURE, Some(false), said),
         Ok(First::Other(said)) => {
-            notes.feature(FEATURE, Some(false), &said);
+            notes.feature(FEATURE, Some(false), said.as_str());
             notes.broken(&ACKNOWLEDGED, said);
         }
-        Err(failure) => notes.feature(FEATURE, None, failure),
+        Err(failure) => notes.feature(FEATURE, None, failure.to_string()),
     }
 }
 

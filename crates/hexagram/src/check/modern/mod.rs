@@ -15,7 +15,7 @@ use crate::check::lists;
 use crate::check::notes::{Notes, Rule};
 use crate::check::progress::Progress;
 use crate::check::reply::{Outcome, Reply, quoted, told};
-use crate::check::report::{EraFacts, Finding, Revision, Server};
+use crate::check::report::{EraFacts, Finding, Revision, Server, Transport};
 use speaker::{Modern, VERSION};
 
 const DISCOVER: Rule = Rule {
@@ -26,14 +26,14 @@ const DISCOVER: Rule = Rule {
 const CACHING: Rule = Rule {
     feature: "caching_hints",
     sent: "server/discover and lists",
-    wanted: "ttlMs and cacheScope in each result",
+    wanted: "ttlMs and cacheScope in every result",
 };
 const RESULT_TYPE: Rule = Rule {
     feature: "result_type",
     sent: "server/discover and lists",
-    wanted: "resultType in each result",
+    wanted: "resultType in every result",
 };
-const NO_SESSION: Rule = Rule {
+const SESSIONLESS: Rule = Rule {
     feature: "sessionless",
     sent: "server/discover and lists",
     wanted: "no Mcp-Session-Id in any answer",
@@ -102,6 +102,7 @@ impl ModernEra {
         self.findings = notes.findings;
         self.facts = Some(EraFacts {
             revision: VERSION,
+            transport: Transport::StreamableHttp,
             capabilities: capabilities.clone(),
             lists,
             features: notes.features,
@@ -122,7 +123,8 @@ fn row(discovered: &Outcome) -> Revision {
             (Some(false), quoted(&how))
         }
         None => {
-            let spoken = discovered.is_ok().then_some(false);
+            let spoken = discovered.as_ref().is_ok_and(|reply| !reply.is_temporary());
+            let spoken = spoken.then_some(false);
             (spoken, format!("server/discover: {}", told(discovered)))
         }
     };
@@ -142,7 +144,7 @@ fn discovery(reply: &Reply, result: &Value, notes: &mut Notes) {
     let listed = versions(&result["supportedVersions"]).join(", ");
     notes.feature(DISCOVER.feature, Some(true), quoted(&listed));
     if !result["capabilities"].is_object() {
-        notes.broken(&DISCOVER, reply);
+        notes.broken(&DISCOVER, reply.to_string());
     }
 }
 
@@ -151,14 +153,14 @@ fn results(modern: &Modern<'_>, notes: &mut Notes) {
     for (rule, lacking) in [
         (&CACHING, &modern.without_hints),
         (&RESULT_TYPE, &modern.without_type),
-        (&NO_SESSION, &modern.with_session),
+        (&SESSIONLESS, &modern.with_session),
     ] {
         let holds = lacking.is_empty();
         let note = match holds {
-            true => "in every result".to_owned(),
-            false => format!("not so: {}", lacking.join(", ")),
+            true => rule.wanted.to_owned(),
+            false => format!("otherwise: {}", lacking.join(", ")),
         };
-        notes.feature(rule.feature, Some(holds), &note);
+        notes.feature(rule.feature, Some(holds), note.as_str());
         if !holds {
             notes.broken(rule, note);
         }
@@ -190,9 +192,7 @@ async fn refusals(modern: &Modern<'_>, notes: &mut Notes) {
     });
     let ask = Ask::post(MALFORMED.text).mirrored(VERSION, "server/discover");
     let outcome = modern.client.tell(ask).await;
-    notes.must(&MALFORMED.rule, &outcome, |reply| {
-        !reply.status.is_success()
-    });
+    notes.must(&MALFORMED.rule, &outcome, Reply::is_refusal);
     methods(modern.client, notes).await;
 }
 

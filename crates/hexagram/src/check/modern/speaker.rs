@@ -95,7 +95,7 @@ pub(super) fn compose(
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": client_info(),
     });
-    Ask::post(request(id, method, &params)).mirrored(version, method)
+    Ask::post(&request(id, method, &params)).mirrored(version, method)
 }
 
 fn has_hints(result: &Value) -> bool {
