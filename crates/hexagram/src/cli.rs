@@ -101,7 +101,7 @@ Exit codes:
   0  it is an MCP endpoint, and speaks every --require
   1  it cannot be reached
   2  the command line is wrong
-  3  it answers, but does not answer as an MCP endpoint, or misses a --require
+  3  it answers, but not as an MCP endpoint, or misses a --require
 
 Examples:
   hexagram check http://127.0.0.1:8080/mcp

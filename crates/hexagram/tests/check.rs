@@ -261,10 +261,12 @@ async fn headers_are_sent_and_never_printed() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("--header 'Authorization"), "{text}");
     let header = format!("Authorization: Bearer {key}");
-    let launch = Launch::hexagram().args(["check", &local.url()]);
-    let output = run(launch.variable("HEXAGRAM_HEADER", header)).await;
-    assert!(output.status.success(), "{output:?}");
-    assert!(!format!("{output:?}").contains(key));
+    for last in ["--output=text", "--help"] {
+        let launch = Launch::hexagram().args(["check", &local.url(), last]);
+        let output = run(launch.variable("HEXAGRAM_HEADER", &header)).await;
+        assert!(output.status.success(), "{output:?}");
+        assert!(!format!("{output:?}").contains(key), "{last}");
+    }
 
     let url = format!("http://{}/mcp", answering(ECHO, "").await);
     for form in ["table", "json"] {

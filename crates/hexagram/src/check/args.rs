@@ -17,7 +17,8 @@ pub(crate) struct CheckArgs {
     pub(super) url: Url,
 
     /// Header to send with every request, as 'Name: value'; never printed. May be repeated.
-    #[arg(long = "header", value_name = "K: V")]
+    // --help would show what its variable holds.
+    #[arg(long = "header", value_name = "K: V", hide_env_values = true)]
     pub(super) headers: Vec<String>,
 
     /// Revision that must be spoken, else the exit code is 3. May be repeated.
@@ -44,6 +45,8 @@ impl std::fmt::Debug for CheckArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people.
+    // As other commands call it: they share the variable.
+    #[value(alias = "text")]
     Table,
     /// For programs.
     Json,

@@ -52,11 +52,13 @@ fn is_tls(causes: &str) -> bool {
         .any(|word| causes.contains(word))
 }
 
-/// The innermost causes: the outer ones only say that a request failed.
+/// The innermost causes: the outer ones only say that a request failed, and so
+/// does hyper's "client error (Connect)".
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let mut causes: Vec<_> = chain.map(ToString::to_string).collect();
     causes.dedup();
+    causes.retain(|cause| !cause.starts_with("client error"));
     let outer = causes.len().saturating_sub(2);
     causes.split_off(outer).join(": ")
 }

@@ -51,7 +51,8 @@ fn headline(report: &Report) -> String {
     };
     let server = report.server.as_ref();
     let server = server.map(|server| format!(": {} {}", server.name, server.version));
-    format!("{} {verdict}{}", report.url, server.unwrap_or_default())
+    let server = server.unwrap_or_default();
+    format!("{} {verdict}{}", report.url, server.trim_end())
 }
 
 fn write_problem(out: &mut String, problem: &Problem) -> fmt::Result {

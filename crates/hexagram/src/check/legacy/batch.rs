@@ -1,5 +1,6 @@
 //! JSON-RPC batches: only 2025-03-26 has them, and there a server must take them.
 
+use hexagram_core::ProtocolVersion;
 use hexagram_mcp::envelope::{batch, is_batch};
 use serde_json::{Value, json};
 
@@ -25,14 +26,17 @@ pub(super) async fn probe(session: &Session<'_>, notes: &mut Notes) {
         Ok(incoming) => answers(incoming, ids).await,
         Err(failure) => Err(failure),
     };
-    match answered {
-        Ok((2, note)) => notes.feature(BATCH.feature, Some(true), note),
+    let (seen, note) = match answered {
+        Ok((2, note)) => (Some(true), note),
         Ok((_, note)) => {
-            notes.feature(BATCH.feature, Some(false), note.as_str());
-            notes.broken(&BATCH, note);
+            notes.broken(&BATCH, note.as_str());
+            (Some(false), note)
         }
-        Err(failure) => notes.feature(BATCH.feature, None, failure.to_string()),
-    }
+        Err(failure) => (None, failure.to_string()),
+    };
+    // It stands among the features of a newer revision.
+    let revision = ProtocolVersion::V2025_03_26;
+    notes.feature(BATCH.feature, seen, format!("in {revision}: {note}"));
 }
 
 /// How many of the requests got a result, and that in words.
@@ -54,7 +58,7 @@ async fn answers(mut incoming: Incoming, ids: [u64; 2]) -> Result<(usize, String
     }
     Ok((
         results,
-        format!("in 2025-03-26: HTTP {status}, {results} of 2 answered{error}"),
+        format!("HTTP {status}, {results} of 2 answered{error}"),
     ))
 }
 
