@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{fuzz, process, tools};
+use crate::{conformance, fuzz, process, tools};
 
 /// How long a fuzz target runs as a part of the tests, in seconds.
 const FUZZ_SECONDS: u64 = 20;
@@ -71,6 +71,11 @@ const STEPS: &[Step] = &[
         name: "clients",
         about: "the release binary with real MCP clients and servers",
         run: clients,
+    },
+    Step {
+        name: "conformance",
+        about: "the official MCP conformance suite, both eras, in two shapes of cluster",
+        run: conformance,
     },
     Step {
         name: "fuzz",
@@ -145,6 +150,14 @@ fn clients(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
         .env("HEXAGRAM_BIN", binary)
         .envs(tools::env(suite.cache)?);
     suite.test(task, vec![runner])
+}
+
+fn conformance(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
+    let selection = conformance::Selection::default();
+    let ran = conformance::run(suite.workspace, suite.cache, &selection, task)?;
+    suite.tally += ran;
+    ensure!(ran.failed == 0, "{} checks failed", ran.failed);
+    Ok(Some(format!("{} checks passed", ran.passed)))
 }
 
 /// The names of the steps, in order.
