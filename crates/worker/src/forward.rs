@@ -1,31 +1,27 @@
 //! Carries a client's requests to their upstream and the answers back.
 
+mod incoming;
+mod outgoing;
+mod settings;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hexagram_core::{Era, ProtocolVersion};
-use hexagram_mcp::client::capability_bits;
-use hexagram_mcp::envelope::{Envelope, Kind, scan};
+use hexagram_core::Era;
+use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::error::Problem;
-use hexagram_mcp::{handle, splice};
-use http::{HeaderMap, StatusCode};
+use hexagram_mcp::handle;
 use parking_lot::Mutex;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::across::{self, modernized};
-use crate::facts::ClientFacts;
 use crate::federation::Destination;
 use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
 use crate::listen;
 use crate::outlet::Outlet;
-use crate::raw::RawObject;
-use crate::relay::{Outgoing, Relayed, Translation, outgoing};
+use crate::relay::{Outgoing, Relayed, Translation};
 use crate::reply::{Reply, response};
-use crate::requests;
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
 
@@ -150,15 +146,6 @@ struct Failed {
 }
 
 impl Forward<'_> {
-    /// A log level holds for upstream sessions opened later too.
-    fn remember(&self) {
-        if self.method == "logging/setLevel"
-            && let Some(level) = level(self.envelope)
-        {
-            self.session.set_log_level(&level);
-        }
-    }
-
     /// Where it goes; a task's request goes to the upstream that made the task.
     fn destination(&self) -> Result<Destination, Problem> {
         let federation = &self.host.federation;
@@ -235,34 +222,6 @@ impl Forward<'_> {
         upstream.era_for(self.call.era()) != self.call.era()
     }
 
-    /// What a legacy client sets for its session, where a modern upstream has
-    /// none: it is kept here and said with every request.
-    fn answered_here(
-        &self,
-        index: usize,
-        upstream: &Upstream,
-        name: Option<&str>,
-    ) -> Option<Result<(), Problem>> {
-        if self.call.era() == Era::Modern || !self.is_across(upstream) {
-            return None;
-        }
-        let on = match self.method {
-            "logging/setLevel" => {
-                return Some(level(self.envelope).map(drop).ok_or_else(bad_level));
-            }
-            "resources/subscribe" => true,
-            "resources/unsubscribe" => false,
-            _ => return None,
-        };
-        let uri = name.or(self.envelope.name.as_deref());
-        let Some(uri) = uri else {
-            let detail = format!("{}: uri must be a string", self.method);
-            return Some(Err(Problem::InvalidParams { detail }));
-        };
-        self.session.subscriptions.set(index, uri, on);
-        Some(Ok(()))
-    }
-
     /// Opens the upstream session if need be and sends; once more on a new
     /// session when the upstream has forgotten the old one (it restarted).
     async fn send(
@@ -315,35 +274,6 @@ impl Forward<'_> {
         })
     }
 
-    fn outgoing(&self, upstream: &Upstream, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
-        let out = self.translated(name)?;
-        match self.call.era() == Era::Legacy && self.is_across(upstream) {
-            true => Ok(Outgoing {
-                body: self.to_modern(&out.body)?,
-                ..out
-            }),
-            false => Ok(out),
-        }
-    }
-
-    /// The request under our id, and under the name that its upstream knows.
-    fn translated(&self, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
-        let id = self.call.shard.upstream_id();
-        let Some(name) = name else {
-            return Ok(outgoing(&id, self.body, self.envelope));
-        };
-        let body = splice::with_name(self.body, self.envelope, name);
-        let envelope = scan(&body).map_err(|error| UpstreamError::Garbage(error.to_string()))?;
-        Ok(outgoing(&id, &body, &envelope))
-    }
-
-    /// A legacy client's request as a modern upstream reads it.
-    pub(crate) fn to_modern(&self, body: &[u8]) -> Result<Bytes, UpstreamError> {
-        let level = self.session.log_level();
-        across::to_modern(body, &self.session.facts, level.as_deref())
-            .ok_or_else(|| UpstreamError::Garbage("the request is no object".to_owned()))
-    }
-
     /// Makes the request cancellable: in the modern era by leaving, in a
     /// legacy session by its id.
     fn begin(&self, request: InFlight) -> Option<RequestGuard> {
@@ -353,46 +283,6 @@ impl Forward<'_> {
         }
         let id = self.envelope.id.as_ref()?;
         Some(self.session.begin(id.as_str(), request))
-    }
-
-    /// The client's session with the upstream, or a fresh one for this request
-    /// where the upstream needs none.
-    pub(crate) async fn connection(
-        &self,
-        index: usize,
-        upstream: &Arc<Upstream>,
-        name: Option<&str>,
-    ) -> Result<Arc<Connection>, UpstreamError> {
-        if !upstream.is_stateless_in(self.call.era()) {
-            return self.session.connection(index, upstream).await;
-        }
-        let connection = match self.call.era() {
-            Era::Modern => {
-                let facts = modern_facts(self.call.version, self.envelope);
-                upstream.open_stateless(&facts, self.call.params.clone())
-            }
-            Era::Legacy => {
-                let params = self.mirrored(upstream, name).await?;
-                upstream.open_stateless(&self.session.facts, params)
-            }
-        };
-        connection.map(Arc::new)
-    }
-
-    /// A legacy client's arguments, mirrored as a modern upstream wants them.
-    async fn mirrored(
-        &self,
-        upstream: &Upstream,
-        name: Option<&str>,
-    ) -> Result<HeaderMap, UpstreamError> {
-        let tool = name.or(self.envelope.name.as_deref());
-        match tool.filter(|_| self.method == "tools/call") {
-            Some(tool) => {
-                let facts = &self.session.facts;
-                upstream.mirrored(tool, self.envelope, facts).await
-            }
-            None => Ok(HeaderMap::new()),
-        }
     }
 
     async fn relay(
@@ -449,136 +339,6 @@ impl Forward<'_> {
             }
         }
     }
-
-    /// The HTTP status of a reply that is this response alone.
-    fn status(&self, response: &[u8]) -> StatusCode {
-        match self.call.era() {
-            Era::Modern => error_code(response).map_or(StatusCode::OK, Problem::modern_status),
-            Era::Legacy => StatusCode::OK,
-        }
-    }
-
-    /// Handles in place of the upstream's own words.
-    fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
-        match self.call.era() {
-            Era::Modern => {
-                let (host, name) = (self.host, upstream.name());
-                let from = (name, self.opened);
-                handles::seal(host, self.call, self.envelope, from, response)
-            }
-            Era::Legacy => response,
-        }
-    }
-
-    /// A modern client asks for logs request by request.
-    fn wants_logs(&self) -> bool {
-        self.call.era() == Era::Legacy || self.envelope.meta.log_level.is_some()
-    }
-
-    /// Sets the log level that a modern request names at a legacy upstream.
-    async fn set_log_level(&self, connection: &Connection) {
-        if let Some(level) = &self.envelope.meta.log_level
-            && self.session.set_log_level(level)
-            && let Err(error) = requests::set_level(level).ask(connection).await
-        {
-            tracing::debug!(%error, "an upstream did not take a log level");
-        }
-    }
-
-    /// Remembers what must be asked again of a new upstream session.
-    fn note(&self, index: usize, response: &[u8]) {
-        let on = match self.method {
-            "resources/subscribe" => true,
-            "resources/unsubscribe" => false,
-            _ => return,
-        };
-        let accepted = scan(response).is_ok_and(|response| response.kind == Kind::Response);
-        let destination = self
-            .host
-            .federation
-            .destination(self.method, self.envelope.name.as_deref());
-        if let (true, Ok(Destination::One(_, inner))) = (accepted, destination)
-            && let Some(uri) = inner.as_deref().or(self.envelope.name.as_deref())
-        {
-            self.session.subscriptions.set(index, uri, on);
-        }
-    }
-
-    /// The message as this client is to see it.
-    fn shown(&self, index: usize, message: Bytes) -> Bytes {
-        self.host.federation.present(index, message)
-    }
-
-    /// The response with what the client's era requires.
-    async fn in_era(&self, upstream: &Upstream, message: Bytes) -> Result<Bytes, Problem> {
-        if !self.is_across(upstream) {
-            return Ok(message);
-        }
-        match self.call.era() {
-            Era::Modern => Ok(modernized(&message, self.method)),
-            Era::Legacy => {
-                if error_code(&message) == Some(HEADER_MISMATCH) {
-                    upstream.forget_schemas().await;
-                }
-                across::to_legacy(message, self.method)
-            }
-        }
-    }
-}
-
-/// A modern server's "header and body differ".
-const HEADER_MISMATCH: i64 = -32020;
-
-/// The refusal of a log level that is none.
-pub(crate) fn bad_level() -> Problem {
-    let levels = LEVELS.join(", ");
-    Problem::InvalidParams {
-        detail: format!("level must be one of {levels}"),
-    }
-}
-
-/// The code of a response that is an error.
-fn error_code(response: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Error {
-        code: i64,
-    }
-    let error: Error = serde_json::from_slice(scan(response).ok()?.error?).ok()?;
-    Some(error.code)
-}
-
-/// From the least to the most urgent (RFC 5424).
-const LEVELS: [&str; 8] = [
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-];
-
-/// The log level that a `logging/setLevel` names, if it is one.
-pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
-    let level = RawObject::parse(envelope.params?)?.text("level")?;
-    LEVELS.contains(&level.as_str()).then_some(level)
-}
-
-/// What a modern request says of its client.
-fn modern_facts(version: ProtocolVersion, envelope: &Envelope<'_>) -> ClientFacts {
-    let raw = |part: Option<&[u8]>| -> Value {
-        part.and_then(|part| serde_json::from_slice(part).ok())
-            .unwrap_or_default()
-    };
-    let info = raw(envelope.meta.client_info);
-    let text = |member: &str| info[member].as_str().unwrap_or_default().to_owned();
-    ClientFacts {
-        version,
-        capabilities: capability_bits(raw(envelope.meta.client_capabilities)).0,
-        name: text("name"),
-        software_version: text("version"),
-    }
 }
 
 /// A request that an upstream has.
@@ -588,32 +348,4 @@ struct Sent {
     connection: Arc<Connection>,
     cancelled: CancellationToken,
     _guard: Option<RequestGuard>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_level_of_the_protocol_is_one() {
-        let level_of = |params: &str| {
-            let request =
-                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"logging/setLevel"{params}}}"#);
-            level(&scan(request.as_bytes()).expect("a request"))
-        };
-        for known in ["debug", "warning", "emergency"] {
-            let params = format!(r#","params":{{"level":"{known}","x":1}}"#);
-            assert_eq!(level_of(&params).as_deref(), Some(known));
-        }
-        for params in [
-            "",
-            r#","params":{}"#,
-            r#","params":{"level":"loud"}"#,
-            r#","params":{"level":"DEBUG"}"#,
-            r#","params":{"level":3}"#,
-            r#","params":{"level":null}"#,
-        ] {
-            assert_eq!(level_of(params), None, "{params}");
-        }
-    }
 }

@@ -22,6 +22,7 @@ mod forward;
 mod handles;
 mod hearing;
 mod host;
+mod levels;
 mod link;
 mod listen;
 mod merged;

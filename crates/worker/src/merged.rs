@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::across::modernized;
-use crate::forward::{Forward, bad_level, level};
+use crate::forward::Forward;
+use crate::levels::{bad_level, level};
 use crate::raw::RawObject;
 use crate::relay::outgoing;
 use crate::reply::Reply;

@@ -1,0 +1,93 @@
+//! A response as its client reads it.
+
+use bytes::Bytes;
+use hexagram_core::Era;
+use hexagram_mcp::envelope::{Kind, scan};
+use hexagram_mcp::error::Problem;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Forward;
+use crate::across::{self, modernized};
+use crate::federation::Destination;
+use crate::handles;
+use crate::upstream::Upstream;
+
+/// A modern server's "header and body differ".
+const HEADER_MISMATCH: i64 = -32020;
+
+impl Forward<'_> {
+    /// The HTTP status of a reply that is this response alone.
+    pub(super) fn status(&self, response: &[u8]) -> StatusCode {
+        match self.call.era() {
+            Era::Modern => error_code(response).map_or(StatusCode::OK, Problem::modern_status),
+            Era::Legacy => StatusCode::OK,
+        }
+    }
+
+    /// Handles in place of the upstream's own words.
+    pub(super) fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
+        match self.call.era() {
+            Era::Modern => {
+                let (host, name) = (self.host, upstream.name());
+                let from = (name, self.opened);
+                handles::seal(host, self.call, self.envelope, from, response)
+            }
+            Era::Legacy => response,
+        }
+    }
+
+    /// Remembers what must be asked again of a new upstream session.
+    pub(super) fn note(&self, index: usize, response: &[u8]) {
+        let on = match self.method {
+            "resources/subscribe" => true,
+            "resources/unsubscribe" => false,
+            _ => return,
+        };
+        let accepted = scan(response).is_ok_and(|response| response.kind == Kind::Response);
+        let destination = self
+            .host
+            .federation
+            .destination(self.method, self.envelope.name.as_deref());
+        if let (true, Ok(Destination::One(_, inner))) = (accepted, destination)
+            && let Some(uri) = inner.as_deref().or(self.envelope.name.as_deref())
+        {
+            self.session.subscriptions.set(index, uri, on);
+        }
+    }
+
+    /// The message as this client is to see it.
+    pub(super) fn shown(&self, index: usize, message: Bytes) -> Bytes {
+        self.host.federation.present(index, message)
+    }
+
+    /// The response with what the client's era requires.
+    pub(super) async fn in_era(
+        &self,
+        upstream: &Upstream,
+        message: Bytes,
+    ) -> Result<Bytes, Problem> {
+        if !self.is_across(upstream) {
+            return Ok(message);
+        }
+        match self.call.era() {
+            Era::Modern => Ok(modernized(&message, self.method)),
+            Era::Legacy => {
+                if error_code(&message) == Some(HEADER_MISMATCH) {
+                    upstream.forget_schemas().await;
+                }
+                across::to_legacy(message, self.method)
+            }
+        }
+    }
+}
+
+/// The code of a response that is an error.
+fn error_code(response: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let error: Error = serde_json::from_slice(scan(response).ok()?.error?).ok()?;
+    Some(error.code)
+}

@@ -1,0 +1,63 @@
+//! What a client sets for all that follows: log levels and subscriptions.
+
+use hexagram_core::Era;
+use hexagram_mcp::error::Problem;
+
+use super::Forward;
+use crate::levels::{bad_level, level};
+use crate::requests;
+use crate::upstream::{Connection, Upstream};
+
+impl Forward<'_> {
+    /// A log level holds for upstream sessions opened later too.
+    pub(super) fn remember(&self) {
+        if self.method == "logging/setLevel"
+            && let Some(level) = level(self.envelope)
+        {
+            self.session.set_log_level(&level);
+        }
+    }
+
+    /// A modern client asks for logs request by request.
+    pub(super) fn wants_logs(&self) -> bool {
+        self.call.era() == Era::Legacy || self.envelope.meta.log_level.is_some()
+    }
+
+    /// Sets the log level that a modern request names at a legacy upstream.
+    pub(super) async fn set_log_level(&self, connection: &Connection) {
+        if let Some(level) = &self.envelope.meta.log_level
+            && self.session.set_log_level(level)
+            && let Err(error) = requests::set_level(level).ask(connection).await
+        {
+            tracing::debug!(%error, "an upstream did not take a log level");
+        }
+    }
+
+    /// What a legacy client sets for its session, where a modern upstream has
+    /// none: it is kept here and said with every request.
+    pub(super) fn answered_here(
+        &self,
+        index: usize,
+        upstream: &Upstream,
+        name: Option<&str>,
+    ) -> Option<Result<(), Problem>> {
+        if self.call.era() == Era::Modern || !self.is_across(upstream) {
+            return None;
+        }
+        let on = match self.method {
+            "logging/setLevel" => {
+                return Some(level(self.envelope).map(drop).ok_or_else(bad_level));
+            }
+            "resources/subscribe" => true,
+            "resources/unsubscribe" => false,
+            _ => return None,
+        };
+        let uri = name.or(self.envelope.name.as_deref());
+        let Some(uri) = uri else {
+            let detail = format!("{}: uri must be a string", self.method);
+            return Some(Err(Problem::InvalidParams { detail }));
+        };
+        self.session.subscriptions.set(index, uri, on);
+        Some(Ok(()))
+    }
+}
