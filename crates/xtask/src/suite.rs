@@ -128,7 +128,10 @@ fn deny(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
 
 /// Three calls, because cargo does not mix documentation tests with others, and
 /// because the cluster tests in `crates/hexagram/tests` have a step of their own.
+/// Examples first: tests start them as processes, and none of the calls builds them.
 fn unit(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
+    let examples = suite.cargo("build --workspace --examples");
+    process::require(examples, task)?;
     let runners = [
         "test --workspace --no-fail-fast --lib --bins",
         "test --workspace --no-fail-fast --exclude hexagram --test *",
