@@ -145,11 +145,16 @@ impl Edge {
         move || links.status()
     }
 
-    /// Serves until `shutdown`, then drains: standing streams end in their
+    /// Serves once the workers are linked (connections wait until then, at most
+    /// five seconds) until `shutdown`, then drains: standing streams end in their
     /// protocol's form and calls finish within `--drain-grace`.
     pub async fn run(self, shutdown: CancellationToken) {
         let links = tokio::spawn(Arc::clone(&self.links).follow(self.directory));
         let clock = tokio::spawn(Arc::clone(&self.links).keep_time(self.args.keep_alive));
+        tokio::select! {
+            () = self.links.complete() => {}
+            () = shutdown.cancelled() => {}
+        }
         listen::serve(
             self.listener,
             self.service,

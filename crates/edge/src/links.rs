@@ -6,7 +6,6 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -20,6 +19,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
@@ -115,7 +115,7 @@ pub(crate) struct Links {
     metrics: Arc<EdgeMetrics>,
     ready: Condition,
     // Whether all workers were linked at one time.
-    complete: AtomicBool,
+    complete: CancellationToken,
 }
 
 impl Links {
@@ -137,7 +137,7 @@ impl Links {
             },
             metrics,
             ready,
-            complete: AtomicBool::new(false),
+            complete: CancellationToken::new(),
         }
     }
 
@@ -161,6 +161,12 @@ impl Links {
             .ok_or_else(|| worker_down(&routes.map.assignment(shard).owner))
     }
 
+    /// Waits until every worker was linked, at most five seconds: a client that
+    /// came sooner would be told that a worker is down which is not.
+    pub(crate) async fn complete(&self) {
+        self.complete.cancelled().await;
+    }
+
     /// Ends every exchange: the edge has drained for as long as it may.
     pub(crate) fn fail(&self) {
         for link in self.routes.load().links.values() {
@@ -179,7 +185,7 @@ impl Links {
             if second == READY_ANYWAY {
                 // A worker that is down must not keep new edges from serving
                 // the others' shards.
-                self.complete.store(true, Ordering::Release);
+                self.complete.cancel();
                 self.report_readiness();
             }
             for link in self.routes.load().links.values() {
@@ -240,9 +246,10 @@ impl Links {
         self.metrics
             .links_up
             .set(i64::try_from(up).unwrap_or(i64::MAX));
-        let complete = up == links.len();
-        let was_complete = self.complete.fetch_or(complete, Ordering::AcqRel) || complete;
-        let ready = up > 0 && was_complete;
+        if up == links.len() {
+            self.complete.cancel();
+        }
+        let ready = up > 0 && self.complete.is_cancelled();
         self.ready
             .set(ready, format!("{up} of {} workers linked", links.len()));
     }

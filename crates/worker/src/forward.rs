@@ -330,6 +330,7 @@ impl Forward<'_> {
                     reply.event(self.shown(index, message)).await;
                 }
                 Relayed::Refuse(answer) => drop(sent.connection.send(answer).await),
+                Relayed::Begin => reply.prime().await,
                 Relayed::Close => reply.close().await,
                 Relayed::Drop => {}
                 Relayed::Garbage(detail) => {

@@ -74,6 +74,13 @@ impl<'a> Outlet<'a> {
         work.await
     }
 
+    /// Begins the stream, where the client's revision lets it come back to one.
+    pub(crate) async fn prime(&mut self) {
+        if self.resumption == Resumption::Polling {
+            self.begin().await;
+        }
+    }
+
     /// Sends a message that is not the last.
     pub(crate) async fn event(&mut self, message: Bytes) {
         self.streaming = true;

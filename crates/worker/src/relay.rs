@@ -7,7 +7,7 @@ use hexagram_core::Era;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
 use hexagram_mcp::splice;
 
-use crate::upstream::CLOSE_STREAM;
+use crate::upstream::{BEGIN_STREAM, CLOSE_STREAM};
 
 /// A client's request as its upstream sees it.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) enum Relayed {
     /// A request to a client that cannot be asked in its era; the upstream
     /// gets this answer.
     Refuse(Bytes),
+    /// The response will take a while: the client's stream is to begin.
+    Begin,
     /// The client is to let go of its stream and come back for the rest.
     Close,
     /// Nothing that the client should see.
@@ -91,8 +93,10 @@ impl Translation<'_> {
                 _ => Relayed::Drop,
             };
         }
-        if envelope.method.as_deref() == Some(CLOSE_STREAM) {
-            return Relayed::Close;
+        match envelope.method.as_deref() {
+            Some(CLOSE_STREAM) => return Relayed::Close,
+            Some(BEGIN_STREAM) => return Relayed::Begin,
+            _ => {}
         }
         if let Some(request) = &envelope.request_id {
             // The upstream takes back a request that the client knows by our id.

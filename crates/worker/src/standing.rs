@@ -290,7 +290,11 @@ impl Reader {
                 );
                 Ok(())
             }
-            Relayed::Response(_) | Relayed::Refuse(_) | Relayed::Close | Relayed::Drop => Ok(()),
+            Relayed::Response(_)
+            | Relayed::Refuse(_)
+            | Relayed::Begin
+            | Relayed::Close
+            | Relayed::Drop => Ok(()),
         }
     }
 }

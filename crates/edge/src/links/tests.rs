@@ -26,7 +26,7 @@ impl Scene {
                 hello: Hello::default(),
                 metrics: Arc::new(EdgeMetrics::register(&Metrics::new())),
                 ready: health.condition("links"),
-                complete: AtomicBool::new(false),
+                complete: CancellationToken::new(),
             }),
             health,
         }

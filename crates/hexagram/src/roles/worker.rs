@@ -47,9 +47,9 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 }
 
 fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<Worker> {
-    let context = context(args, metrics)?;
-    let upstreams = upstreams(args, &context.changes)?;
-    Ok(Worker::new(upstreams, context)?)
+    let changes = Changes::new();
+    let upstreams = upstreams(args, &changes)?;
+    Ok(Worker::new(upstreams, context(args, metrics, changes)?)?)
 }
 
 /// Asks the upstreams what they are, so that a dead one is told at once.
@@ -80,7 +80,7 @@ fn upstreams(args: &WorkerRole, changes: &Changes) -> Result<Vec<Arc<Upstream>>>
     Ok(upstreams)
 }
 
-fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
+fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
     args.members.address(&args.name)?;
     let map = args.members.map(cluster.shards)?;
@@ -92,7 +92,7 @@ fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
         owned: owned(&map, &args.name),
         map_fingerprint: map.fingerprint(),
         sealer: cluster.sealer()?,
-        changes: Changes::new(),
+        changes,
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
         drain: args.serve.drain.clone(),

@@ -9,6 +9,10 @@ use serde_json::json;
 /// Hexagram acts on it and passes it on to nobody.
 pub(crate) const CLOSE_STREAM: &str = "notifications/hexagram.dev/close_stream";
 
+/// The notification that says that a response will take a while, so that the
+/// client's stream may begin.
+pub(crate) const BEGIN_STREAM: &str = "notifications/hexagram.dev/begin_stream";
+
 /// Closes the stream on which the client waits for this request's response. It
 /// comes back for the rest after the time that it was told; meanwhile what the
 /// handler says is kept. Clients before 2025-11-25 know nothing of that, and

@@ -32,8 +32,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 pub use children::ChildLimit;
-pub(crate) use close_stream::CLOSE_STREAM;
 pub use close_stream::close_stream;
+pub(crate) use close_stream::{BEGIN_STREAM, CLOSE_STREAM};
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler};

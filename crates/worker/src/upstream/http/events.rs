@@ -15,10 +15,11 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use reqwest::{Client, Response};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::Target;
-use crate::upstream::{Incoming, UpstreamError};
+use crate::upstream::{BEGIN_STREAM, Incoming, UpstreamError};
 
 /// Pause before a broken stream is asked for, unless the upstream names another.
 const RETRY: Duration = Duration::from_secs(1);
@@ -29,9 +30,6 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 5;
 /// An upstream may be polled so long without a message from it.
 const PATIENCE: Duration = Duration::from_secs(3600);
-
-/// Says that the upstream has let its client go until it answers: ours may go too.
-const LET_GO: &[u8] = br#"{"jsonrpc":"2.0","method":"notifications/hexagram.dev/close_stream"}"#;
 
 /// The last event id of a stream, shared with who opens its successor.
 pub(super) type Position = Arc<Mutex<Option<HeaderValue>>>;
@@ -121,7 +119,7 @@ impl Reader {
                 None => {
                     self.broke(Ok(()))?;
                     if !self.done && self.source.until_response {
-                        return Ok(Some(Bytes::from_static(LET_GO)));
+                        return Ok(Some(begin_stream()));
                     }
                 }
             }
@@ -205,6 +203,12 @@ fn lost(why: &UpstreamError) -> UpstreamError {
 
 fn is_response(message: &[u8]) -> bool {
     scan(message).is_ok_and(|envelope| envelope.kind.is_response())
+}
+
+/// Says that the upstream has let us go until it answers.
+fn begin_stream() -> Bytes {
+    let begin = json!({"jsonrpc": "2.0", "method": BEGIN_STREAM});
+    Bytes::from(begin.to_string())
 }
 
 /// Whether a reply is a stream of events.
