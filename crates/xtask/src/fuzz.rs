@@ -54,12 +54,12 @@ pub(crate) fn command(
     Ok(())
 }
 
-/// The step of `cargo xtask test`: as [`command`], but a machine without a
-/// nightly toolchain passes and says so.
+/// The step of `cargo xtask test`: as [`command`], but the targets share
+/// `budget` seconds, and a machine without a nightly toolchain passes and says so.
 pub(crate) fn step(
     workspace: &Workspace,
     cache: &Cache,
-    seconds: u64,
+    budget: u64,
     task: &mut Task,
 ) -> Result<Option<String>> {
     if !tools::has_nightly() {
@@ -67,10 +67,19 @@ pub(crate) fn step(
         return Ok(Some(note.into()));
     }
     let targets = targets(&workspace.root)?;
+    let seconds = share(budget, targets.len());
     for target in &targets {
         run(target, workspace, cache, seconds, task)?;
     }
-    Ok(Some(format!("{} targets, {seconds} s each", targets.len())))
+    Ok(Some(format!(
+        "{} targets, {seconds} s each; longer: cargo xtask fuzz [TARGET] --seconds N",
+        targets.len()
+    )))
+}
+
+/// Each target's part of the budget, in whole seconds; libFuzzer takes 0 for endless.
+fn share(budget: u64, targets: usize) -> u64 {
+    (budget / targets.max(1) as u64).max(1)
 }
 
 fn run(
@@ -180,6 +189,13 @@ mod tests {
         let seeds = target.krate.join("fuzz/corpus/ant");
         fs::create_dir_all(&seeds).unwrap();
         assert_eq!(corpora(&target, &built).unwrap(), [grown, seeds]);
+    }
+
+    #[test]
+    fn targets_share_the_time_and_none_runs_for_ever() {
+        assert_eq!(share(60, 7), 8);
+        assert_eq!(share(60, 0), 60);
+        assert_eq!(share(60, 61), 1);
     }
 
     #[test]

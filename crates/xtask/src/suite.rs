@@ -11,8 +11,8 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{conformance, fuzz, process, tools};
 
-/// How long a fuzz target runs as a part of the tests, in seconds.
-const FUZZ_SECONDS: u64 = 20;
+/// How long all fuzz targets together run as a part of the tests, in seconds.
+const FUZZ_SECONDS: u64 = 60;
 
 struct Step {
     name: &'static str,
@@ -79,7 +79,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "fuzz",
-        about: "20 s a fuzz target, where a nightly toolchain is there",
+        about: "60 s shared by the fuzz targets, where a nightly toolchain is there",
         run: |suite, task| fuzz::step(suite.workspace, suite.cache, FUZZ_SECONDS, task),
     },
 ];

@@ -1,5 +1,5 @@
 //! The scan against `serde_json` and the rules; then every rewrite of what it
-//! read, era detection, and batches.
+//! read, and era detection.
 #![no_main]
 
 #[allow(dead_code, reason = "the property tests use the rest")]
@@ -9,10 +9,7 @@ mod json;
 #[path = "../../tests/support/oracle.rs"]
 mod oracle;
 
-use hexagram_mcp::{
-    InitializeParams, batch, capabilities_json, detect_without_headers, is_batch, scan, splice,
-};
-use json::Json;
+use hexagram_mcp::{InitializeParams, capabilities_json, detect_without_headers, scan, splice};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
@@ -33,15 +30,6 @@ fuzz_target!(|body: &[u8]| {
         }
         if let Some(Ok(params)) = env.params.map(InitializeParams::from_params) {
             assert!(capabilities_json(params.capabilities).is_object());
-        }
-    }
-    if let (true, Some(Json::Array(elements))) = (is_batch(body), Json::parse(body)) {
-        match batch(body) {
-            Ok(texts) => {
-                let read: Vec<_> = texts.iter().filter_map(|text| Json::parse(text)).collect();
-                assert_eq!(read, elements);
-            }
-            Err(_) => assert!(elements.is_empty() || elements.len() > hexagram_mcp::MAX_BATCH),
         }
     }
 });

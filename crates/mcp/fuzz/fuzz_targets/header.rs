@@ -1,4 +1,5 @@
-//! Headers of any bytes around a fixed call: `name: value` lines.
+//! Headers of any bytes around a fixed call: `name: value` lines. And any text
+//! as a header's value.
 #![no_main]
 
 use hexagram_mcp::{Opening, Problem, detect, header, scan};
@@ -23,12 +24,19 @@ fn headers(input: &[u8]) -> HeaderMap {
     headers
 }
 
+fn check_round_trip(text: &str) {
+    let value: HeaderValue = header::encode_value(text).parse().expect("visible ASCII");
+    assert_eq!(header::decode_value(&value).as_deref(), Ok(text));
+}
+
 fuzz_target!(|input: &[u8]| {
+    check_round_trip(&String::from_utf8_lossy(input));
     let headers = headers(input);
     let env = scan(CALL).expect("a valid call");
     for value in headers.values() {
         if let Ok(text) = header::decode_value(value) {
             assert!(value.as_bytes().starts_with(b"=?base64?") || value == &*text);
+            check_round_trip(&text);
         }
     }
     let only = |name: HeaderName, expected: &str| {

@@ -1,5 +1,6 @@
-//! The event reader: where the stream is cut must not matter, and what is read
-//! can be written and read again. The first two bytes say where to cut.
+//! The event reader: where the stream is cut must not matter, what it keeps is
+//! bounded, and what is read can be written and read again. The first two bytes
+//! say where to cut.
 #![no_main]
 
 use hexagram_mcp::{SseError, SseEvent, SseParser, write_event};
@@ -20,6 +21,17 @@ fn read<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> (Vec<SseEvent>, Result<()
     (events, Ok(()))
 }
 
+/// Bytes of the stream that an event holds; a replaced byte counts as the one it was.
+fn kept(event: &SseEvent) -> usize {
+    let texts = [event.id.as_deref(), event.event.as_deref()];
+    let read = |text: &str| {
+        text.chars()
+            .map(|c| if c == '\u{fffd}' { 1 } else { c.len_utf8() })
+            .sum::<usize>()
+    };
+    event.data.len() + texts.into_iter().flatten().map(read).sum::<usize>()
+}
+
 fuzz_target!(|input: &[u8]| {
     let [size, cut, stream @ ..] = input else {
         return;
@@ -29,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(read([head, tail].into_iter()), whole);
     assert_eq!(read(stream.chunks(usize::from(*size).max(1))), whole);
     for event in whole.0 {
-        assert!(event.data.len() <= LIMIT);
+        assert!(kept(&event) <= LIMIT);
         let mut out = Vec::new();
         write_event(&mut out, event.id.as_deref(), &event.data);
         let mut parser = SseParser::new(4 * LIMIT + 100);

@@ -38,11 +38,11 @@ pub fn check_params(
         let argument = annotation
             .path
             .iter()
-            .try_fold(&arguments, |value, key| value.get(key))
-            .and_then(text);
-        if numerically_equal(sent.as_deref(), argument.as_deref()) {
+            .try_fold(&arguments, |value, key| value.get(key));
+        if numerically_equal(sent.as_deref(), argument) {
             return Ok(());
         }
+        let argument = argument.and_then(text);
         same(&name, sent.as_deref(), argument.as_deref())
     })
 }
@@ -99,13 +99,10 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// `7` and `7.0` are one number.
-fn numerically_equal(header: Option<&str>, argument: Option<&str>) -> bool {
-    let number = |text: Option<&str>| text?.parse::<f64>().ok().filter(|n| n.is_finite());
-    match (number(header), number(argument)) {
-        (Some(header), Some(argument)) => header == argument,
-        _ => false,
-    }
+/// `7` and `7.0` are one number, but two texts.
+fn numerically_equal(header: Option<&str>, argument: Option<&Value>) -> bool {
+    let header = header.and_then(|text| text.parse::<f64>().ok());
+    header.is_some() && header == argument.and_then(Value::as_f64)
 }
 
 #[cfg(test)]
@@ -156,6 +153,8 @@ mod tests {
         assert!(!check(&[], &json!({"region": "eu"})));
         assert!(!check(&[], &json!({"deep": {"n": 7}})));
         assert!(!check(&[region, region], &json!({"region": "eu"})));
+        let number = ("mcp-param-region", "7.0");
+        assert!(!check(&[number], &json!({"region": "7"})), "text is no number");
         for bad in ["=?base64?SGVsbG8?=", "=?base64?SGVs!!!bG8=?="] {
             let bad = ("mcp-param-region", bad);
             assert!(!check(&[bad], &json!({"region": "Hello"})), "{bad:?}");
