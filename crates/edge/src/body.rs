@@ -100,6 +100,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt;
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
@@ -130,5 +131,17 @@ mod tests {
         assert!(matches!(whole, Err(Problem::TooLarge { limit: 3 })));
         let split = read(pieces(1000, 2), 3).await;
         assert!(matches!(split, Err(Problem::TooLarge { limit: 3 })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_given_up() {
+        let begun = futures_util::stream::once(async { Ok(Frame::data(Bytes::from("{"))) });
+        let endless = begun.chain(futures_util::stream::pending::<
+            Result<_, std::convert::Infallible>,
+        >());
+        let started = tokio::time::Instant::now();
+        let given_up = read(StreamBody::new(Box::pin(endless)), 3).await;
+        assert!(matches!(given_up, Err(Problem::ParseError { .. })));
+        assert_eq!(started.elapsed(), BODY_TIMEOUT);
     }
 }

@@ -15,6 +15,9 @@ use crate::reply::Body;
 
 /// Requests under way on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 256;
+/// Longest head of a request, in bytes: clients that never finish theirs hold no
+/// more. A session id and a mirrored name are far shorter.
+const MAX_HEAD: usize = 64 << 10;
 /// Pause before a client that dribbles is looked at again.
 const PEEK_PAUSE: Duration = Duration::from_millis(20);
 /// A client's request may be on its way when the edge stops accepting. Only
@@ -57,7 +60,8 @@ where
     }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(keeping.idle_timeout);
+        .header_read_timeout(keeping.idle_timeout)
+        .max_buf_size(MAX_HEAD);
     let mut served = std::pin::pin!(http.serve_connection(io, service));
     tokio::select! {
         ended = served.as_mut() => return ended.map_err(text),
@@ -74,7 +78,8 @@ where
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .keep_alive_interval(keeping.idle_timeout)
-        .max_concurrent_streams(MAX_STREAMS);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD as u32);
     let mut served = std::pin::pin!(http.serve_connection(io, service));
     tokio::select! {
         ended = served.as_mut() => return ended.map_err(text),

@@ -3,7 +3,7 @@
 
 use hexagram_mcp::error::Problem;
 use http::header::{HOST, ORIGIN};
-use http::{HeaderName, Request};
+use http::{HeaderName, Request, Version};
 
 use crate::args::EdgeArgs;
 use crate::check::Check;
@@ -105,14 +105,17 @@ impl Check for Guard {
     }
 }
 
-/// With two, a proxy in front may have judged the other one (RFC 9112, 3.2).
+/// HTTP/1.1 has exactly one (RFC 9112, 3.2): with two, a proxy in front may have
+/// judged the other.
 fn one_host<B>(request: &Request<B>) -> Result<(), Problem> {
-    match request.headers().get_all(HOST).iter().nth(1) {
-        None => Ok(()),
-        Some(_) => Err(Problem::InvalidRequest {
-            detail: "more than one Host header; send one".to_owned(),
-        }),
-    }
+    let detail = match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => "no Host header; send one",
+        0 | 1 => return Ok(()),
+        _ => "more than one Host header; send one",
+    };
+    Err(Problem::InvalidRequest {
+        detail: detail.to_owned(),
+    })
 }
 
 fn text<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Option<&'a str> {

@@ -7,7 +7,11 @@
 mod cluster;
 
 mod auth;
+mod floods;
+mod handles;
 mod headers;
+mod heads;
+mod json;
 mod messages;
 mod modern;
 mod sessions;

@@ -34,6 +34,17 @@ async fn headers_that_contradict_the_body() {
         call.clone().without("mcp-name"),
         call.clone().header("mcp-name", "=?base64?bm90IGVjaG8=?="),
         call.clone().header("mcp-name", "=?base64?!?="),
+        call.clone().header("mcp-name", "=?base64?ZWNobw?="),
+        call.clone().header("mcp-name", "=?base64?/w==?="),
+        call.clone().header("mcp-name", "=?base64??="),
+        call.clone().header("mcp-name", "=?BASE64?ZWNobw==?="),
+        call.clone().header("mcp-name", "ech\u{f6}"),
+        call.clone().header("mcp-method", "Tools/Call"),
+        // The method is ASCII in every revision: its header knows no other form.
+        call.clone()
+            .header("mcp-method", "=?base64?dG9vbHMvY2FsbA==?="),
+        call.clone().also("mcp-name", "echo"),
+        call.clone().also("mcp-protocol-version", MODERN),
         call.clone().header("mcp-protocol-version", "2025-11-25"),
         call.clone().without("mcp-protocol-version"),
         call.clone().also("mcp-method", "tools/call"),
@@ -56,6 +67,10 @@ async fn metadata_that_is_missing() {
         changed(|params| {
             params["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": MODERN});
         }),
+        changed(|params| params["_meta"] = json!(null)),
+        changed(|params| params["_meta"] = json!([])),
+        changed(|params| params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(7)),
+        changed(|params| params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!([])),
     ];
     for ask in asks {
         let reply = http.send(&ask).await;
@@ -86,6 +101,28 @@ async fn a_version_that_is_not_served() {
     assert!(supported.contains(&json!(MODERN)), "{supported:?}");
 }
 
+/// A version on one side alone decides too, and each must be one we know.
+#[tokio::test]
+async fn a_version_that_is_not_served_on_one_side() {
+    let (_server, mut http) = server().await;
+    let future = "2030-01-01";
+    let in_meta = changed(|params| {
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!(future);
+    });
+    let in_meta = in_meta.without("mcp-protocol-version");
+    let in_header = changed(|params| params["_meta"] = json!({}));
+    let in_header = in_header.header("mcp-protocol-version", future);
+    for ask in [in_meta, in_header] {
+        let expected = Refusal(400, json!(5), -32022, "unsupported_version");
+        refused(&http.send(&ask).await, &expected);
+    }
+    let contradicting = changed(|params| {
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2025-11-25");
+    });
+    let expected = Refusal(400, json!(5), -32020, "header_mismatch");
+    refused(&http.send(&contradicting).await, &expected);
+}
+
 #[tokio::test]
 async fn methods_of_the_other_era() {
     let (_server, mut http) = server().await;
@@ -95,6 +132,11 @@ async fn methods_of_the_other_era() {
         "logging/setLevel",
         "resources/subscribe",
         "resources/unsubscribe",
+        "roots/list",
+        "sampling/createMessage",
+        "elicitation/create",
+        "tasks/result",
+        "tasks/list",
         "no/such",
     ] {
         let reply = http.send(&modern(5, method, &json!({}))).await;
@@ -105,13 +147,24 @@ async fn methods_of_the_other_era() {
 #[tokio::test]
 async fn a_response_from_a_modern_client() {
     let (_server, mut http) = server().await;
-    let body = r#"{"jsonrpc":"2.0","id":5,"result":{}}"#;
-    let ask = Ask::post(body).header("mcp-protocol-version", MODERN);
-    // An error reply never carries the id of a response.
-    refused(
-        &http.send(&ask).await,
-        &Refusal(400, Value::Null, -32600, "invalid_request"),
-    );
+    for body in [
+        r#"{"jsonrpc":"2.0","id":5,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":5,"error":{"code":1,"message":"no"}}"#,
+    ] {
+        let ask = Ask::post(body).header("mcp-protocol-version", MODERN);
+        // An error reply never carries the id of a response.
+        let expected = Refusal(400, Value::Null, -32600, "invalid_request");
+        refused(&http.send(&ask).await, &expected);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_from_a_modern_client() {
+    let (_server, mut http) = server().await;
+    let list = request(5, "tools/list", &json!({}));
+    let ask = Ask::post(format!("[{list}]")).header("mcp-protocol-version", MODERN);
+    let expected = Refusal(400, Value::Null, -32600, "invalid_request");
+    refused(&http.send(&ask).await, &expected);
 }
 
 #[tokio::test]

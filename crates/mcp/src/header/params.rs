@@ -154,7 +154,10 @@ mod tests {
         assert!(!check(&[], &json!({"deep": {"n": 7}})));
         assert!(!check(&[region, region], &json!({"region": "eu"})));
         let number = ("mcp-param-region", "7.0");
-        assert!(!check(&[number], &json!({"region": "7"})), "text is no number");
+        assert!(
+            !check(&[number], &json!({"region": "7"})),
+            "text is no number"
+        );
         for bad in ["=?base64?SGVsbG8?=", "=?base64?SGVs!!!bG8=?="] {
             let bad = ("mcp-param-region", bad);
             assert!(!check(&[bad], &json!({"region": "Hello"})), "{bad:?}");
