@@ -4,6 +4,8 @@ mod check;
 mod cli;
 mod cluster;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod grid;
 mod mistake;
 mod output;
