@@ -10,6 +10,7 @@ mod calls;
 mod deletion;
 mod ids;
 mod listener;
+mod passing;
 mod polling;
 mod puppet;
 mod standing;

@@ -8,14 +8,14 @@ use crate::cluster::mcp::{Session, call};
 use crate::listener::Listener;
 use crate::puppet::{Line, Puppet};
 
-async fn cluster() -> (Cluster, Puppet) {
+pub(crate) async fn cluster() -> (Cluster, Puppet) {
     let puppet = Puppet::start().await;
     let cluster = Cluster::start(2, 1, &[&puppet.argument("up")]).await;
     (cluster, puppet)
 }
 
 /// A session with the upstream, and both ends of its standing stream.
-async fn listening(cluster: &Cluster, puppet: &mut Puppet) -> (Session, Listener, Line) {
+pub(crate) async fn listening(cluster: &Cluster, puppet: &mut Puppet) -> (Session, Listener, Line) {
     let peer = cluster.edges[0].listen;
     let mut session = Session::open(peer).await;
     let stream = Listener::listen(peer, &session, None).await;
