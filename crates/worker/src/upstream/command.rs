@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hexagram_mcp::unbreak;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Starts one child for each client session.
 pub(super) struct Launcher {
     line: String,
-    limits: UpstreamLimits,
+    limits: Mutex<UpstreamLimits>,
     children: ChildLimit,
 }
 
@@ -36,13 +37,22 @@ impl Launcher {
     pub(super) fn new(line: String, limits: UpstreamLimits, children: ChildLimit) -> Self {
         Self {
             line,
-            limits,
+            limits: Mutex::new(limits),
             children,
         }
     }
 
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
+
     pub(super) fn limits(&self) -> UpstreamLimits {
-        self.limits
+        *self.limits.lock()
+    }
+
+    /// For children started from now on.
+    pub(super) fn set_limits(&self, limits: UpstreamLimits) {
+        *self.limits.lock() = limits;
     }
 
     pub(super) fn launch(&self) -> Result<Duplex, UpstreamError> {
@@ -57,13 +67,14 @@ impl Launcher {
         };
         let (to_child, outgoing) = mpsc::channel(QUEUE);
         let (incoming, from_child) = mpsc::channel(QUEUE);
-        let duplex = Duplex::new(to_child, from_child, self.limits.silence);
+        let limits = self.limits();
+        let duplex = Duplex::new(to_child, from_child, limits.silence);
         let running = Running {
             group: Group::of(&child),
             child,
             _permit: permit,
         };
-        let codec = LinesCodec::new_with_max_length(self.limits.max_message);
+        let codec = LinesCodec::new_with_max_length(limits.max_message);
         let lines = FramedRead::new(stdout, codec);
         tokio::spawn(running.converse(stdin, outgoing, lines, incoming, duplex.closing()));
         Ok(duplex)

@@ -1,5 +1,6 @@
 //! Upstreams: the MCP servers behind Hexagram, and one session with each.
 
+mod carry_over;
 mod children;
 mod close_stream;
 mod command;
@@ -8,7 +9,9 @@ mod duplex;
 mod era;
 mod error;
 mod handler;
+mod health;
 mod http;
+mod life;
 mod mirrored;
 mod native;
 mod probe;
@@ -31,18 +34,23 @@ use hexagram_mcp::header::HeaderError;
 use parking_lot::Mutex;
 use serde_json::Value;
 
+pub use carry_over::carry_over;
 pub use children::ChildLimit;
 pub(crate) use close_stream::CLOSE_STREAM;
 pub use close_stream::close_stream;
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler};
+pub use health::{LastError, UpstreamHealth};
+pub(crate) use life::UpstreamId;
 pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
 use era::Spoken;
+use health::Health;
 use http::HttpConnection;
+use life::Life;
 use probe::Failure;
 use schemas::Schemas;
 
@@ -85,7 +93,7 @@ impl ServerInfo {
 }
 
 enum Kind {
-    Http(http::Target),
+    Http(Mutex<http::Target>),
     Command(command::Launcher),
     Handler(Arc<dyn HandlerFactory>),
     Native(Arc<dyn NativeHandler>),
@@ -94,6 +102,8 @@ enum Kind {
 /// One MCP server behind Hexagram.
 pub struct Upstream {
     name: UpstreamName,
+    life: Life,
+    health: Health,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: Mutex<Spoken>,
@@ -113,7 +123,7 @@ impl Upstream {
         children: &ChildLimit,
     ) -> Result<Self, UpstreamError> {
         let kind = match spec.target {
-            UpstreamTarget::Url(url) => Kind::Http(http::Target::new(url, limits)?),
+            UpstreamTarget::Url(url) => Kind::Http(Mutex::new(http::Target::new(url, limits)?)),
             UpstreamTarget::Command(line) => {
                 Kind::Command(command::Launcher::new(line, limits, children.clone()))
             }
@@ -136,6 +146,8 @@ impl Upstream {
     fn new(name: UpstreamName, kind: Kind) -> Self {
         Self {
             name,
+            life: Life::new(),
+            health: Health::default(),
             kind,
             info: Mutex::default(),
             spoken: Mutex::default(),
@@ -152,6 +164,7 @@ impl Upstream {
     fn describe(&self, spoken: Spoken, info: ServerInfo) {
         *self.info.lock() = Some(Arc::new(info));
         *self.spoken.lock() = spoken;
+        self.answered();
     }
 
     /// Its name: the prefix of its tools.
@@ -196,10 +209,20 @@ impl Upstream {
 
     /// Opens a session of this client's own.
     pub(crate) async fn open(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let opened = self.open_now(facts).await;
+        match &opened {
+            Ok(_) => self.answered(),
+            Err(error) => self.failed(error),
+        }
+        opened
+    }
+
+    async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
         let (connection, limits) = match &self.kind {
             Kind::Http(target) => {
-                let http = HttpConnection::new(target.clone());
-                (Connection::Http(http), target.limits())
+                let target = target.lock().clone();
+                let limits = target.limits();
+                (Connection::Http(HttpConnection::new(target)), limits)
             }
             Kind::Command(launcher) => {
                 let duplex = launcher.launch()?;
@@ -238,7 +261,7 @@ impl Upstream {
                 facts,
             ))),
             Kind::Http(target) => {
-                let http = HttpConnection::stateless(target.clone(), params);
+                let http = HttpConnection::stateless(target.lock().clone(), params);
                 Ok(Connection::Http(http))
             }
             _ => Err(UpstreamError::Garbage("it needs a session".to_owned())),

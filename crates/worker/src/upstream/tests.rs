@@ -40,7 +40,11 @@ pub(super) fn limits() -> UpstreamLimits {
     }
 }
 
-fn upstream(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+pub(super) fn upstream(target: &str) -> Arc<Upstream> {
+    upstream_with(target, limits())
+}
+
+pub(super) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
     let spec = format!("up={target}").parse().expect("a spec");
     let upstream = Upstream::from_spec(spec, limits, &ChildLimit::new(4));
     Arc::new(upstream.expect("an upstream"))
@@ -56,7 +60,7 @@ fn hasty() -> UpstreamLimits {
 #[tokio::test]
 async fn a_hanging_upstream_is_asked_once_for_all() {
     let server = Server::start(|_| Vec::new()).await;
-    let upstream = upstream(&server.url(), hasty());
+    let upstream = upstream_with(&server.url(), hasty());
     let gave_up = tokio::time::timeout(Duration::from_millis(1), upstream.info()).await;
     assert!(gave_up.is_err());
     let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
@@ -96,7 +100,7 @@ async fn an_upstream_describes_itself_once() {
         reply("202 Accepted", "", "")
     })
     .await;
-    let upstream = upstream(&server.url(), limits());
+    let upstream = upstream(&server.url());
     let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
     let info = one.expect("it answers");
     assert_eq!(info, other.expect("it answers"));
