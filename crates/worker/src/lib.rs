@@ -190,13 +190,13 @@ impl Worker {
         self.host.federation().status()
     }
 
-    /// Asks every upstream to describe itself, so that the first client need
-    /// not wait; tells which could not.
+    /// Asks every upstream that is not known yet to describe itself, so that the
+    /// first client need not wait; tells which could not.
     pub async fn probe(&self) -> Vec<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
         let federation = self.host.federation();
-        let asked = federation
-            .all()
-            .iter()
+        let unknown = federation.all().iter();
+        let unknown = unknown.filter(|upstream| upstream.known_info().is_none());
+        let asked = unknown
             .map(|upstream| async move { (upstream.name().to_owned(), upstream.info().await) });
         futures_util::future::join_all(asked).await
     }
