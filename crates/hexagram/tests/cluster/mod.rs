@@ -6,10 +6,12 @@
 pub(crate) mod clients;
 pub(crate) mod everything;
 pub(crate) mod http;
+pub(crate) mod listener;
 pub(crate) mod mcp;
 pub(crate) mod ports;
 pub(crate) mod proc_table;
 pub(crate) mod process;
+pub(crate) mod puppet;
 pub(crate) mod server;
 pub(crate) mod tools;
 pub(crate) mod upstream;

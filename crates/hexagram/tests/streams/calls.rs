@@ -3,11 +3,11 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::cluster::listener::{Listener, get};
 use crate::cluster::mcp::{Refusal, Session, call, refused};
+use crate::cluster::puppet::Puppet;
 use crate::cluster::wait;
 use crate::cluster::{Cluster, Server};
-use crate::listener::{Listener, get};
-use crate::puppet::Puppet;
 
 async fn cluster(edges: usize) -> (Cluster, Puppet) {
     let puppet = Puppet::start().await;
