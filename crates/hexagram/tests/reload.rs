@@ -183,7 +183,8 @@ async fn a_removed_upstream_ends_after_its_last_call() {
     let server = config.local(&[]).await;
     let mut session = Session::open(server.listen).await;
     answered(&mut session, "a__act", &mut a).await;
-    (a.ended().await, b.ended().await);
+    a.ended().await;
+    b.ended().await;
     let mut other = session.prepare("tools/call", &call("b__act", &json!({})));
     session.http.start(&other).await;
     let mut running = b.call().await;

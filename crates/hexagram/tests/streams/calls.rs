@@ -20,10 +20,10 @@ fn act() -> Value {
 }
 
 /// The texts of a stream that ends with a result.
-fn texts(events: &[crate::listener::Event]) -> Vec<String> {
+fn texts(events: &[crate::cluster::listener::Event]) -> Vec<String> {
     let (last, before) = events.split_last().unwrap();
     let said = before.iter().filter(|event| !event.data.is_empty());
-    said.map(crate::listener::Event::said)
+    said.map(crate::cluster::listener::Event::said)
         .chain([last.text()])
         .collect()
 }

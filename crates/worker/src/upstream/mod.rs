@@ -15,6 +15,7 @@ mod life;
 mod mirrored;
 mod native;
 mod probe;
+mod restarts;
 mod schemas;
 mod spec;
 pub(crate) mod unread;
@@ -33,6 +34,7 @@ use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::HeaderError;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub use carry_over::carry_over;
 pub use children::ChildLimit;
@@ -125,7 +127,8 @@ impl Upstream {
         let kind = match spec.target {
             UpstreamTarget::Url(url) => Kind::Http(Mutex::new(http::Target::new(url, limits)?)),
             UpstreamTarget::Command(line) => {
-                Kind::Command(command::Launcher::new(line, limits, children.clone()))
+                let (name, children) = (spec.name.clone(), children.clone());
+                Kind::Command(command::Launcher::new(name, line, limits, children))
             }
         };
         Ok(Self::new(spec.name, kind))
@@ -218,6 +221,7 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let since = Instant::now();
         let (connection, limits) = match &self.kind {
             Kind::Http(target) => {
                 let target = target.lock().clone();
@@ -240,7 +244,11 @@ impl Upstream {
                 ));
             }
         };
-        let (connection, result) = connection.initialized(facts, limits.handshake).await?;
+        let initialized = connection.initialized(facts, limits.handshake).await;
+        if let Kind::Command(launcher) = &self.kind {
+            launcher.started(since, initialized.as_ref().err());
+        }
+        let (connection, result) = initialized?;
         // What a server of both eras says in the modern one is more.
         if *self.spoken.lock() == Spoken::Legacy {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));

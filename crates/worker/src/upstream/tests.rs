@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use hexagram_core::{Capabilities, ProtocolVersion};
 use serde_json::{Value, json};
 
 use super::http::tests::{Server, reply};
 use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
+use crate::facts::ClientFacts;
 
 /// No wait in a test is longer; one that succeeds is far shorter.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The outcome of what must happen without a push from the test.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -50,6 +55,15 @@ pub(super) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstrea
     Arc::new(upstream.expect("an upstream"))
 }
 
+fn facts() -> ClientFacts {
+    ClientFacts {
+        version: ProtocolVersion::LATEST_LEGACY,
+        capabilities: Capabilities::default(),
+        name: "test".to_owned(),
+        software_version: "1".to_owned(),
+    }
+}
+
 fn hasty() -> UpstreamLimits {
     UpstreamLimits {
         handshake: Duration::from_millis(200),
@@ -82,6 +96,50 @@ async fn a_hanging_child_is_ended() {
     let error = soon(Arc::new(upstream).info()).await.expect_err("it hangs");
     assert!(error.to_string().contains("handshake"), "{error}");
     assert!(children.ended(DEADLINE).await);
+}
+
+/// Opens sessions until one fails for this reason.
+async fn fails(upstream: &Upstream, why: &str) {
+    let open = async {
+        loop {
+            match upstream.open(&facts()).await {
+                Err(error) if error.to_string().contains(why) => return,
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    soon(open).await;
+}
+
+#[tokio::test]
+async fn a_command_that_ends_at_once_is_left_alone_for_a_while() {
+    let upstream = upstream("exit 1");
+    fails(&upstream, "times in a row").await;
+    assert_eq!(upstream.health().reachable, Some(false));
+}
+
+#[tokio::test]
+async fn a_command_that_recovers_is_used_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cure = folder.path().join("cure");
+    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{}}"#;
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":"0","result":{result}}}"#);
+    let ill = format!("[ -e {} ] || exit 1", cure.display());
+    let upstream = upstream(&format!(
+        "{ill}; read line; echo '{answer}'; cat >/dev/null"
+    ));
+    fails(&upstream, "times in a row").await;
+    std::fs::write(cure, "").expect("written");
+    let open = async {
+        loop {
+            match upstream.open(&facts()).await {
+                Ok(connection) => return connection,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    soon(open).await.close().await;
+    assert_eq!(upstream.health().reachable, Some(true));
 }
 
 #[tokio::test]
