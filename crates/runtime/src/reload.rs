@@ -1,6 +1,5 @@
 //! When to read the configuration again: on SIGHUP, and when its file changes.
 
-use std::future::pending;
 use std::io;
 use std::path::Path;
 
@@ -12,7 +11,7 @@ use crate::watched::WatchedFile;
 #[derive(Debug)]
 pub struct Trigger {
     hangup: Signal,
-    file: Option<WatchedFile>,
+    file: WatchedFile,
 }
 
 impl Trigger {
@@ -21,24 +20,18 @@ impl Trigger {
     ///
     /// # Errors
     /// When the handler cannot be installed.
-    pub fn install(file: Option<&Path>) -> io::Result<Self> {
+    pub fn install(file: &Path) -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
-            file: file.map(WatchedFile::new),
+            file: WatchedFile::new(file),
         })
     }
 
     /// Waits for the next occasion; gives its name.
     pub async fn next(&mut self) -> &'static str {
-        let file = async {
-            match &mut self.file {
-                Some(file) => file.changed().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             _ = self.hangup.recv() => "SIGHUP",
-            () = file => "changed file",
+            () = self.file.changed() => "changed file",
         }
     }
 }

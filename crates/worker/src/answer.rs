@@ -96,7 +96,7 @@ fn unavailable(federation: &Federation, upstream: &Upstream, error: &UpstreamErr
 }
 
 /// The description where it needs no asking.
-pub(crate) fn described(host: &Host) -> Option<Arc<ServerInfo>> {
+fn described(host: &Host) -> Option<Arc<ServerInfo>> {
     let federation = host.federation();
     let known: Option<Vec<_>> = federation
         .all()

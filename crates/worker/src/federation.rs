@@ -434,5 +434,11 @@ mod tests {
             json!({"tools": {"listChanged": true}, "logging": {}})
         );
         assert_eq!(all.instructions.as_deref(), Some("i\n\ni"));
+        let one = federation(&["a"]).expect("one");
+        let all = one.describe(&[info(json!({"prompts": {}, "x": {"y": 1.5}}))]);
+        assert_eq!(
+            all.capabilities,
+            json!({"prompts": {"listChanged": true}, "x": {"y": 1.5}})
+        );
     }
 }

@@ -14,7 +14,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer;
 use crate::federation::{Destination, Federation};
 use crate::filter::Filter;
 use crate::followers;
@@ -48,7 +47,7 @@ pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
         agreed: Filter::default(),
     };
     // It owns the sender: the events end with the last source.
-    let sources = followers::each(forward.host, move |upstream| {
+    let sources = followers::each(forward.host.federations(), move |upstream| {
         let source = Source {
             forward,
             filter: part(forward.host, &upstream, &requested),
@@ -129,11 +128,12 @@ impl Subscription {
 
     /// Lists change with the upstreams too, whatever these tell of themselves.
     fn agree_to_lists(&mut self, host: &Host) {
-        let info = answer::described(host);
-        let capabilities = info.map(|info| info.capabilities.clone());
+        let federation = host.federation();
+        let known = federation.all().iter();
+        let known: Vec<_> = known.filter_map(|upstream| upstream.known_info()).collect();
+        let info = federation.describe(&known);
         let lists = self.lists.clone();
-        self.agreed
-            .join(lists.supported_by(&capabilities.unwrap_or_default()));
+        self.agreed.join(lists.supported_by(&info.capabilities));
     }
 
     async fn acknowledge(&mut self) {

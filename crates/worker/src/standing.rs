@@ -72,7 +72,7 @@ impl Drop for Listening<'_> {
 /// upstream sessions are, not before.
 async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
     let (sender, messages) = mpsc::channel(QUEUE);
-    let modern = followers::each(&host, |upstream| {
+    let modern = followers::each(host.federations(), |upstream| {
         let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
         Changes {
             host,

@@ -25,6 +25,7 @@ const TAKEN_OVER: [&str; 6] = [
 
 /// Follows the config file of a running process.
 pub(crate) struct Reload {
+    /// None where there is none: then SIGHUP ends the process as ever.
     pub(crate) file: Option<PathBuf>,
     /// What the process started with.
     pub(crate) started: Effective,
@@ -35,16 +36,13 @@ impl Reload {
     /// Reads the configuration again whenever there is reason to, and gives
     /// `apply` the upstreams in it.
     pub(crate) async fn follow(self, apply: impl Fn(&UpstreamArgs) -> Result<Replaced>) {
-        let mut trigger = match Trigger::install(self.file.as_deref()) {
+        let Some(file) = &self.file else { return };
+        let mut trigger = match Trigger::install(file) {
             Ok(trigger) => trigger,
             Err(error) => return tracing::error!(%error, "the configuration is not reloaded"),
         };
         loop {
             let cause = trigger.next().await;
-            if self.file.is_none() {
-                tracing::warn!(cause, "nothing to reload: there is no --config file");
-                continue;
-            }
             match self.reload(&apply) {
                 Ok(Replaced { added, removed }) => {
                     tracing::info!(cause, ?added, ?removed, "configuration reloaded");

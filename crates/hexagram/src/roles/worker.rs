@@ -52,9 +52,9 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 }
 
 fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<(Worker, Changes)> {
-    let context = context(args, metrics)?;
-    let changes = context.changes.clone();
+    let changes = Changes::new();
     let upstreams = upstreams(args.demo, &args.upstream, &changes)?;
+    let context = context(args, metrics, changes.clone())?;
     Ok((Worker::new(upstreams, context)?, changes))
 }
 
@@ -103,7 +103,7 @@ fn upstreams(
     Ok(upstreams)
 }
 
-fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
+fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
     args.members.address(&args.name)?;
     let map = args.members.map(cluster.shards)?;
@@ -115,7 +115,7 @@ fn context(args: &WorkerRole, metrics: &Metrics) -> Result<WorkerContext> {
         owned: owned(&map, &args.name),
         map_fingerprint: map.fingerprint(),
         sealer: cluster.sealer()?,
-        changes: Changes::new(),
+        changes,
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
         drain: args.serve.drain.clone(),
