@@ -13,6 +13,8 @@ pub mod drain;
 pub mod health;
 pub mod metrics;
 pub mod random;
+pub mod reload;
 pub mod shutdown;
 pub mod telemetry;
 pub mod threads;
+pub mod watched;

@@ -2,11 +2,14 @@
 //!
 //! Standard output stays free for data (and for MCP itself in stdio roles).
 
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, reload};
 
 /// How to log.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,27 +53,70 @@ pub enum Error {
     AlreadyStarted,
 }
 
-/// Starts logging for the whole process.
+/// Changes what a running process logs; clones change the same.
+#[derive(Clone)]
+pub struct LogFilter(Arc<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl LogFilter {
+    /// Logs what `filter` says from now on.
+    ///
+    /// # Errors
+    /// When it does not parse; what was logged before is logged on.
+    pub fn set(&self, filter: &str) -> Result<(), Error> {
+        (self.0)(parsed(filter)?);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogFilter")
+    }
+}
+
+/// Starts logging for the whole process; what is logged can be changed later.
 ///
 /// # Errors
 /// When the filter does not parse, or when logging was started before; what
 /// was started before stays.
-pub fn init(args: &LogArgs) -> Result<(), Error> {
-    let filter = checked(&args.filter).map_err(|reason| Error::Filter {
-        filter: args.filter.clone(),
-        reason,
-    })?;
+pub fn init(args: &LogArgs) -> Result<LogFilter, Error> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(parsed(&args.filter)?)
         .with_ansi(std::io::stderr().is_terminal())
         // Told where? To a standard error that is gone, and the telling panics.
         .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match args.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            start(builder, handle)
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            start(builder, handle)
+        }
     }
-    .map_err(|_| Error::AlreadyStarted)
+}
+
+fn start<S: Send + Sync + 'static>(
+    subscriber: impl SubscriberInitExt,
+    handle: reload::Handle<EnvFilter, S>,
+) -> Result<LogFilter, Error> {
+    subscriber.try_init().map_err(|_| Error::AlreadyStarted)?;
+    Ok(LogFilter(Arc::new(move |filter| {
+        // Fails when the subscriber is gone, and it is the process's own.
+        let _ = handle.reload(filter);
+    })))
+}
+
+fn parsed(filter: &str) -> Result<EnvFilter, Error> {
+    let checked = checked(filter).map_err(|reason| Error::Filter {
+        filter: filter.to_owned(),
+        reason,
+    })?;
+    Ok(EnvFilter::new(checked))
 }
 
 /// Checks a filter while clap parses, so that a bad one is blamed on its source.
@@ -128,7 +174,13 @@ mod tests {
 
     #[test]
     fn starts_once_and_refuses_a_second_start() {
-        assert!(init(&args("off")).is_ok());
+        let filter = init(&args("off")).expect("the first start");
+        assert!(!tracing::enabled!(tracing::Level::ERROR));
+        filter.set("info").expect("a level");
+        assert!(tracing::enabled!(tracing::Level::INFO));
+        assert!(filter.set("hexagram=loud").is_err());
+        assert!(tracing::enabled!(tracing::Level::INFO));
+        filter.set("off").expect("a level");
         assert!(matches!(init(&args("off")), Err(Error::AlreadyStarted)));
         let wrong = init(&args("hexagram=loud")).expect_err("not a level");
         assert!(wrong.to_string().contains("hexagram=loud"), "{wrong}");

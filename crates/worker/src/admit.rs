@@ -97,29 +97,25 @@ impl Host {
             }
             (Era::Modern, "server/discover") => answer::discover(self, reply),
             _ => match self.native() {
-                Some(handler) => {
-                    // It is the only upstream.
-                    self.meter(0).count();
-                    answer::native(handler.as_ref(), &call, envelope, reply)
-                }
+                Some(handler) => answer::native(handler.as_ref(), &call, envelope, reply),
                 None => Some(Box::pin(forward::request(Arc::clone(self), call, reply))),
             },
         }
     }
 
-    fn native(&self) -> Option<&Arc<dyn NativeHandler>> {
-        self.federation.single()?.native()
+    /// The only upstream, where it answers at once.
+    fn native(&self) -> Option<Arc<dyn NativeHandler>> {
+        let federation = self.federation();
+        let native = federation.single()?.native()?;
+        federation.count(0);
+        Some(Arc::clone(native))
     }
 
     fn one_way(self: &Arc<Self>, call: Call, reply: Reply) -> Option<Run> {
         reply.end(StatusCode::ACCEPTED);
         // Where nothing is held for a session, there is nobody to tell.
         let session = call.shard.held_session(call.claims.as_ref()?.key)?;
-        Some(Box::pin(one_way::deliver(
-            Arc::clone(self),
-            session,
-            call.body,
-        )))
+        Some(Box::pin(one_way::deliver(session, call.body)))
     }
 
     fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {

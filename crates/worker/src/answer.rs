@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::across::modernized;
+use crate::federation::Federation;
 use crate::host::{Call, Host};
 use crate::merged::PATIENCE;
 use crate::reply::{Reply, Run, response};
@@ -61,9 +62,10 @@ pub(crate) fn native(
 
 /// What all upstreams say of themselves, as far as they can be asked in time.
 async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
-    let upstreams = host.federation.all();
+    let federation = host.federation();
+    let upstreams = federation.all();
     // The only upstream is worth waiting for: `npx` may have to download it.
-    let patience = match host.federation.single() {
+    let patience = match federation.single() {
         Some(_) => ONLY_PATIENCE,
         None => PATIENCE,
     };
@@ -78,30 +80,30 @@ async fn describe(host: &Host) -> Result<Arc<ServerInfo>, Problem> {
     for (upstream, info) in upstreams.iter().zip(join_all(asked).await) {
         match info {
             Ok(info) => known.push(info),
-            Err(error) => failed = Some(unavailable(host, upstream, &error)),
+            Err(error) => failed = Some(unavailable(&federation, upstream, &error)),
         }
     }
     match failed {
         Some(problem) if known.is_empty() => Err(problem),
-        _ => Ok(host.federation.describe(&known)),
+        _ => Ok(federation.describe(&known)),
     }
 }
 
-fn unavailable(host: &Host, upstream: &Upstream, error: &UpstreamError) -> Problem {
-    host.count_failure(upstream, error);
+fn unavailable(federation: &Federation, upstream: &Upstream, error: &UpstreamError) -> Problem {
+    federation.count_failure(upstream, error);
     tracing::warn!(upstream = upstream.name(), %error, "upstream unavailable");
     error.problem(upstream.name(), false)
 }
 
 /// The description where it needs no asking.
 fn described(host: &Host) -> Option<Arc<ServerInfo>> {
-    let known: Option<Vec<_>> = host
-        .federation
+    let federation = host.federation();
+    let known: Option<Vec<_>> = federation
         .all()
         .iter()
         .map(|upstream| upstream.known_info())
         .collect();
-    Some(host.federation.describe(&known?))
+    Some(federation.describe(&known?))
 }
 
 /// Answers with the description, now or once the upstreams were asked.

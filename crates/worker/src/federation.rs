@@ -11,16 +11,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hexagram_mcp::error::Problem;
 use serde_json::{Value, json};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::meter::{Meter, UnderWay, UpstreamStatus};
+use crate::metrics::WorkerMetrics;
 use crate::raw::RawObject;
-use crate::upstream::{ServerInfo, Upstream};
+use crate::upstream::{ServerInfo, Upstream, UpstreamError};
 
 const NAME_SEPARATOR: &str = "__";
 const URI_SEPARATOR: &str = "+";
 
-/// The upstreams of a worker, in the order of the command line.
+/// The upstreams of a worker, in the order of the command line. It never
+/// changes: another one takes its place (ADR 0010). An index means something in
+/// one federation only; what outlives a request knows upstreams by their ids.
 pub(crate) struct Federation {
     upstreams: Vec<Arc<Upstream>>,
+    // By index, as the upstreams.
+    meters: Vec<Meter>,
 }
 
 /// Two upstreams of the same name, or none at all.
@@ -49,29 +56,16 @@ pub(crate) enum Destination {
 }
 
 impl Federation {
-    pub(crate) fn new(upstreams: Vec<Arc<Upstream>>) -> Result<Self, FederationError> {
-        if upstreams.is_empty() {
-            return Err(FederationError::Empty);
-        }
-        let mut names = HashSet::new();
-        for upstream in &upstreams {
-            if !names.insert(upstream.name()) {
-                return Err(FederationError::Duplicate(upstream.name().to_owned()));
-            }
-        }
-        let native = upstreams
-            .iter()
-            .find(|upstream| upstream.native().is_some());
-        match native {
-            Some(native) if upstreams.len() > 1 => Err(FederationError::NativeBesideOthers(
-                native.name().to_owned(),
-            )),
-            _ => Ok(Self { upstreams }),
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.upstreams.len()
+    pub(crate) fn new(
+        upstreams: Vec<Arc<Upstream>>,
+        metrics: &WorkerMetrics,
+    ) -> Result<Self, FederationError> {
+        check(&upstreams)?;
+        let meter = |upstream: &Arc<Upstream>| Meter::new(metrics, upstream.name());
+        Ok(Self {
+            meters: upstreams.iter().map(meter).collect(),
+            upstreams,
+        })
     }
 
     pub(crate) fn all(&self) -> &[Arc<Upstream>] {
@@ -82,6 +76,35 @@ impl Federation {
         &self.upstreams[index]
     }
 
+    /// What is known and was counted of each upstream.
+    pub(crate) fn status(&self) -> Vec<UpstreamStatus> {
+        let all = self.upstreams.iter().zip(&self.meters);
+        all.map(|(upstream, meter)| meter.status(upstream.health()))
+            .collect()
+    }
+
+    /// Counts a request that is answered here and now.
+    pub(crate) fn count(&self, index: usize) {
+        self.meters[index].count();
+    }
+
+    /// Marks and counts a request under way at an upstream.
+    pub(crate) fn start(&self, index: usize) -> InUse<'_> {
+        InUse {
+            _counted: self.meters[index].start(),
+            _in_use: self.upstreams[index].in_use(),
+        }
+    }
+
+    /// Counts a failure to use an upstream.
+    pub(crate) fn count_failure(&self, upstream: &Upstream, error: &UpstreamError) {
+        upstream.failed(error);
+        if let Some(index) = self.index_of(upstream.name()) {
+            self.meters[index].failed(error);
+        }
+    }
+
+    /// The position of the upstream called `name`.
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.upstreams
             .iter()
@@ -134,7 +157,10 @@ impl Federation {
     /// The merged description of all upstreams that `infos` knows.
     pub(crate) fn describe(&self, infos: &[Arc<ServerInfo>]) -> Arc<ServerInfo> {
         if let (Some(_), [only]) = (self.single(), infos) {
-            return Arc::clone(only);
+            return Arc::new(ServerInfo {
+                capabilities: with_changing_lists(only.capabilities.clone()),
+                ..ServerInfo::clone(only)
+            });
         }
         let mut capabilities = json!({});
         for info in infos {
@@ -145,14 +171,14 @@ impl Federation {
             all.remove("tasks");
         }
         Arc::new(ServerInfo {
-            capabilities,
+            capabilities: with_changing_lists(capabilities),
             server_info: json!({"name": "hexagram", "version": env!("CARGO_PKG_VERSION")}),
             instructions: join_instructions(infos),
         })
     }
 
     /// An upstream's message with its names the way clients see them.
-    pub(crate) fn present(&self, index: usize, message: Bytes) -> Bytes {
+    pub(crate) fn present(&self, upstream: &Upstream, message: Bytes) -> Bytes {
         if self.single().is_some() || memchr::memmem::find(&message, b"\"uri").is_none() {
             return message;
         }
@@ -160,18 +186,45 @@ impl Federation {
             return message;
         };
         for part in ["result", "params"] {
-            object.edit(part, |part| rename_uris(part, self.get(index).name()));
+            object.edit(part, |part| rename_uris(part, upstream.name()));
         }
         serde_json::to_vec(&object).map_or(message, Bytes::from)
     }
 
     /// The items of an upstream's list, named the way clients see them.
-    pub(crate) fn present_list(&self, index: usize, result: &mut RawObject) {
-        let upstream = self.get(index).name();
+    pub(crate) fn present_list(upstream: &Upstream, result: &mut RawObject) {
+        let upstream = upstream.name();
         for list in ["tools", "prompts"] {
             result.edit_items(list, |item| prefix(item, "name", upstream, NAME_SEPARATOR));
         }
         rename_uris(result, upstream);
+    }
+}
+
+/// A request under way at an upstream; dropped, it is over.
+pub(crate) struct InUse<'a> {
+    _counted: UnderWay<'a>,
+    _in_use: TaskTrackerToken,
+}
+
+fn check(upstreams: &[Arc<Upstream>]) -> Result<(), FederationError> {
+    if upstreams.is_empty() {
+        return Err(FederationError::Empty);
+    }
+    let mut names = HashSet::new();
+    for upstream in upstreams {
+        if !names.insert(upstream.name()) {
+            return Err(FederationError::Duplicate(upstream.name().to_owned()));
+        }
+    }
+    let native = upstreams
+        .iter()
+        .find(|upstream| upstream.native().is_some());
+    match native {
+        Some(native) if upstreams.len() > 1 => Err(FederationError::NativeBesideOthers(
+            native.name().to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -190,6 +243,16 @@ fn list_member(method: &str) -> Option<&'static str> {
         "resources/templates/list" => Some("resourceTemplates"),
         _ => None,
     }
+}
+
+/// Lists change when the upstreams do, whatever these say of themselves.
+fn with_changing_lists(mut capabilities: Value) -> Value {
+    for list in ["tools", "prompts", "resources"] {
+        if let Some(Value::Object(list)) = capabilities.get_mut(list) {
+            list.insert("listChanged".to_owned(), Value::Bool(true));
+        }
+    }
+    capabilities
 }
 
 /// Capabilities of several servers are the union of theirs.
@@ -245,6 +308,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use hexagram_runtime::metrics::Metrics;
+
     use crate::upstream::{ChildLimit, UpstreamLimits};
 
     const LIMITS: UpstreamLimits = UpstreamLimits {
@@ -262,7 +327,8 @@ mod tests {
             let upstream = Upstream::from_spec(spec, LIMITS, &ChildLimit::new(0));
             Arc::new(upstream.expect("an upstream"))
         };
-        Federation::new(names.iter().map(upstream).collect())
+        let metrics = WorkerMetrics::register(&Metrics::new());
+        Federation::new(names.iter().map(upstream).collect(), &metrics)
     }
 
     #[test]
@@ -324,7 +390,7 @@ mod tests {
         let two = federation(&["a", "b"]).expect("two");
         let list = br#"{"tools":[{"name":"x"}],"resources":[{"uri":"demo://1"}]}"#;
         let mut list = RawObject::parse(list).expect("a result");
-        two.present_list(1, &mut list);
+        Federation::present_list(two.get(1), &mut list);
         let shown = serde_json::to_string(&list).expect("text");
         assert_eq!(
             shown,
@@ -339,14 +405,14 @@ mod tests {
     #[test]
     fn only_uris_of_a_result_are_renamed() {
         let two = federation(&["a", "b"]).expect("two");
-        let present = |text: &str| two.present(0, Bytes::copy_from_slice(text.as_bytes()));
+        let present = |text: &str| two.present(two.get(0), Bytes::copy_from_slice(text.as_bytes()));
         let plain = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"\"uri\""}],"n":1.10}}"#;
         assert_eq!(present(plain), plain);
         let linked = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"resource":{"uri":"d://1"}}],"n":1.10}}"#;
         assert_eq!(present(linked), linked.replace("d://1", "a+d://1"));
         let one = federation(&["a"]).expect("one");
         let linked = Bytes::from(linked);
-        assert_eq!(one.present(0, linked.clone()), linked);
+        assert_eq!(one.present(one.get(0), linked.clone()), linked);
     }
 
     #[test]
@@ -368,5 +434,11 @@ mod tests {
             json!({"tools": {"listChanged": true}, "logging": {}})
         );
         assert_eq!(all.instructions.as_deref(), Some("i\n\ni"));
+        let one = federation(&["a"]).expect("one");
+        let all = one.describe(&[info(json!({"prompts": {}, "x": {"y": 1.5}}))]);
+        assert_eq!(
+            all.capabilities,
+            json!({"prompts": {"listChanged": true}, "x": {"y": 1.5}})
+        );
     }
 }

@@ -15,7 +15,7 @@ use hexagram_mcp::handle;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::federation::Destination;
+use crate::federation::{Destination, Federation};
 use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
 use crate::listen;
@@ -52,7 +52,7 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
         }
     }
     session.touch();
-    if call.once {
+    if session.is_passing() {
         session.close().await;
     }
 }
@@ -92,6 +92,7 @@ async fn route(
     let method = envelope.method.as_deref().unwrap_or_default();
     let forward = Forward {
         host,
+        federation: host.federation(),
         call,
         session,
         under_way,
@@ -129,6 +130,8 @@ fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, Opened)>, Prob
 /// One request on its way.
 pub(crate) struct Forward<'a> {
     pub(crate) host: &'a Arc<Host>,
+    /// As it was when the request came: its names mean that.
+    pub(crate) federation: Arc<Federation>,
     pub(crate) call: &'a Call,
     pub(crate) session: &'a Arc<Session>,
     /// What to cancel at the upstream if the client leaves.
@@ -148,7 +151,7 @@ struct Failed {
 impl Forward<'_> {
     /// Where it goes; a task's request goes to the upstream that made the task.
     fn destination(&self) -> Result<Destination, Problem> {
-        let federation = &self.host.federation;
+        let federation = &self.federation;
         if let Some(Opened { upstream, .. }) = self.opened
             && self.method.starts_with("tasks/")
         {
@@ -162,9 +165,9 @@ impl Forward<'_> {
 
     /// Sends the request to one upstream and relays all that comes back.
     async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
-        let upstream = self.host.federation.get(index);
+        let upstream = self.federation.get(index);
         upstream.settle().await;
-        if let Some(answer) = self.answered_here(index, upstream, name) {
+        if let Some(answer) = self.answered_here(upstream, name) {
             return match answer {
                 Ok(()) => reply.finish(response(self.raw_id(), b"{}")).await,
                 Err(problem) => reply.refuse(&problem),
@@ -173,10 +176,10 @@ impl Forward<'_> {
         if let Err(problem) = self.check_params(upstream) {
             return reply.refuse(&problem);
         }
-        let _under_way = self.host.meter(index).start();
+        let _under_way = self.federation.start(index);
         let mut outlet = Outlet::new(self.session, self.call, reply);
-        match outlet.during(self.send(index, upstream, name)).await {
-            Ok(sent) => self.relay(index, upstream, sent, outlet).await,
+        match outlet.during(self.send(upstream, name)).await {
+            Ok(sent) => self.relay(upstream, sent, outlet).await,
             Err(Failed { error, sent }) => {
                 outlet.refuse(&self.problem(upstream, &error, sent)).await;
             }
@@ -200,7 +203,7 @@ impl Forward<'_> {
         sent: bool,
     ) -> Problem {
         tracing::warn!(upstream = upstream.name(), %error, method = self.method, "upstream failed");
-        self.host.count_failure(upstream, error);
+        self.federation.count_failure(upstream, error);
         if matches!(
             error,
             UpstreamError::Refused {
@@ -224,24 +227,16 @@ impl Forward<'_> {
 
     /// Opens the upstream session if need be and sends; once more on a new
     /// session when the upstream has forgotten the old one (it restarted).
-    async fn send(
-        &self,
-        index: usize,
-        upstream: &Arc<Upstream>,
-        name: Option<&str>,
-    ) -> Result<Sent, Failed> {
+    async fn send(&self, upstream: &Arc<Upstream>, name: Option<&str>) -> Result<Sent, Failed> {
         let unsent = |error| Failed { error, sent: false };
-        let connection = self
-            .connection(index, upstream, name)
-            .await
-            .map_err(unsent)?;
+        let connection = self.connection(upstream, name).await.map_err(unsent)?;
         if self.call.era() == Era::Modern && self.is_across(upstream) {
             self.set_log_level(&connection).await;
         }
         match self.send_on(upstream, &connection, name).await {
             Err(UpstreamError::SessionGone) => {
-                self.session.forget(index, &connection).await;
-                let connection = self.connection(index, upstream, name).await;
+                self.session.forget(upstream, &connection).await;
+                let connection = self.connection(upstream, name).await;
                 self.send_on(upstream, &connection.map_err(unsent)?, name)
                     .await
             }
@@ -285,13 +280,7 @@ impl Forward<'_> {
         Some(self.session.begin(id.as_str(), request))
     }
 
-    async fn relay(
-        &self,
-        index: usize,
-        upstream: &Upstream,
-        mut sent: Sent,
-        mut reply: Outlet<'_>,
-    ) {
+    async fn relay(&self, upstream: &Upstream, mut sent: Sent, mut reply: Outlet<'_>) {
         let client_id = reply.id().to_owned();
         let token = self.envelope.meta.progress_token.as_ref();
         let translation = Translation {
@@ -318,16 +307,17 @@ impl Forward<'_> {
             };
             match translation.translate(&message) {
                 Relayed::Response(message) => {
-                    self.note(index, &message);
+                    upstream.answered();
+                    self.note(upstream, &message);
                     let status = self.status(&message);
                     let message = self.sealed(upstream, message);
                     return match self.in_era(upstream, message).await {
-                        Ok(message) => reply.conclude(self.shown(index, message), status).await,
+                        Ok(message) => reply.conclude(self.shown(upstream, message), status).await,
                         Err(problem) => reply.refuse(&problem).await,
                     };
                 }
                 Relayed::Message(message) => {
-                    reply.event(self.shown(index, message)).await;
+                    reply.event(self.shown(upstream, message)).await;
                 }
                 Relayed::Refuse(answer) => drop(sent.connection.send(answer).await),
                 Relayed::Begin => reply.prime().await,

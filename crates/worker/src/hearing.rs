@@ -8,12 +8,14 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
+use crate::upstream::UpstreamId;
+
 /// Notifications that wait for the slowest subscription; one that is slower
 /// still gets hints of what it may have missed.
 const QUEUE: usize = 64;
 
-/// A notification and the index of its upstream.
-pub(crate) type Heard = (usize, Bytes);
+/// A notification and its upstream.
+pub(crate) type Heard = (UpstreamId, Bytes);
 
 /// A listening task; dropped, it ends.
 #[derive(Debug)]

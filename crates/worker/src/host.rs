@@ -10,17 +10,17 @@ use hexagram_core::{
     Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
 };
 use http::HeaderMap;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerContext;
 use crate::changes::Changes;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
-use crate::meter::Meter;
 use crate::metrics::WorkerMetrics;
 use crate::session::Session;
 use crate::shard::Shard;
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::Upstream;
 
 /// The shards of this worker and what answers their messages.
 pub(crate) struct Host {
@@ -29,9 +29,7 @@ pub(crate) struct Host {
     session_idle: Duration,
     draining: CancellationToken,
     count: ShardCount,
-    pub(crate) federation: Federation,
-    // By upstream, as in the federation.
-    meters: Vec<Meter>,
+    federation: watch::Sender<Arc<Federation>>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) changes: Changes,
     pub(crate) metrics: WorkerMetrics,
@@ -65,15 +63,12 @@ impl Host {
         for (id, epoch) in context.owned {
             shards[id.index()] = Some(Arc::new(Shard::new(id, epoch)));
         }
-        let upstreams = federation.all().iter();
-        let meter = |upstream: &Arc<Upstream>| Meter::new(&context.metrics, upstream.name());
         Self {
-            meters: upstreams.map(meter).collect(),
             shards,
             session_idle: context.session_idle,
             draining: CancellationToken::new(),
             count: context.shards,
-            federation,
+            federation: watch::Sender::new(Arc::new(federation)),
             sealer: context.sealer,
             changes: context.changes,
             metrics: context.metrics,
@@ -84,20 +79,19 @@ impl Host {
         self.shards.iter().flatten()
     }
 
-    /// The counters of an upstream by its index.
-    pub(crate) fn meter(&self, index: usize) -> &Meter {
-        &self.meters[index]
+    /// The upstreams as they are now.
+    pub(crate) fn federation(&self) -> Arc<Federation> {
+        Arc::clone(&self.federation.borrow())
     }
 
-    pub(crate) fn meters(&self) -> &[Meter] {
-        &self.meters
+    /// The upstreams as they are now, and news of others.
+    pub(crate) fn federations(&self) -> watch::Receiver<Arc<Federation>> {
+        self.federation.subscribe()
     }
 
-    /// Counts a failure to use an upstream.
-    pub(crate) fn count_failure(&self, upstream: &Upstream, error: &UpstreamError) {
-        if let Some(index) = self.federation.index_of(upstream.name()) {
-            self.meter(index).failed(error);
-        }
+    /// Serves other upstreams from now on; gives those before.
+    pub(crate) fn federate(&self, federation: Federation) -> Arc<Federation> {
+        self.federation.send_replace(Arc::new(federation))
     }
 
     /// From now on new requests are refused and standing streams end; running
@@ -122,16 +116,24 @@ impl Host {
         self.draining.cancelled().await;
     }
 
+    /// Ends all upstream sessions with an upstream that is served no more.
+    pub(crate) async fn leave(&self, upstream: &Upstream) {
+        let sessions = self.shards().flat_map(|shard| shard.sessions());
+        join_all(sessions.map(|session| async move { session.leave(upstream).await })).await;
+    }
+
     /// The state of the exchange's session, or what stands for one where a
     /// modern client meets legacy upstreams. `None` for a deleted session.
     pub(crate) fn session(&self, call: &Call) -> Option<Arc<Session>> {
-        let make = |facts, idle| Session::new(facts, self.federation.len(), idle);
+        let make = Session::new;
         let bridge = || make(bridge_facts(), BRIDGE_IDLE.min(self.session_idle));
         match (&call.claims, call.era()) {
             (Some(claims), _) => call.shard.session(claims, || {
                 make(ClientFacts::from_claims(claims), self.session_idle)
             }),
-            (None, Era::Modern) if call.once || !self.needs_bridge() => Some(Arc::new(bridge())),
+            (None, Era::Modern) if call.once || !self.needs_bridge() => {
+                Some(Arc::new(bridge().passing()))
+            }
             (None, Era::Modern) => Some(call.shard.bridge(call.client, call.principal, bridge)),
             (None, Era::Legacy) => None,
         }
@@ -139,7 +141,8 @@ impl Host {
 
     /// Whether a modern client needs sessions at the upstreams.
     fn needs_bridge(&self) -> bool {
-        let mut upstreams = self.federation.all().iter();
+        let federation = self.federation();
+        let mut upstreams = federation.all().iter();
         upstreams.any(|upstream| !upstream.is_stateless_in(Era::Modern))
     }
 

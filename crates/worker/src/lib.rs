@@ -18,6 +18,7 @@ mod event_id;
 mod facts;
 mod federation;
 mod filter;
+mod followers;
 mod forward;
 mod handles;
 mod hearing;
@@ -33,6 +34,7 @@ mod outlet;
 mod pause;
 mod raw;
 mod relay;
+mod reload;
 mod replay;
 mod reply;
 mod requests;
@@ -65,17 +67,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use meter::Meter;
+use federation::Federation;
 
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
+pub use reload::Replaced;
 pub use upstream::{
-    ChildLimit, HandlerFactory, NativeHandler, NativeRequest, Pipe, ServerInfo, Upstream,
-    UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec, UpstreamTarget, close_stream,
-    handler,
+    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, ServerInfo,
+    Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName, UpstreamSpec,
+    UpstreamTarget, carry_over, close_stream, handler,
 };
 
 /// How often idle sessions are looked for.
@@ -142,7 +145,7 @@ impl Worker {
         upstreams: Vec<Arc<Upstream>>,
         context: WorkerContext,
     ) -> Result<Self, FederationError> {
-        let federation = federation::Federation::new(upstreams)?;
+        let federation = Federation::new(upstreams, &context.metrics)?;
         let hello = Hello {
             key_fingerprints: context.sealer.fingerprints(),
             map_fingerprint: Some(context.map_fingerprint),
@@ -176,18 +179,24 @@ impl Worker {
         all
     }
 
-    /// What was counted of each upstream, in the order of the command line.
-    /// Workers that share their [`WorkerMetrics`] say the same.
-    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
-        self.host.meters().iter().map(Meter::status).collect()
+    /// The upstreams served now, in the order of the command line.
+    pub fn served(&self) -> Vec<Arc<Upstream>> {
+        self.host.federation().all().to_vec()
     }
 
-    /// Asks every upstream to describe itself, so that the first client need
-    /// not wait; tells which could not.
+    /// What is known and was counted of each upstream, in the order of the command line.
+    /// Workers that share their [`WorkerMetrics`] say the same.
+    pub fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.host.federation().status()
+    }
+
+    /// Asks every upstream that is not known yet to describe itself, so that the
+    /// first client need not wait; tells which could not.
     pub async fn probe(&self) -> Vec<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
-        let upstreams = self.host.federation.all();
-        let asked = upstreams
-            .iter()
+        let federation = self.host.federation();
+        let unknown = federation.all().iter();
+        let unknown = unknown.filter(|upstream| upstream.known_info().is_none());
+        let asked = unknown
             .map(|upstream| async move { (upstream.name().to_owned(), upstream.info().await) });
         futures_util::future::join_all(asked).await
     }

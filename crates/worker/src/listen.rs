@@ -3,22 +3,25 @@
 
 mod source;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use hexagram_mcp::envelope::scan;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-use crate::federation::Destination;
+use crate::federation::{Destination, Federation};
 use crate::filter::Filter;
+use crate::followers;
 use crate::forward::Forward;
+use crate::host::Host;
 use crate::raw::RawObject;
 use crate::reply::{Reply, response};
+use crate::upstream::Upstream;
 use source::{Event, Source};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
@@ -37,22 +40,22 @@ pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
         Err(problem) => return reply.refuse(&problem),
     };
     let (sender, events) = mpsc::channel(QUEUE);
-    let sources = (0..forward.host.federation.len()).map(|index| {
+    let subscription = Subscription {
+        events,
+        reply,
+        lists: requested.with_resources(Vec::new()),
+        agreed: Filter::default(),
+    };
+    // It owns the sender: the events end with the last source.
+    let sources = followers::each(forward.host.federations(), move |upstream| {
         let source = Source {
             forward,
-            index,
-            filter: part(forward, index, &requested),
+            filter: part(forward.host, &upstream, &requested),
+            upstream,
             events: sender.clone(),
         };
         source.follow()
     });
-    let sources = join_all(sources.collect::<Vec<_>>());
-    drop(sender);
-    let subscription = Subscription {
-        events,
-        reply,
-        agreed: Filter::default(),
-    };
     let served = subscription.serve(forward);
     tokio::select! {
         () = served => {}
@@ -61,10 +64,11 @@ pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
 }
 
 /// What of the client's filter concerns one upstream, under its own names.
-fn part(forward: &Forward<'_>, index: usize, requested: &Filter) -> Filter {
-    let federation = &forward.host.federation;
+fn part(host: &Host, upstream: &Upstream, requested: &Filter) -> Filter {
+    let federation = host.federation();
+    let is_its = |index: usize| federation.get(index).id() == upstream.id();
     let own = |uri: &String| match federation.destination("resources/read", Some(uri)) {
-        Ok(Destination::One(of, name)) if of == index => Some(name.unwrap_or_else(|| uri.clone())),
+        Ok(Destination::One(of, name)) if is_its(of) => Some(name.unwrap_or_else(|| uri.clone())),
         _ => None,
     };
     requested.with_resources(requested.resources().iter().filter_map(own).collect())
@@ -74,21 +78,25 @@ fn part(forward: &Forward<'_>, index: usize, requested: &Filter) -> Filter {
 struct Subscription {
     events: mpsc::Receiver<Event>,
     reply: Reply,
+    /// The lists that the client wants to hear of.
+    lists: Filter,
     agreed: Filter,
 }
 
 impl Subscription {
     async fn serve(mut self, forward: &Forward<'_>) {
-        let early = match self.agree(forward.host.federation.len()).await {
+        let sources = forward.federation.all().len();
+        let early = match self.agree(sources).await {
             Ok(early) => early,
             Err(problem) => return self.reply.refuse(&problem),
         };
+        self.agree_to_lists(forward.host);
         self.acknowledge().await;
         for message in early {
             self.tell(&message).await;
         }
         tokio::select! {
-            () = self.relay() => {}
+            () = self.relay(forward.host.federations()) => {}
             () = forward.host.drained() => {}
         }
         self.complete().await;
@@ -118,6 +126,16 @@ impl Subscription {
         }
     }
 
+    /// Lists change with the upstreams too, whatever these tell of themselves.
+    fn agree_to_lists(&mut self, host: &Host) {
+        let federation = host.federation();
+        let known = federation.all().iter();
+        let known: Vec<_> = known.filter_map(|upstream| upstream.known_info()).collect();
+        let info = federation.describe(&known);
+        let lists = self.lists.clone();
+        self.agreed.join(lists.supported_by(&info.capabilities));
+    }
+
     async fn acknowledge(&mut self) {
         let acknowledged = json!({
             "jsonrpc": "2.0",
@@ -130,14 +148,28 @@ impl Subscription {
         }
     }
 
-    async fn relay(&mut self) {
-        while let Some(event) = self.events.recv().await {
-            match event {
-                Event::Message(message) => self.tell(&message).await,
-                // An upstream that was late, or came back.
-                Event::Agreed(filter) => self.agreed.join(filter),
-                Event::Refused(_) => {}
+    async fn relay(&mut self, mut federations: watch::Receiver<Arc<Federation>>) {
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.take(event).await,
+                    None => return,
+                },
+                _ = federations.changed() => {
+                    for hint in self.lists.hints() {
+                        self.tell(hint.to_string().as_bytes()).await;
+                    }
+                }
             }
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.tell(&message).await,
+            // An upstream that was late, or came back.
+            Event::Agreed(filter) => self.agreed.join(filter),
+            Event::Refused(_) => {}
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::across::modernized;
+use crate::federation::Federation;
 use crate::forward::Forward;
 use crate::levels::{bad_level, level};
 use crate::raw::RawObject;
@@ -36,20 +37,23 @@ impl Forward<'_> {
                 detail: "unknown cursor: merged lists have one page".to_owned(),
             });
         }
-        let upstreams = self.host.federation.all();
+        let upstreams = self.federation.all();
         let lists = upstreams
             .iter()
             .enumerate()
             .map(|(index, upstream)| async move {
-                let _under_way = self.host.meter(index).start();
-                let list = tokio::time::timeout(PATIENCE, self.list(index, upstream, member)).await;
+                let _under_way = self.federation.start(index);
+                let list = tokio::time::timeout(PATIENCE, self.list(upstream, member)).await;
                 list.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))
             });
         let mut items = Items::new();
         let mut missing = Vec::new();
         for (list, upstream) in join_all(lists).await.into_iter().zip(upstreams) {
             match list {
-                Ok(list) => items.extend(list),
+                Ok(list) => {
+                    upstream.answered();
+                    items.extend(list);
+                }
                 Err(error) => missing.push((upstream, self.problem(upstream, &error, false))),
             }
         }
@@ -70,19 +74,14 @@ impl Forward<'_> {
         }
     }
 
-    async fn list(
-        &self,
-        index: usize,
-        upstream: &Arc<Upstream>,
-        member: &str,
-    ) -> Result<Items, UpstreamError> {
+    async fn list(&self, upstream: &Arc<Upstream>, member: &str) -> Result<Items, UpstreamError> {
         let mut items = Items::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
-            let Some(mut result) = self.page(index, upstream, cursor.as_deref()).await? else {
+            let Some(mut result) = self.page(upstream, cursor.as_deref()).await? else {
                 break;
             };
-            self.host.federation.present_list(index, &mut result);
+            Federation::present_list(upstream, &mut result);
             items.extend(result.items(member));
             cursor = result.text("nextCursor");
             if cursor.is_none() {
@@ -95,16 +94,15 @@ impl Forward<'_> {
     /// One page; `None` where the server has no such list.
     async fn page(
         &self,
-        index: usize,
         upstream: &Arc<Upstream>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
         upstream.settle().await;
-        let connection = self.connection(index, upstream, None).await?;
+        let connection = self.connection(upstream, None).await?;
         match self.page_on(&connection, upstream, cursor).await {
             Err(UpstreamError::SessionGone) => {
-                self.session.forget(index, &connection).await;
-                let connection = self.connection(index, upstream, None).await?;
+                self.session.forget(upstream, &connection).await;
+                let connection = self.connection(upstream, None).await?;
                 self.page_on(&connection, upstream, cursor).await
             }
             other => other,

@@ -6,7 +6,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::time::Instant;
 
 use crate::metrics::WorkerMetrics;
-use crate::upstream::UpstreamError;
+use crate::upstream::{UpstreamError, UpstreamHealth};
 
 /// An upstream as `/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -19,6 +19,9 @@ pub struct UpstreamStatus {
     pub in_flight: i64,
     /// Times that it could not be used, by kind; without kinds that never came.
     pub failures: BTreeMap<&'static str, u64>,
+    /// Whether it answers, and what it is.
+    #[serde(flatten)]
+    pub health: UpstreamHealth,
 }
 
 /// One upstream's counters. The workers of a process share them.
@@ -70,7 +73,7 @@ impl Meter {
         }
     }
 
-    pub(crate) fn status(&self) -> UpstreamStatus {
+    pub(crate) fn status(&self, health: UpstreamHealth) -> UpstreamStatus {
         let failures = self.failures.iter();
         let failures = failures.map(|(kind, counter)| (*kind, counter.get()));
         UpstreamStatus {
@@ -78,6 +81,7 @@ impl Meter {
             requests: self.requests.get(),
             in_flight: self.in_flight.get(),
             failures: failures.filter(|(_, count)| *count > 0).collect(),
+            health,
         }
     }
 }
@@ -105,16 +109,20 @@ mod tests {
 
     use super::*;
 
+    fn status(meter: &Meter) -> UpstreamStatus {
+        meter.status(UpstreamHealth::default())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_counts_until_it_is_over() {
         let metrics = Metrics::new();
         let meter = Meter::new(&WorkerMetrics::register(&metrics), "git");
         let under_way = meter.start();
         meter.count();
-        assert_eq!((meter.status().requests, meter.status().in_flight), (2, 1));
+        assert_eq!((status(&meter).requests, status(&meter).in_flight), (2, 1));
         tokio::time::advance(Duration::from_secs(2)).await;
         drop(under_way);
-        assert_eq!(meter.status().in_flight, 0);
+        assert_eq!(status(&meter).in_flight, 0);
         let text = metrics.encode();
         assert!(
             text.contains("hexagram_upstream_seconds_sum{upstream=\"git\"} 2\n"),
@@ -129,8 +137,8 @@ mod tests {
         let (git, docs) = (Meter::new(&workers, "git"), Meter::new(&workers, "docs"));
         git.failed(&UpstreamError::SessionGone);
         git.failed(&UpstreamError::SessionGone);
-        assert_eq!(git.status().failures, BTreeMap::from([("session_gone", 2)]));
-        assert!(docs.status().failures.is_empty());
+        assert_eq!(status(&git).failures, BTreeMap::from([("session_gone", 2)]));
+        assert!(status(&docs).failures.is_empty());
         let never = "hexagram_upstream_failures_total{kind=\"silent\",upstream=\"docs\"} 0\n";
         assert!(metrics.encode().contains(never), "{}", metrics.encode());
     }

@@ -7,21 +7,20 @@ use futures_util::future::join_all;
 use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::splice;
 
-use crate::host::Host;
 use crate::merged::PATIENCE;
 use crate::relay::upstream_of;
 use crate::session::Session;
 use crate::upstream::UpstreamError;
 
 /// Delivers one message. Nobody waits for it, so a failure is only logged.
-pub(crate) async fn deliver(host: Arc<Host>, session: Arc<Session>, body: Bytes) {
+pub(crate) async fn deliver(session: Arc<Session>, body: Bytes) {
     session.touch();
     // The body was scanned when it was admitted.
     let Ok(envelope) = scan(&body) else {
         return;
     };
     let sent = match envelope.method.as_deref() {
-        None => respond(&host, &session, &body, &envelope).await,
+        None => respond(&session, &body, &envelope).await,
         Some("notifications/initialized") => Ok(()),
         Some("notifications/cancelled") => cancel(&session, &body, &envelope).await,
         Some(_) => return broadcast(&session, &body).await,
@@ -33,7 +32,6 @@ pub(crate) async fn deliver(host: Arc<Host>, session: Arc<Session>, body: Bytes)
 
 /// The client answers an upstream's request.
 async fn respond(
-    host: &Host,
     session: &Session,
     body: &Bytes,
     envelope: &Envelope<'_>,
@@ -42,14 +40,14 @@ async fn respond(
     let Some((name, id)) = asked else {
         return Ok(());
     };
-    let Some(index) = host.federation.index_of(&name) else {
-        return Ok(());
-    };
-    // Only the session that asked can be answered.
-    match session.open_connection(index) {
-        Some(connection) => connection.send(splice::with_id(body, envelope, &id)).await,
-        None => Ok(()),
+    // Only the session that asked can be answered. Where one upstream has taken
+    // the name of another that still works, both hear it.
+    for connection in session.open_connections_with(&name) {
+        connection
+            .send(splice::with_id(body, envelope, &id))
+            .await?;
     }
+    Ok(())
 }
 
 async fn cancel(

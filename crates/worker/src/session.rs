@@ -19,7 +19,7 @@ use crate::hearing::Ear;
 use crate::requests;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
-use crate::upstream::{Connection, Upstream, UpstreamError};
+use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 
 /// For restoring what a client had asked of an upstream session.
 const RESTORE: Duration = Duration::from_secs(5);
@@ -33,18 +33,29 @@ pub(crate) struct InFlight {
     pub(crate) cancelled: CancellationToken,
 }
 
+/// Where an upstream session is kept; the lock lets one caller open it while
+/// others wait.
+type Place = tokio::sync::Mutex<Option<Arc<Connection>>>;
+
+/// An upstream session of a client.
+#[derive(Clone)]
+pub(crate) struct Opened {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) connection: Arc<Connection>,
+}
+
 /// One client's upstream sessions. Never shared between clients: sharing
 /// would leak one client's state to another (DESIGN 5b).
 pub(crate) struct Session {
     pub(crate) facts: ClientFacts,
-    // By upstream index; the async lock lets one caller open and others wait.
-    connections: Vec<tokio::sync::Mutex<Option<Arc<Connection>>>>,
+    connections: Mutex<HashMap<UpstreamId, Arc<Place>>>,
     in_flight: Mutex<HashMap<Box<str>, InFlight>>,
     log_level: Mutex<Option<Box<str>>>,
     pub(crate) subscriptions: Subscriptions,
-    opened: watch::Sender<Vec<Option<Arc<Connection>>>>,
+    opened: watch::Sender<Vec<Opened>>,
     used: Mutex<Instant>,
     idle: Duration,
+    passing: bool,
     closed: CancellationToken,
     deleted: CancellationToken,
     pub(crate) streams: Streams,
@@ -53,23 +64,34 @@ pub(crate) struct Session {
 
 impl Session {
     /// `idle` is how long it is kept unused.
-    pub(crate) fn new(facts: ClientFacts, upstreams: usize, idle: Duration) -> Self {
+    pub(crate) fn new(facts: ClientFacts, idle: Duration) -> Self {
         Self {
             facts,
-            connections: (0..upstreams)
-                .map(|_| tokio::sync::Mutex::default())
-                .collect(),
+            connections: Mutex::default(),
             in_flight: Mutex::default(),
             log_level: Mutex::default(),
             subscriptions: Subscriptions::default(),
-            opened: watch::Sender::new(vec![None; upstreams]),
+            opened: watch::Sender::new(Vec::new()),
             used: Mutex::new(Instant::now()),
             idle,
+            passing: false,
             closed: CancellationToken::new(),
             deleted: CancellationToken::new(),
             streams: Streams::default(),
             ear: Ear::default(),
         }
+    }
+
+    /// Of one exchange, where nobody finds it again.
+    pub(crate) fn passing(self) -> Self {
+        Self {
+            passing: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The upstream session, opened at first use.
@@ -78,30 +100,68 @@ impl Session {
     /// What kept it from being opened; the next call tries again.
     pub(crate) async fn connection(
         &self,
-        index: usize,
-        upstream: &Upstream,
+        upstream: &Arc<Upstream>,
     ) -> Result<Arc<Connection>, UpstreamError> {
-        let mut slot = self.connections[index].lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_open()) {
+        let place = self.place(upstream);
+        let mut place = place.lock().await;
+        if let Some(connection) = place.as_ref().filter(|connection| connection.is_open()) {
             return Ok(Arc::clone(connection));
+        }
+        if upstream.is_retired() {
+            return Err(UpstreamError::Removed);
         }
         let connection = Arc::new(upstream.open(&self.facts).await?);
         // It is there anyway; what was asked of the old one is asked again.
-        let _ = tokio::time::timeout(RESTORE, self.restore(index, &connection)).await;
-        *slot = Some(Arc::clone(&connection));
-        self.opened
-            .send_modify(|all| all[index] = Some(Arc::clone(&connection)));
-        if self.closed.is_cancelled() {
+        let _ = tokio::time::timeout(RESTORE, self.restore(upstream, &connection)).await;
+        *place = Some(Arc::clone(&connection));
+        self.note(upstream, &connection);
+        if self.closed.is_cancelled() || upstream.is_retired() {
             // Closed while it was opened: the closing may have missed it.
             connection.close().await;
         }
         Ok(connection)
     }
 
+    fn place(&self, upstream: &Upstream) -> Arc<Place> {
+        let mut connections = self.connections.lock();
+        Arc::clone(connections.entry(upstream.id()).or_default())
+    }
+
+    fn note(&self, upstream: &Arc<Upstream>, connection: &Arc<Connection>) {
+        self.opened.send_modify(|all| {
+            all.retain(|opened| opened.upstream.id() != upstream.id());
+            all.push(Opened {
+                upstream: Arc::clone(upstream),
+                connection: Arc::clone(connection),
+            });
+        });
+    }
+
+    /// Ends the session with an upstream that is served no more.
+    pub(crate) async fn leave(&self, upstream: &Upstream) {
+        let id = upstream.id();
+        self.connections.lock().remove(&id);
+        self.subscriptions.forget(id);
+        let is_left = |opened: &Opened| opened.upstream.id() == id;
+        let left: Vec<_> = {
+            let opened = self.opened.borrow();
+            opened
+                .iter()
+                .filter(|opened| is_left(opened))
+                .cloned()
+                .collect()
+        };
+        if !left.is_empty() {
+            self.opened
+                .send_modify(|all| all.retain(|opened| !is_left(opened)));
+        }
+        join_all(left.iter().map(|opened| opened.connection.close())).await;
+    }
+
     /// Tells a new upstream session what the client had asked of the old one.
-    async fn restore(&self, index: usize, connection: &Connection) {
+    async fn restore(&self, upstream: &Upstream, connection: &Connection) {
         let level = self.log_level().map(|level| requests::set_level(&level));
-        let resources = self.subscriptions.of(index);
+        let resources = self.subscriptions.of(upstream.id());
         let subscribe = resources.iter().map(|uri| requests::subscribe(uri));
         for request in level.into_iter().chain(subscribe) {
             if let Err(error) = request.ask(connection).await {
@@ -111,37 +171,43 @@ impl Session {
     }
 
     /// Forgets an upstream session that the upstream has forgotten.
-    pub(crate) async fn forget(&self, index: usize, connection: &Arc<Connection>) {
-        let mut slot = self.connections[index].lock().await;
-        if slot
+    pub(crate) async fn forget(&self, upstream: &Upstream, connection: &Arc<Connection>) {
+        let place = self.place(upstream);
+        let mut place = place.lock().await;
+        if place
             .as_ref()
             .is_some_and(|held| Arc::ptr_eq(held, connection))
         {
-            *slot = None;
+            *place = None;
         }
     }
 
     /// The upstream sessions opened so far, and news of later ones.
-    pub(crate) fn opened(&self) -> watch::Receiver<Vec<Option<Arc<Connection>>>> {
+    pub(crate) fn opened(&self) -> watch::Receiver<Vec<Opened>> {
         self.opened.subscribe()
     }
 
     /// The upstream session open now, if there is one.
-    pub(crate) fn open_connection(&self, index: usize) -> Option<Arc<Connection>> {
-        let opened = self.opened.borrow();
-        opened[index]
-            .clone()
-            .filter(|connection| connection.is_open())
+    pub(crate) fn open_connection(&self, upstream: UpstreamId) -> Option<Arc<Connection>> {
+        self.open(|known| known.id() == upstream).pop()
     }
 
     /// Upstream sessions open now.
     pub(crate) fn open_connections(&self) -> Vec<Arc<Connection>> {
+        self.open(|_| true)
+    }
+
+    /// Those with upstreams of this name.
+    pub(crate) fn open_connections_with(&self, name: &str) -> Vec<Arc<Connection>> {
+        self.open(|upstream| upstream.name() == name)
+    }
+
+    fn open(&self, which: impl Fn(&Upstream) -> bool) -> Vec<Arc<Connection>> {
         let opened = self.opened.borrow();
         let open = opened
             .iter()
-            .flatten()
-            .filter(|connection| connection.is_open());
-        open.cloned().collect()
+            .filter(|opened| which(&opened.upstream) && opened.connection.is_open());
+        open.map(|opened| Arc::clone(&opened.connection)).collect()
     }
 
     /// The log level that the client asked for.

@@ -137,6 +137,13 @@ impl Shard {
         taken
     }
 
+    /// All that holds something here.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        let table = self.table.lock();
+        let all = table.sessions.values().chain(table.bridges.values());
+        all.cloned().collect()
+    }
+
     /// Sessions that hold something here.
     pub(crate) fn held(&self) -> usize {
         let table = self.table.lock();

@@ -1,13 +1,13 @@
 //! What a session's upstreams say unasked: for its standing stream (GET), or
 //! for the subscriptions of a modern client on legacy upstreams.
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use hexagram_core::Era;
 use hexagram_mcp::envelope::{Kind, scan};
 use tokio::sync::{broadcast, mpsc};
@@ -15,15 +15,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::event_id::EventId;
+use crate::filter::Filter;
+use crate::followers;
 use crate::hearing::{Heard, Hearing};
 use crate::host::Host;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
-use crate::session::Session;
+use crate::session::{Opened, Session};
 use crate::standing_modern::Changes;
 use crate::stream::Stream;
-use crate::upstream::{Connection, unread};
+use crate::upstream::{Connection, Upstream, UpstreamId, unread};
 
 /// Messages that wait for a client; a slower one slows its upstreams' streams.
 const QUEUE: usize = 64;
@@ -70,21 +72,21 @@ impl Drop for Listening<'_> {
 /// upstream sessions are, not before.
 async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
     let (sender, messages) = mpsc::channel(QUEUE);
-    let modern = (0..host.federation.len()).map(|index| {
+    let modern = followers::each(host.federations(), |upstream| {
         let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
         Changes {
             host,
             session,
-            index,
+            upstream,
             client,
         }
         .follow()
     });
-    let modern = join_all(modern.collect::<Vec<_>>());
     tokio::select! {
         () = session.closed() => {}
         () = host.drained() => {}
         () = async { modern.await; pending().await } => {}
+        () = tell_of_others(&host, &sender) => {}
         () = forsaken(&session, &stream) => {}
         () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender.clone())) => {}
         () = relay_all(messages, &stream) => {}
@@ -92,6 +94,17 @@ async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
     session.streams.end_standing(&stream);
     stream.end().await;
     session.touch();
+}
+
+/// Tells the client that its lists are others whenever the upstreams are.
+async fn tell_of_others(host: &Host, client: &mpsc::Sender<Bytes>) {
+    let mut federations = host.federations();
+    while federations.changed().await.is_ok() {
+        for hint in Filter::all(Vec::new()).hints() {
+            // The stream that reads may just be ending.
+            let _ = client.send(hint.to_string().into()).await;
+        }
+    }
 }
 
 /// Waits until nobody has listened for [`LINGER`].
@@ -129,34 +142,36 @@ pub(crate) fn hearing(host: &Arc<Host>, session: &Arc<Session>) -> Arc<Hearing> 
 /// session opened in another's place ends the old one's reader.
 async fn attach(host: Arc<Host>, session: Arc<Session>, sink: Sink) {
     let mut opened = session.opened();
-    let mut readers: Vec<Option<Attached>> = (0..host.federation.len()).map(|_| None).collect();
+    let mut readers: HashMap<UpstreamId, Attached> = HashMap::new();
     loop {
         let now = opened.borrow_and_update().clone();
-        for (index, connection) in now.into_iter().enumerate() {
-            let Some(connection) = connection else {
-                continue;
-            };
-            let reads = |attached: &Attached| Arc::ptr_eq(&attached.connection, &connection);
-            if readers[index].as_ref().is_some_and(reads) {
+        readers.retain(|id, _| now.iter().any(|opened| opened.upstream.id() == *id));
+        for Opened {
+            upstream,
+            connection,
+        } in now
+        {
+            let id = upstream.id();
+            let before = readers.get(&id);
+            if before.is_some_and(|reader| Arc::ptr_eq(&reader.connection, &connection)) {
                 continue;
             }
-            let pause = readers[index]
-                .as_ref()
-                .map_or(FIRST_REOPEN, Attached::next_pause);
+            let pause = before.map_or(FIRST_REOPEN, Attached::next_pause);
             let reader = Reader {
                 host: Arc::clone(&host),
                 session: Arc::clone(&session),
-                index,
+                upstream,
                 connection: Arc::clone(&connection),
                 sink: sink.clone(),
                 pause,
             };
-            readers[index] = Some(Attached {
+            let attached = Attached {
                 connection,
                 pause,
                 since: Instant::now(),
                 task: tokio::spawn(reader.read()),
-            });
+            };
+            readers.insert(id, attached);
         }
         if opened.changed().await.is_err() {
             return;
@@ -189,7 +204,7 @@ impl Drop for Attached {
 struct Reader {
     host: Arc<Host>,
     session: Arc<Session>,
-    index: usize,
+    upstream: Arc<Upstream>,
     connection: Arc<Connection>,
     sink: Sink,
     pause: Duration,
@@ -233,10 +248,13 @@ impl Reader {
     /// Opens a new upstream session in place of one that is gone: a client that
     /// only listens would never notice. The new one gets a reader of its own.
     async fn renew(mut self) {
-        let upstream = self.host.federation.get(self.index);
-        self.session.forget(self.index, &self.connection).await;
-        while let Err(error) = self.session.connection(self.index, upstream).await {
+        let upstream = &self.upstream;
+        self.session.forget(upstream, &self.connection).await;
+        while let Err(error) = self.session.connection(upstream).await {
             tracing::debug!(upstream = upstream.name(), %error, "upstream session not renewed");
+            if upstream.is_retired() {
+                return;
+            }
             tokio::time::sleep(self.pause).await;
             self.pause = next_pause(self.pause, Duration::ZERO);
         }
@@ -258,9 +276,10 @@ impl Reader {
             return;
         };
         if envelope.kind == Kind::Notification {
-            let message = self.host.federation.present(self.index, message.clone());
+            let federation = self.host.federation();
+            let message = federation.present(&self.upstream, message.clone());
             // The last subscription may just be ending.
-            let _ = heard.send((self.index, message));
+            let _ = heard.send((self.upstream.id(), message));
         } else if let Some(answer) = unread::answer(&envelope)
             && let Err(error) = self.connection.send(answer).await
         {
@@ -270,7 +289,7 @@ impl Reader {
 
     async fn relay_to(&self, client: &mpsc::Sender<Bytes>, message: &Bytes) -> Result<(), Gone> {
         let translation = Translation {
-            upstream: self.host.federation.get(self.index).name(),
+            upstream: self.upstream.name(),
             our_id: None,
             client_id: None,
             client_token: None,
@@ -279,7 +298,7 @@ impl Reader {
         };
         match translation.translate(message) {
             Relayed::Message(message) => {
-                let message = self.host.federation.present(self.index, message);
+                let message = self.host.federation().present(&self.upstream, message);
                 client.send(message).await.map_err(|_| Gone)
             }
             Relayed::Garbage(error) => {

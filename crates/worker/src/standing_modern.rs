@@ -24,7 +24,7 @@ struct Gone;
 pub(crate) struct Changes<'a> {
     pub(crate) host: &'a Host,
     pub(crate) session: &'a Session,
-    pub(crate) index: usize,
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) client: &'a mpsc::Sender<Bytes>,
 }
 
@@ -32,15 +32,15 @@ impl Changes<'_> {
     /// Subscribes to what the client has subscribed to, again whenever that
     /// changes or the upstream is lost.
     pub(crate) async fn follow(self) {
-        let upstream = self.host.federation.get(self.index);
+        let upstream = &self.upstream;
         upstream.settle().await;
         let mut pause = FIRST_REOPEN;
         while upstream.era_for(Era::Legacy) == Era::Modern {
             let since = Instant::now();
-            let resources = self.session.subscriptions.of(self.index);
+            let resources = self.session.subscriptions.of(upstream.id());
             tokio::select! {
                 () = self.session.subscriptions.changed() => continue,
-                heard = self.hear(upstream, resources) => match heard {
+                heard = self.hear(resources) => match heard {
                     Ok(()) => {}
                     Err(Gone) => return,
                 },
@@ -50,27 +50,27 @@ impl Changes<'_> {
         }
     }
 
-    async fn hear(&self, upstream: &Upstream, resources: Vec<String>) -> Result<(), Gone> {
-        let mut listening = match self.open(upstream, resources).await {
+    async fn hear(&self, resources: Vec<String>) -> Result<(), Gone> {
+        let mut listening = match self.open(resources).await {
             Ok(listening) => listening,
             Err(error) => {
-                tracing::debug!(upstream = upstream.name(), %error, "no subscription");
+                tracing::debug!(upstream = self.upstream.name(), %error, "no subscription");
                 return Ok(());
             }
         };
         while let Heard::Message(message) = listening.next().await {
-            let message = self.host.federation.present(self.index, untagged(message));
+            let message = self.present(untagged(message));
             self.client.send(message).await.map_err(|_| Gone)?;
         }
         Ok(())
     }
 
-    async fn open(
-        &self,
-        upstream: &Upstream,
-        resources: Vec<String>,
-    ) -> Result<UpstreamSubscription, UpstreamError> {
-        let facts = &self.session.facts;
+    fn present(&self, message: Bytes) -> Bytes {
+        self.host.federation().present(&self.upstream, message)
+    }
+
+    async fn open(&self, resources: Vec<String>) -> Result<UpstreamSubscription, UpstreamError> {
+        let (facts, upstream) = (&self.session.facts, &self.upstream);
         let connection = upstream.open_stateless(facts, HeaderMap::new())?;
         let known = upstream.known_info();
         let capabilities = known.map(|known| known.capabilities.clone());

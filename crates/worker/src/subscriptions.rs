@@ -6,17 +6,19 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::upstream::UpstreamId;
+
 /// Who listens to what, counted: several subscriptions of one client may name
 /// the same resource.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    counts: Mutex<HashMap<(usize, Box<str>), usize>>,
+    counts: Mutex<HashMap<(UpstreamId, Box<str>), usize>>,
     changed: Notify,
 }
 
 impl Subscriptions {
     /// Counts one more listener; `true` for the first.
-    pub(crate) fn add(&self, upstream: usize, uri: &str) -> bool {
+    pub(crate) fn add(&self, upstream: UpstreamId, uri: &str) -> bool {
         let mut counts = self.counts.lock();
         let count = counts.entry((upstream, uri.into())).or_default();
         *count += 1;
@@ -24,7 +26,7 @@ impl Subscriptions {
     }
 
     /// Counts one less; `true` when none is left.
-    pub(crate) fn remove(&self, upstream: usize, uri: &str) -> bool {
+    pub(crate) fn remove(&self, upstream: UpstreamId, uri: &str) -> bool {
         let mut counts = self.counts.lock();
         let key = (upstream, uri.into());
         let Some(count) = counts.get_mut(&key) else {
@@ -39,7 +41,7 @@ impl Subscriptions {
     }
 
     /// Notes a legacy client's own subscription: asking twice is asking once.
-    pub(crate) fn set(&self, upstream: usize, uri: &str, on: bool) {
+    pub(crate) fn set(&self, upstream: UpstreamId, uri: &str, on: bool) {
         let key = (upstream, uri.into());
         let mut counts = self.counts.lock();
         match on {
@@ -56,10 +58,15 @@ impl Subscriptions {
     }
 
     /// The resources of one upstream.
-    pub(crate) fn of(&self, upstream: usize) -> Vec<String> {
+    pub(crate) fn of(&self, upstream: UpstreamId) -> Vec<String> {
         let counts = self.counts.lock();
-        let keys = counts.keys().filter(|(index, _)| *index == upstream);
+        let keys = counts.keys().filter(|(of, _)| *of == upstream);
         keys.map(|(_, uri)| uri.to_string()).collect()
+    }
+
+    /// Forgets all of one upstream.
+    pub(crate) fn forget(&self, upstream: UpstreamId) {
+        self.counts.lock().retain(|(of, _), _| *of != upstream);
     }
 
     /// Whether there are any.
@@ -75,24 +82,26 @@ mod tests {
     #[test]
     fn listeners_are_counted() {
         let all = Subscriptions::default();
+        let [a, b] = [UpstreamId::next(), UpstreamId::next()];
         assert!(all.is_empty());
-        assert!(all.add(0, "x"));
-        assert!(!all.add(0, "x"));
-        assert!(all.add(1, "x"));
-        assert_eq!(all.of(0), ["x"]);
-        assert!(!all.remove(0, "x"));
-        assert!(all.remove(0, "x"));
-        assert!(!all.remove(0, "x"));
-        assert_eq!(all.of(0), Vec::<String>::new());
+        assert!(all.add(a, "x"));
+        assert!(!all.add(a, "x"));
+        assert!(all.add(b, "x"));
+        assert_eq!(all.of(a), ["x"]);
+        assert!(!all.remove(a, "x"));
+        assert!(all.remove(a, "x"));
+        assert!(!all.remove(a, "x"));
+        assert_eq!(all.of(a), Vec::<String>::new());
         assert!(!all.is_empty());
     }
 
     #[test]
     fn asking_twice_is_asking_once() {
         let all = Subscriptions::default();
-        all.set(0, "x", true);
-        all.set(0, "x", true);
-        all.set(0, "x", false);
+        let a = UpstreamId::next();
+        all.set(a, "x", true);
+        all.set(a, "x", true);
+        all.set(a, "x", false);
         assert!(all.is_empty());
     }
 }

@@ -4,18 +4,16 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use hexagram_core::{Principal, PrincipalKind};
 use hexagram_mcp::error::Problem;
+use hexagram_runtime::watched::WatchedFile;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 
 use crate::EdgeError;
-
-const POLL: Duration = Duration::from_secs(2);
 
 type Table = HashMap<[u8; 32], Principal>;
 
@@ -52,30 +50,16 @@ impl ApiKeys {
 }
 
 /// Reloads the keys when their file changes, as long as they are in use.
-///
-/// Polls, because a mounted Kubernetes Secret changes by a swapped symlink
-/// that file watchers miss.
 pub(crate) fn watch(keys: &Arc<ApiKeys>) {
-    let file = keys.file.clone();
+    let mut file = WatchedFile::new(&keys.file);
     let keys: Weak<ApiKeys> = Arc::downgrade(keys);
-    let mut seen = modified(&file);
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(POLL).await;
+            file.changed().await;
             let Some(keys) = keys.upgrade() else { return };
-            let now = modified(&file);
-            if now != seen {
-                seen = now;
-                keys.reload();
-            }
+            keys.reload();
         }
     });
-}
-
-fn modified(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file)
-        .and_then(|meta| meta.modified())
-        .ok()
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {

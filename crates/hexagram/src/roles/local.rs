@@ -12,7 +12,10 @@ use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use hexagram_worker::{Changes, ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{
+    Changes, ChildLimit, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics,
+    carry_over,
+};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,18 +23,26 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::LocalArgs;
 use crate::cluster::{incarnation, owned};
+use crate::demo::DemoKind;
 use crate::output::print;
+use crate::roles::reload::Reload;
 use crate::{demo, grid, roles};
 
 /// Edges that connect to a worker of this process at the same time.
 const PIPES: usize = 8;
 
-pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
+pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let sealer = args.serve.cluster.sealer_or_own()?;
     let map = map(&args)?;
     let workers_end = CancellationToken::new();
-    let workers = Workers::start(&args, &map, &sealer, &metrics, &workers_end)?;
+    let workers = Arc::new(Workers::start(
+        &args,
+        &map,
+        &sealer,
+        &metrics,
+        &workers_end,
+    )?);
     let context = EdgeContext {
         cluster: args.serve.cluster.cluster.clone(),
         name: "edge-0".to_owned(),
@@ -52,6 +63,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(roles::worker::probe(workers.all[0].clone()));
+    tokio::spawn(follow(reload, args.demo, Arc::clone(&workers)));
     let drain = shutdown.token();
     super::unready_at(&shutdown, health);
     edge.run(drain).await;
@@ -66,7 +78,8 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown) -> Result<()> {
 pub(super) fn check(args: &LocalArgs) -> Result<()> {
     let sealer = args.serve.cluster.sealer_or_own()?;
     let children = ChildLimit::new(args.upstream.max_children.into());
-    workers(args, &map(args)?, &sealer, &Metrics::new(), &children)?;
+    let (map, changes) = (map(args)?, Changes::new());
+    workers(args, &map, &sealer, &Metrics::new(), &children, &changes)?;
     Ok(Edge::check(&args.edge)?)
 }
 
@@ -85,6 +98,7 @@ struct Workers {
     addresses: HashMap<WorkerId, WorkerAddress>,
     tasks: TaskTracker,
     children: ChildLimit,
+    changes: Changes,
     // Keeps the directory readable; a local map never changes.
     source: std::sync::OnceLock<watch::Sender<Arc<Directory>>>,
 }
@@ -98,14 +112,16 @@ impl Workers {
         end: &CancellationToken,
     ) -> Result<Self> {
         let children = ChildLimit::new(args.upstream.max_children.into());
+        let changes = Changes::new();
         let mut this = Self {
             children: children.clone(),
+            changes: changes.clone(),
             all: Vec::new(),
             addresses: HashMap::new(),
             tasks: TaskTracker::new(),
             source: std::sync::OnceLock::new(),
         };
-        for (name, worker) in workers(args, map, sealer, metrics, &children)? {
+        for (name, worker) in workers(args, map, sealer, metrics, &children, &changes)? {
             this.add(name, worker, end);
         }
         Ok(this)
@@ -135,6 +151,16 @@ impl Workers {
         receiver
     }
 
+    /// Has all workers serve these upstreams from now on.
+    fn serve(&self, upstreams: Vec<Arc<Upstream>>) -> Result<Replaced> {
+        let upstreams = carry_over(&self.all[0].served(), upstreams);
+        let mut replaced = Replaced::default();
+        for worker in &self.all {
+            replaced = worker.serve_upstreams(upstreams.clone())?;
+        }
+        Ok(replaced)
+    }
+
     async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -151,11 +177,11 @@ fn workers(
     sealer: &Arc<Sealer>,
     metrics: &Metrics,
     children: &ChildLimit,
+    changes: &Changes,
 ) -> Result<Vec<(WorkerId, Worker)>> {
     let metrics = WorkerMetrics::register(metrics);
-    let changes = Changes::new();
     // Shared: one worker's knowledge of an upstream serves all.
-    let upstreams = upstreams(args, children, &changes)?;
+    let upstreams = upstreams(args.demo, &args.upstream, children, changes)?;
     let worker = |name: WorkerId| {
         let context = WorkerContext {
             cluster: args.serve.cluster.cluster.clone(),
@@ -176,15 +202,27 @@ fn workers(
 }
 
 fn upstreams(
-    args: &LocalArgs,
+    demo: DemoKind,
+    given: &UpstreamArgs,
     children: &ChildLimit,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
-    let given = args.upstream.build(children)?;
+    let given = given.build(children)?;
     Ok(match given.is_empty() {
-        true => vec![demo::upstream(args.demo, changes)],
+        true => vec![demo::upstream(demo, changes)],
         false => given,
     })
+}
+
+/// Serves the upstreams of the config file as it changes.
+async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
+    let serve = |given: &UpstreamArgs| {
+        let upstreams = upstreams(demo, given, &workers.children, &workers.changes)?;
+        let replaced = workers.serve(upstreams)?;
+        tokio::spawn(roles::worker::probe(workers.all[0].clone()));
+        Ok(replaced)
+    };
+    reload.follow(serve).await;
 }
 
 fn status(

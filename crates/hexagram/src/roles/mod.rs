@@ -3,6 +3,7 @@
 mod edge;
 pub(crate) mod keys;
 mod local;
+mod reload;
 pub(crate) mod status;
 mod worker;
 
@@ -13,22 +14,34 @@ use anyhow::Result;
 use hexagram_runtime::config::{Effective, Parsed};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_runtime::telemetry::LogFilter;
 use hexagram_runtime::{telemetry, threads};
 
 use crate::check;
 use crate::cli::{Cli, ConfigRole, Role, ServeArgs};
 use crate::mistake::exit_code;
 use crate::output::print;
+use reload::Reload;
 
 /// Runs the role; an error is told once, here.
 pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
-    let done = match parsed.args.role {
-        Role::Local(args) => serve(&args.serve.clone(), |shutdown| local::run(args, shutdown)),
-        Role::Edge(args) => serve(&args.serve.clone(), |shutdown| edge::run(args, shutdown)),
-        Role::Worker(args) => serve(&args.serve.clone(), |shutdown| worker::run(args, shutdown)),
+    let Parsed { args, effective } = parsed;
+    let reload = |logs| Reload {
+        file: args.config.file,
+        started: effective.clone(),
+        logs,
+    };
+    let done = match args.role {
+        Role::Local(args) => serve(&args.serve.clone(), |shutdown, logs| {
+            local::run(args, shutdown, reload(logs))
+        }),
+        Role::Edge(args) => serve(&args.serve.clone(), |shutdown, _| edge::run(args, shutdown)),
+        Role::Worker(args) => serve(&args.serve.clone(), |shutdown, logs| {
+            worker::run(args, shutdown, reload(logs))
+        }),
         Role::Status(args) => status::run(&args),
         Role::Keys(command) => keys::run(&command),
-        Role::Config(role) => config(&role, &parsed.effective),
+        Role::Config(role) => config(&role, &effective),
         Role::Bench(args) => return report(hexagram_bench::run(args)),
         Role::Check(args) => return report(check::run(&args)),
     };
@@ -54,11 +67,11 @@ fn report(done: Result<ExitCode>) -> ExitCode {
 
 fn serve<F: Future<Output = Result<()>>>(
     args: &ServeArgs,
-    role: impl FnOnce(Shutdown) -> F,
+    role: impl FnOnce(Shutdown, LogFilter) -> F,
 ) -> Result<()> {
-    telemetry::init(&args.log)?;
+    let logs = telemetry::init(&args.log)?;
     let shutdown = Shutdown::install()?;
-    threads::build(&args.runtime)?.block_on(role(shutdown))
+    threads::build(&args.runtime)?.block_on(role(shutdown, logs))
 }
 
 /// Prints the configuration, also one that the role would not start with.

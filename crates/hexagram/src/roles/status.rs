@@ -98,11 +98,35 @@ fn upstream_line(upstream: &Value) -> String {
         .map(|(kind, count)| format!(", {count} x {kind}"))
         .collect();
     format!(
-        "  upstream {name}: {} requests, {} in flight{}\n",
+        "  upstream {name}: {}, {} requests, {} in flight{}\n{}",
+        health(upstream),
         upstream["requests"],
         upstream["in_flight"],
-        failures.concat()
+        failures.concat(),
+        last_error(&upstream["last_error"]),
     )
+}
+
+/// Whether it answers, and what it is.
+fn health(upstream: &Value) -> String {
+    let state = match upstream["reachable"].as_bool() {
+        Some(true) => "reachable",
+        Some(false) => "UNREACHABLE",
+        None => return "not used yet".to_owned(),
+    };
+    let server = match (upstream["server"].as_str(), upstream["era"].as_str()) {
+        (Some(server), Some(era)) => format!(" ({server}, {era})"),
+        (None, Some(era)) => format!(" ({era})"),
+        _ => String::new(),
+    };
+    format!("{state} for {} s{server}", upstream["for_seconds"])
+}
+
+fn last_error(last: &Value) -> String {
+    match last["error"].as_str() {
+        Some(error) => format!("    last error {} s ago: {error}\n", last["seconds_ago"]),
+        None => String::new(),
+    }
 }
 
 fn items<'a>(status: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
@@ -122,16 +146,22 @@ mod tests {
             "shards": [{"owner": "w"}],
             "links": [{"worker": "w", "up": false, "in_flight": 0}],
             "upstreams": [
-                {"name": "git", "requests": 5, "in_flight": 1, "failures": {}},
-                {"name": "docs", "requests": 9, "in_flight": 0, "failures": {"broken": 1, "silent": 2}},
+                {"name": "git", "requests": 5, "in_flight": 1, "failures": {},
+                 "reachable": true, "for_seconds": 7, "server": "git-mcp 1.2", "era": "both"},
+                {"name": "docs", "requests": 9, "in_flight": 0, "failures": {"broken": 1, "silent": 2},
+                 "reachable": false, "for_seconds": 3,
+                 "last_error": {"error": "it hangs", "seconds_ago": 2}},
+                {"name": "new", "requests": 0, "in_flight": 0, "failures": {}},
             ],
         });
         let text = text(&status, false);
         for line in [
             "worker w of cluster c (version 1): 1 shards",
             "  link to w: DOWN, 0 in flight",
-            "  upstream git: 5 requests, 1 in flight",
-            "  upstream docs: 9 requests, 0 in flight, 1 x broken, 2 x silent",
+            "  upstream git: reachable for 7 s (git-mcp 1.2, both), 5 requests, 1 in flight",
+            "  upstream docs: UNREACHABLE for 3 s, 9 requests, 0 in flight, 1 x broken, 2 x silent",
+            "    last error 2 s ago: it hangs",
+            "  upstream new: not used yet, 0 requests, 0 in flight",
         ] {
             assert!(text.lines().any(|found| found == line), "{text}");
         }

@@ -7,18 +7,22 @@ use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use hexagram_worker::{Changes, ChildLimit, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{
+    Changes, ChildLimit, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics, carry_over,
+};
 use serde_json::json;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
+use crate::demo::DemoKind;
 use crate::mistake::Mistake;
+use crate::roles::reload::Reload;
 
-pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
+pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
-    let worker = worker(&args, &metrics)?;
+    let (worker, changes) = worker(&args, &metrics)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
         .await
@@ -34,6 +38,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown) -> Result<()> {
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));
+    tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     worker.serve_tcp(listener, shutdown.token()).await?;
     admin_end.cancel();
@@ -46,13 +51,27 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
     worker(args, &Metrics::new()).map(drop)
 }
 
-fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<Worker> {
+fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<(Worker, Changes)> {
     let changes = Changes::new();
-    let upstreams = upstreams(args, &changes)?;
-    Ok(Worker::new(upstreams, context(args, metrics, changes)?)?)
+    let upstreams = upstreams(args.demo, &args.upstream, &changes)?;
+    let context = context(args, metrics, changes.clone())?;
+    Ok((Worker::new(upstreams, context)?, changes))
 }
 
-/// Asks the upstreams what they are, so that a dead one is told at once.
+/// Serves the upstreams of the config file as it changes.
+async fn follow(reload: Reload, args: WorkerRole, worker: Worker, changes: Changes) {
+    let serve = |given: &UpstreamArgs| {
+        let upstreams = upstreams(args.demo, given, &changes)?;
+        let upstreams = carry_over(&worker.served(), upstreams);
+        let replaced = worker.serve_upstreams(upstreams)?;
+        tokio::spawn(probe(worker.clone()));
+        Ok(replaced)
+    };
+    reload.follow(serve).await;
+}
+
+/// Asks the upstreams that are not known yet what they are, so that a dead one
+/// is told at once.
 pub(crate) async fn probe(worker: Worker) {
     for (name, info) in worker.probe().await {
         match info {
@@ -66,16 +85,20 @@ pub(crate) async fn probe(worker: Worker) {
     }
 }
 
-fn upstreams(args: &WorkerRole, changes: &Changes) -> Result<Vec<Arc<Upstream>>> {
-    if let Some(spec) = args.upstream.first_command() {
+fn upstreams(
+    demo: Option<DemoKind>,
+    given: &UpstreamArgs,
+    changes: &Changes,
+) -> Result<Vec<Arc<Upstream>>> {
+    if let Some(spec) = given.first_command() {
         let name = &spec.name;
         let reason = format!(
             "upstream {name} is a command: commands run in `hexagram local` only, a worker takes URLs"
         );
         return Err(Mistake::Settings(reason).into());
     }
-    let mut upstreams = args.upstream.build(&ChildLimit::new(0))?;
-    let demo = args.demo.map(|kind| crate::demo::upstream(kind, changes));
+    let mut upstreams = given.build(&ChildLimit::new(0))?;
+    let demo = demo.map(|kind| crate::demo::upstream(kind, changes));
     upstreams.extend(demo);
     Ok(upstreams)
 }

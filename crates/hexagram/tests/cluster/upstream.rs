@@ -61,7 +61,11 @@ impl Upstream {
 
     /// `--upstream` for it under this name.
     pub(crate) fn argument(&self, name: &str) -> String {
-        format!("--upstream={name}=http://{}/mcp", self.address)
+        format!("--upstream={name}={}", self.url())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
     }
 }
 

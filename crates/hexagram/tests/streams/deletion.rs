@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::cluster::http::Http;
+use crate::cluster::listener::{Listener, get};
 use crate::cluster::mcp::{Refusal, Session, call, refused};
-use crate::listener::{Listener, get};
-use crate::puppet::Puppet;
+use crate::cluster::puppet::Puppet;
 
 #[tokio::test]
 async fn calls_and_streams_end_with_their_session() {

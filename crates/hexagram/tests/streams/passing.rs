@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::http::{Ask, Http};
 use crate::cluster::mcp::call;
-use crate::listener::Listener;
+use crate::cluster::listener::Listener;
 use crate::standing::{cluster, listening};
 
 fn notification(method: &str, params: &Value) -> Value {

@@ -4,9 +4,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call};
-use crate::listener::Listener;
-use crate::puppet::{Line, Puppet};
+use crate::cluster::puppet::{Line, Puppet};
 
 pub(crate) async fn cluster() -> (Cluster, Puppet) {
     let puppet = Puppet::start().await;

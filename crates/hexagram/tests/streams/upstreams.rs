@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call, text};
-use crate::listener::Listener;
-use crate::puppet::{Puppet, answer, notification};
+use crate::cluster::puppet::{Puppet, answer, notification};
 
 async fn cluster() -> (Cluster, Puppet) {
     let puppet = Puppet::start().await;

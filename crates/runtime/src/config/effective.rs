@@ -23,6 +23,8 @@ pub struct Effective {
 pub struct Entry {
     value: Option<Value>,
     source: Option<Source>,
+    // What the file says, also where it is not listened to.
+    in_file: Vec<String>,
 }
 
 /// Where a value came from, strongest last.
@@ -65,6 +67,21 @@ impl Effective {
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.get(key)
     }
+
+    /// The keys of which the file says something else than in `before`, with
+    /// where their values come from now; a secret's value is not compared.
+    pub fn changed_in_file<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, Option<&'a Source>)> {
+        let is_changed = |key: &str, entry: &Entry| {
+            let before = before.get(key);
+            before.is_some_and(|before| before.in_file != entry.in_file)
+        };
+        let changed = self.entries.iter();
+        let changed = changed.filter(move |(key, entry)| is_changed(key, entry));
+        changed.map(|(key, entry)| (key.as_str(), entry.source()))
+    }
 }
 
 impl Entry {
@@ -74,6 +91,10 @@ impl Entry {
         Self {
             value: shown.then(|| value(arg, matches)),
             source,
+            in_file: match arg.is_hide_env_values_set() {
+                true => Vec::new(),
+                false => file.words(key).to_vec(),
+            },
         }
     }
 
@@ -131,10 +152,12 @@ impl fmt::Display for Effective {
                 Entry {
                     value: None,
                     source: Some(source),
+                    ..
                 } => writeln!(f, "# {key} is secret, set by {source}"),
                 Entry {
                     value: Some(value),
                     source: Some(source),
+                    ..
                 } => writeln!(f, "{key} = {value} # {source}"),
             })
     }

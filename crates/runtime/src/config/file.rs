@@ -55,6 +55,13 @@ impl File {
         self.settings.get(key).map(|setting| &setting.place)
     }
 
+    /// What the file sets a key to, in the words of a command line.
+    pub(super) fn words(&self, key: &str) -> &[String] {
+        self.settings
+            .get(key)
+            .map_or(&[], |setting| &setting.values)
+    }
+
     /// Checks every key against all roles and every value against the chosen one.
     pub(super) fn check(&self, command: &Command, role: &[String]) -> Result<(), ConfigError> {
         let known = keys(command);

@@ -325,3 +325,17 @@ fn what_is_unset_is_said() {
         "{effective}"
     );
 }
+
+#[test]
+fn what_the_file_changes_is_told_with_what_wins_over_it() {
+    let of = |file: &str, args: &str| Scenario::with(&format!("{LISTEN}{file}")).edge(args).1;
+    let before = of("name = \"a\"\nauth-key = \"x\"", "--routing-spread 4");
+    let same = of("\nauth-key = \"y\"\nname = \"a\"", "--routing-spread 4");
+    assert_eq!(same.changed_in_file(&before).count(), 0);
+    let now = of("routing-spread = 5", "--routing-spread 4");
+    let changed: Vec<_> = now.changed_in_file(&before).collect();
+    assert_eq!(
+        changed,
+        [("name", None), ("routing-spread", Some(&Source::Flag))]
+    );
+}

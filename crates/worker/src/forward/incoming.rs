@@ -38,7 +38,7 @@ impl Forward<'_> {
     }
 
     /// Remembers what must be asked again of a new upstream session.
-    pub(super) fn note(&self, index: usize, response: &[u8]) {
+    pub(super) fn note(&self, upstream: &Upstream, response: &[u8]) {
         let on = match self.method {
             "resources/subscribe" => true,
             "resources/unsubscribe" => false,
@@ -46,19 +46,18 @@ impl Forward<'_> {
         };
         let accepted = scan(response).is_ok_and(|response| response.kind == Kind::Response);
         let destination = self
-            .host
             .federation
             .destination(self.method, self.envelope.name.as_deref());
         if let (true, Ok(Destination::One(_, inner))) = (accepted, destination)
             && let Some(uri) = inner.as_deref().or(self.envelope.name.as_deref())
         {
-            self.session.subscriptions.set(index, uri, on);
+            self.session.subscriptions.set(upstream.id(), uri, on);
         }
     }
 
     /// The message as this client is to see it.
-    pub(super) fn shown(&self, index: usize, message: Bytes) -> Bytes {
-        self.host.federation.present(index, message)
+    pub(super) fn shown(&self, upstream: &Upstream, message: Bytes) -> Bytes {
+        self.federation.present(upstream, message)
     }
 
     /// The response with what the client's era requires.

@@ -54,12 +54,11 @@ impl Forward<'_> {
     /// where the upstream needs none.
     pub(crate) async fn connection(
         &self,
-        index: usize,
         upstream: &Arc<Upstream>,
         name: Option<&str>,
     ) -> Result<Arc<Connection>, UpstreamError> {
         if !upstream.is_stateless_in(self.call.era()) {
-            return self.session.connection(index, upstream).await;
+            return self.session.connection(upstream).await;
         }
         let connection = match self.call.era() {
             Era::Modern => {

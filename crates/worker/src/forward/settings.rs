@@ -37,7 +37,6 @@ impl Forward<'_> {
     /// none: it is kept here and said with every request.
     pub(super) fn answered_here(
         &self,
-        index: usize,
         upstream: &Upstream,
         name: Option<&str>,
     ) -> Option<Result<(), Problem>> {
@@ -57,7 +56,7 @@ impl Forward<'_> {
             let detail = format!("{}: uri must be a string", self.method);
             return Some(Err(Problem::InvalidParams { detail }));
         };
-        self.session.subscriptions.set(index, uri, on);
+        self.session.subscriptions.set(upstream.id(), uri, on);
         Some(Ok(()))
     }
 }

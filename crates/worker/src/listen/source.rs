@@ -17,7 +17,7 @@ use crate::raw::RawObject;
 use crate::requests;
 use crate::session::Session;
 use crate::standing;
-use crate::upstream::{Connection, Upstream, UpstreamError};
+use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
 /// JSON-RPC.
@@ -40,7 +40,7 @@ struct Gone;
 /// One upstream as a source of events.
 pub(super) struct Source<'a> {
     pub(super) forward: &'a Forward<'a>,
-    pub(super) index: usize,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) filter: Filter,
     pub(super) events: mpsc::Sender<Event>,
 }
@@ -48,7 +48,7 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Tells events until the upstream ends the subscription or the client is gone.
     pub(super) async fn follow(self) {
-        let upstream = self.upstream();
+        let upstream = &self.upstream;
         upstream.settle().await;
         // The client being gone is an end like any other.
         let _ = match upstream.era_for(Era::Modern) {
@@ -57,27 +57,23 @@ impl Source<'_> {
         };
     }
 
-    fn upstream(&self) -> &Arc<Upstream> {
-        self.forward.host.federation.get(self.index)
-    }
-
     async fn tell(&self, event: Event) -> Result<(), Gone> {
         self.events.send(event).await.map_err(|_| Gone)
     }
 
     async fn tell_message(&self, message: Bytes) -> Result<(), Gone> {
-        let federation = &self.forward.host.federation;
-        let message = federation.present(self.index, message);
+        let federation = self.forward.host.federation();
+        let message = federation.present(&self.upstream, message);
         self.tell(Event::Message(message)).await
     }
 
     async fn refused(&self, error: &UpstreamError) -> Result<(), Gone> {
-        let problem = match error {
-            UpstreamError::Answered(body) if is_unknown(body) => Problem::MethodNotFound {
-                method: self.forward.method.to_owned(),
-            },
-            error => self.forward.problem(self.upstream(), error, false),
-        };
+        if matches!(error, UpstreamError::Answered(body) if is_unknown(body)) {
+            // It tells of nothing, but others do.
+            self.tell(Event::Agreed(Filter::default())).await?;
+            return std::future::pending().await;
+        }
+        let problem = self.forward.problem(&self.upstream, error, false);
         self.tell(Event::Refused(problem)).await
     }
 
@@ -110,8 +106,7 @@ impl Source<'_> {
     }
 
     async fn open(&self) -> Result<UpstreamSubscription, UpstreamError> {
-        let upstream = self.upstream();
-        let connection = self.forward.connection(self.index, upstream, None).await?;
+        let connection = self.forward.connection(&self.upstream, None).await?;
         let params = self.forward.envelope.params.and_then(RawObject::parse);
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.map_or("{}", |meta| meta.get());
@@ -135,11 +130,11 @@ impl Source<'_> {
     /// Subscribes in the upstream's own way, within the client's bridge.
     async fn follow_legacy(&self) -> Result<(), Gone> {
         let session = self.forward.session;
-        let connection = match session.connection(self.index, self.upstream()).await {
+        let connection = match session.connection(&self.upstream).await {
             Ok(connection) => connection,
             Err(error) => return self.refused(&error).await,
         };
-        let info = self.upstream().known_info();
+        let info = self.upstream.known_info();
         let known = info.map(|info| info.capabilities.clone());
         let agreed = self.filter.clone().supported_by(&known.unwrap_or_default());
         let hearing = standing::hearing(self.forward.host, session);
@@ -159,7 +154,7 @@ impl Source<'_> {
         resources: &[String],
     ) -> Subscribed {
         for uri in resources {
-            if session.subscriptions.add(self.index, uri)
+            if session.subscriptions.add(self.upstream.id(), uri)
                 && let Err(error) = requests::subscribe(uri).ask(&connection).await
             {
                 tracing::debug!(%error, "a resource was not subscribed to");
@@ -167,7 +162,7 @@ impl Source<'_> {
         }
         Subscribed {
             session: Arc::clone(session),
-            index: self.index,
+            upstream: self.upstream.id(),
             resources: resources.to_vec(),
         }
     }
@@ -178,7 +173,7 @@ impl Source<'_> {
     ) -> Result<(), Gone> {
         loop {
             match heard.recv().await {
-                Ok((index, message)) if index == self.index => {
+                Ok((of, message)) if of == self.upstream.id() => {
                     self.tell(Event::Message(message)).await?;
                 }
                 Ok(_) => {}
@@ -196,15 +191,15 @@ impl Source<'_> {
 /// Resources subscribed to; dropped, they are unsubscribed from.
 struct Subscribed {
     session: Arc<Session>,
-    index: usize,
+    upstream: UpstreamId,
     resources: Vec<String>,
 }
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
-        let last = |uri: &String| self.session.subscriptions.remove(self.index, uri);
+        let last = |uri: &String| self.session.subscriptions.remove(self.upstream, uri);
         self.resources.retain(last);
-        let Some(connection) = self.session.open_connection(self.index) else {
+        let Some(connection) = self.session.open_connection(self.upstream) else {
             return;
         };
         let resources = std::mem::take(&mut self.resources);

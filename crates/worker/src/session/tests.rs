@@ -19,11 +19,11 @@ fn session() -> Arc<Session> {
         name: "test".to_owned(),
         software_version: "1".to_owned(),
     };
-    Arc::new(Session::new(facts, 1, IDLE))
+    Arc::new(Session::new(facts, IDLE))
 }
 
 /// A child that answers `initialize` and then says nothing.
-fn upstream() -> Upstream {
+fn upstream() -> Arc<Upstream> {
     let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{}}"#;
     let answer = format!(r#"{{"jsonrpc":"2.0","id":"0","result":{result}}}"#);
     let spec = format!("up=read line; echo '{answer}'; cat >/dev/null");
@@ -33,11 +33,12 @@ fn upstream() -> Upstream {
         silence: DEADLINE,
         max_message: 1 << 20,
     };
-    Upstream::from_spec(spec.parse().unwrap(), limits, &ChildLimit::new(4)).unwrap()
+    let upstream = Upstream::from_spec(spec.parse().unwrap(), limits, &ChildLimit::new(4));
+    Arc::new(upstream.unwrap())
 }
 
-async fn connection(session: &Session, upstream: &Upstream) -> Arc<Connection> {
-    let opened = tokio::time::timeout(DEADLINE, session.connection(0, upstream)).await;
+async fn connection(session: &Session, upstream: &Arc<Upstream>) -> Arc<Connection> {
+    let opened = tokio::time::timeout(DEADLINE, session.connection(upstream)).await;
     opened.expect("it never opened").unwrap()
 }
 
@@ -90,15 +91,15 @@ async fn a_request_under_way_is_known_by_the_clients_id_until_its_guard_goes() {
 #[tokio::test]
 async fn an_upstream_session_is_opened_once_and_again_when_forgotten() {
     let (session, upstream) = (session(), upstream());
-    assert!(session.open_connection(0).is_none());
+    assert!(session.open_connection(upstream.id()).is_none());
     let first = connection(&session, &upstream).await;
     assert!(Arc::ptr_eq(&first, &connection(&session, &upstream).await));
     assert_eq!(session.open_connections().len(), 1);
-    session.forget(0, &first).await;
+    session.forget(&upstream, &first).await;
     let second = connection(&session, &upstream).await;
     assert!(!Arc::ptr_eq(&first, &second));
     // Who still holds the first one must not take the second away.
-    session.forget(0, &first).await;
+    session.forget(&upstream, &first).await;
     assert!(Arc::ptr_eq(&second, &connection(&session, &upstream).await));
     first.close().await;
     session.close().await;
@@ -109,10 +110,24 @@ async fn an_upstream_session_is_opened_once_and_again_when_forgotten() {
 #[tokio::test]
 async fn what_is_opened_while_the_session_closes_is_closed_too() {
     let (session, upstream) = (session(), upstream());
-    let opening = session.connection(0, &upstream);
+    let opening = session.connection(&upstream);
     tokio::pin!(opening);
     assert!((&mut opening).now_or_never().is_none(), "it takes a child");
     session.close().await;
     let opened = tokio::time::timeout(DEADLINE, opening).await;
     assert!(!opened.expect("it never opened").unwrap().is_open());
+}
+
+#[tokio::test]
+async fn a_retired_upstream_is_left_and_not_opened_again() {
+    let (session, upstream) = (session(), upstream());
+    let open = connection(&session, &upstream).await;
+    session.subscriptions.set(upstream.id(), "x:1", true);
+    upstream.retire();
+    assert!(Arc::ptr_eq(&open, &connection(&session, &upstream).await));
+    session.leave(&upstream).await;
+    assert!(!open.is_open() && session.open_connections().is_empty());
+    assert!(session.subscriptions.is_empty());
+    let again = session.connection(&upstream).await;
+    assert!(matches!(again, Err(UpstreamError::Removed)));
 }

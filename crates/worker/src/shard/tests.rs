@@ -41,7 +41,7 @@ fn session() -> Session {
         name: String::new(),
         software_version: String::new(),
     };
-    Session::new(facts, 0, Duration::from_secs(1))
+    Session::new(facts, Duration::from_secs(1))
 }
 
 #[test]

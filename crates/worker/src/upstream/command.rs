@@ -5,20 +5,24 @@
 mod tests;
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hexagram_mcp::unbreak;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::sync::CancellationToken;
 
 use super::duplex::Duplex;
-use super::{ChildLimit, UpstreamError, UpstreamLimits};
+use super::restarts::Restarts;
+use super::{ChildLimit, UpstreamError, UpstreamLimits, UpstreamName};
 
 /// Messages that wait on either side of a child.
 const QUEUE: usize = 64;
@@ -27,25 +31,51 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Starts one child for each client session.
 pub(super) struct Launcher {
+    name: UpstreamName,
     line: String,
-    limits: UpstreamLimits,
+    limits: Mutex<UpstreamLimits>,
     children: ChildLimit,
+    restarts: Arc<Restarts>,
 }
 
 impl Launcher {
-    pub(super) fn new(line: String, limits: UpstreamLimits, children: ChildLimit) -> Self {
+    pub(super) fn new(
+        name: UpstreamName,
+        line: String,
+        limits: UpstreamLimits,
+        children: ChildLimit,
+    ) -> Self {
         Self {
+            name,
             line,
-            limits,
+            limits: Mutex::new(limits),
             children,
+            restarts: Arc::default(),
         }
     }
 
-    pub(super) fn limits(&self) -> UpstreamLimits {
-        self.limits
+    pub(super) fn line(&self) -> &str {
+        &self.line
     }
 
+    pub(super) fn limits(&self) -> UpstreamLimits {
+        *self.limits.lock()
+    }
+
+    /// For children started from now on.
+    pub(super) fn set_limits(&self, limits: UpstreamLimits) {
+        *self.limits.lock() = limits;
+    }
+
+    /// Starts a child, unless too many of its kind have just failed.
     pub(super) fn launch(&self) -> Result<Duplex, UpstreamError> {
+        self.restarts.may_start().map_err(|(times, wait)| {
+            let seconds = wait.as_secs() + 1;
+            UpstreamError::Unreachable(format!(
+                "its command ended {times} times in a row before it was ready; \
+                 it is started again in {seconds} s"
+            ))
+        })?;
         let permit = self.children.acquire()?;
         let mut child = self.command().spawn().map_err(|error| {
             UpstreamError::Unreachable(format!("cannot run {:?}: {error}", self.line))
@@ -57,16 +87,40 @@ impl Launcher {
         };
         let (to_child, outgoing) = mpsc::channel(QUEUE);
         let (incoming, from_child) = mpsc::channel(QUEUE);
-        let duplex = Duplex::new(to_child, from_child, self.limits.silence);
+        let limits = self.limits();
+        let duplex = Duplex::new(to_child, from_child, limits.silence);
         let running = Running {
+            name: self.name.clone(),
+            restarts: Arc::clone(&self.restarts),
             group: Group::of(&child),
             child,
             _permit: permit,
         };
-        let codec = LinesCodec::new_with_max_length(self.limits.max_message);
+        let codec = LinesCodec::new_with_max_length(limits.max_message);
         let lines = FramedRead::new(stdout, codec);
         tokio::spawn(running.converse(stdin, outgoing, lines, incoming, duplex.closing()));
         Ok(duplex)
+    }
+
+    /// Notes how the handshake of a child ended that was started at `since`.
+    pub(super) fn started(&self, since: Instant, failed: Option<&UpstreamError>) {
+        let upstream = self.name.as_str();
+        match failed {
+            None if self.restarts.ready() => {
+                tracing::info!(upstream, "its command runs again");
+            }
+            Some(UpstreamError::Unreachable(_) | UpstreamError::Broken(_))
+                if self.restarts.failed(since) =>
+            {
+                tracing::warn!(
+                    upstream,
+                    "its command keeps ending before it is ready: \
+                     it is started again with growing pauses"
+                );
+            }
+            // One that refuses a client's handshake is there.
+            _ => {}
+        }
     }
 
     fn command(&self) -> Command {
@@ -121,6 +175,8 @@ struct Running {
     // First: killed before it is no longer counted.
     group: Group,
     child: Child,
+    name: UpstreamName,
+    restarts: Arc<Restarts>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -145,6 +201,12 @@ impl Running {
             () = closing.cancelled() => false,
             _ = self.child.wait() => false,
         };
+        if !closing.is_cancelled() && !self.restarts.is_pausing() {
+            tracing::warn!(
+                upstream = self.name.as_str(),
+                "its command ended: it is started again for its client's next request"
+            );
+        }
         let rest = async {
             if !all_read {
                 reading.await;

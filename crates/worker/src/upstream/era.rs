@@ -19,6 +19,15 @@ pub(super) enum Spoken {
 }
 
 impl Spoken {
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Modern => "modern",
+            Self::Both => "both",
+        }
+    }
+
     /// The era in which it is spoken to for a client of `era`: the client's
     /// own, where the upstream knows that.
     pub(super) fn era_for(self, era: Era) -> Era {

@@ -37,6 +37,9 @@ pub enum UpstreamError {
     /// It sent more than its client takes.
     #[error("the client does not read; read the reply's stream as it comes")]
     TooSlow,
+    /// It was taken out of the configuration.
+    #[error("the upstream is not served any more; ask for the lists again")]
+    Removed,
     /// Too many children run already.
     #[error("{0} stdio children run already; raise --max-children or use an HTTP upstream")]
     TooManyChildren(usize),
@@ -44,7 +47,7 @@ pub enum UpstreamError {
 
 impl UpstreamError {
     /// All that [`Self::kind`] may say.
-    pub(crate) const KINDS: [&str; 9] = [
+    pub(crate) const KINDS: [&str; 10] = [
         "unreachable",
         "session_gone",
         "broken",
@@ -54,6 +57,7 @@ impl UpstreamError {
         "silent",
         "too_slow",
         "too_many_children",
+        "removed",
     ];
 
     /// A stable word for machines: the label in metrics.
@@ -68,8 +72,22 @@ impl UpstreamError {
             Self::Silent(_) => 6,
             Self::TooSlow => 7,
             Self::TooManyChildren(_) => 8,
+            Self::Removed => 9,
         };
         Self::KINDS[place]
+    }
+
+    /// Whether nobody gets an answer from an upstream that fails so.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Garbage(_) | Self::Silent(_) => true,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::SessionGone
+            | Self::Answered(_)
+            | Self::TooSlow
+            | Self::TooManyChildren(_)
+            | Self::Removed => false,
+        }
     }
 
     /// Whether a request that failed so may have reached the upstream and
@@ -79,7 +97,8 @@ impl UpstreamError {
             Self::Unreachable(_)
             | Self::SessionGone
             | Self::Answered(_)
-            | Self::TooManyChildren(_) => false,
+            | Self::TooManyChildren(_)
+            | Self::Removed => false,
             // What is redirected or refused was not done; 503 says "not now".
             Self::Refused { status, .. } => *status >= 500 && *status != 503,
             Self::Broken(_) | Self::Garbage(_) | Self::Silent(_) | Self::TooSlow => true,
@@ -120,6 +139,7 @@ mod tests {
             UpstreamError::Unreachable(String::new()),
             UpstreamError::SessionGone,
             UpstreamError::TooManyChildren(1),
+            UpstreamError::Removed,
             refused(307),
             refused(404),
             refused(503),

@@ -58,6 +58,10 @@ impl Target {
         })
     }
 
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(super) fn limits(&self) -> UpstreamLimits {
         self.limits
     }

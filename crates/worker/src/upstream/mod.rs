@@ -1,5 +1,6 @@
 //! Upstreams: the MCP servers behind Hexagram, and one session with each.
 
+mod carry_over;
 mod children;
 mod close_stream;
 mod command;
@@ -8,10 +9,13 @@ mod duplex;
 mod era;
 mod error;
 mod handler;
+mod health;
 mod http;
+mod life;
 mod mirrored;
 mod native;
 mod probe;
+mod restarts;
 mod schemas;
 mod spec;
 pub(crate) mod unread;
@@ -30,19 +34,25 @@ use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::HeaderError;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::time::Instant;
 
+pub use carry_over::carry_over;
 pub use children::ChildLimit;
 pub use close_stream::close_stream;
 pub(crate) use close_stream::{BEGIN_STREAM, CLOSE_STREAM};
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler};
+pub use health::{LastError, UpstreamHealth};
+pub(crate) use life::UpstreamId;
 pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
 use era::Spoken;
+use health::Health;
 use http::HttpConnection;
+use life::Life;
 use probe::Failure;
 use schemas::Schemas;
 
@@ -85,7 +95,7 @@ impl ServerInfo {
 }
 
 enum Kind {
-    Http(http::Target),
+    Http(Mutex<http::Target>),
     Command(command::Launcher),
     Handler(Arc<dyn HandlerFactory>),
     Native(Arc<dyn NativeHandler>),
@@ -94,6 +104,8 @@ enum Kind {
 /// One MCP server behind Hexagram.
 pub struct Upstream {
     name: UpstreamName,
+    life: Life,
+    health: Health,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: Mutex<Spoken>,
@@ -113,9 +125,10 @@ impl Upstream {
         children: &ChildLimit,
     ) -> Result<Self, UpstreamError> {
         let kind = match spec.target {
-            UpstreamTarget::Url(url) => Kind::Http(http::Target::new(url, limits)?),
+            UpstreamTarget::Url(url) => Kind::Http(Mutex::new(http::Target::new(url, limits)?)),
             UpstreamTarget::Command(line) => {
-                Kind::Command(command::Launcher::new(line, limits, children.clone()))
+                let (name, children) = (spec.name.clone(), children.clone());
+                Kind::Command(command::Launcher::new(name, line, limits, children))
             }
         };
         Ok(Self::new(spec.name, kind))
@@ -136,6 +149,8 @@ impl Upstream {
     fn new(name: UpstreamName, kind: Kind) -> Self {
         Self {
             name,
+            life: Life::new(),
+            health: Health::default(),
             kind,
             info: Mutex::default(),
             spoken: Mutex::default(),
@@ -152,6 +167,7 @@ impl Upstream {
     fn describe(&self, spoken: Spoken, info: ServerInfo) {
         *self.info.lock() = Some(Arc::new(info));
         *self.spoken.lock() = spoken;
+        self.answered();
     }
 
     /// Its name: the prefix of its tools.
@@ -196,10 +212,21 @@ impl Upstream {
 
     /// Opens a session of this client's own.
     pub(crate) async fn open(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let opened = self.open_now(facts).await;
+        match &opened {
+            Ok(_) => self.answered(),
+            Err(error) => self.failed(error),
+        }
+        opened
+    }
+
+    async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let since = Instant::now();
         let (connection, limits) = match &self.kind {
             Kind::Http(target) => {
-                let http = HttpConnection::new(target.clone());
-                (Connection::Http(http), target.limits())
+                let target = target.lock().clone();
+                let limits = target.limits();
+                (Connection::Http(HttpConnection::new(target)), limits)
             }
             Kind::Command(launcher) => {
                 let duplex = launcher.launch()?;
@@ -217,7 +244,11 @@ impl Upstream {
                 ));
             }
         };
-        let (connection, result) = connection.initialized(facts, limits.handshake).await?;
+        let initialized = connection.initialized(facts, limits.handshake).await;
+        if let Kind::Command(launcher) = &self.kind {
+            launcher.started(since, initialized.as_ref().err());
+        }
+        let (connection, result) = initialized?;
         // What a server of both eras says in the modern one is more.
         if *self.spoken.lock() == Spoken::Legacy {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
@@ -238,7 +269,7 @@ impl Upstream {
                 facts,
             ))),
             Kind::Http(target) => {
-                let http = HttpConnection::stateless(target.clone(), params);
+                let http = HttpConnection::stateless(target.lock().clone(), params);
                 Ok(Connection::Http(http))
             }
             _ => Err(UpstreamError::Garbage("it needs a session".to_owned())),

@@ -69,6 +69,9 @@ impl Upstream {
             return Err(error);
         }
         let asked = self.probe().await;
+        if let Err(error) = &asked {
+            self.failed(error);
+        }
         *failure = asked.as_ref().err().cloned().map(Failure::now);
         asked
     }
@@ -87,11 +90,13 @@ impl Upstream {
         let Kind::Http(target) = &self.kind else {
             return Ok(None);
         };
-        let http = HttpConnection::stateless(target.clone(), HeaderMap::new());
+        let target = target.lock().clone();
+        let limits = target.limits();
+        let http = HttpConnection::stateless(target, HeaderMap::new());
         let connection = Connection::Http(http);
         let id = requests::fresh_id();
         let asked = connection.ask(&id, era::discover(&id));
-        let patience = target.limits().handshake.min(DISCOVERY);
+        let patience = limits.handshake.min(DISCOVERY);
         let asked = tokio::time::timeout(patience, asked).await;
         match asked.unwrap_or(Err(UpstreamError::Silent(patience))) {
             Ok(answer) => Ok(era::discovered(&answer)),

@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use hexagram_core::{Capabilities, ProtocolVersion};
 use serde_json::{Value, json};
 
 use super::http::tests::{Server, reply};
 use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
+use crate::facts::ClientFacts;
 
 /// No wait in a test is longer; one that succeeds is far shorter.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The outcome of what must happen without a push from the test.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -40,10 +45,23 @@ pub(super) fn limits() -> UpstreamLimits {
     }
 }
 
-fn upstream(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+pub(super) fn upstream(target: &str) -> Arc<Upstream> {
+    upstream_with(target, limits())
+}
+
+pub(super) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
     let spec = format!("up={target}").parse().expect("a spec");
     let upstream = Upstream::from_spec(spec, limits, &ChildLimit::new(4));
     Arc::new(upstream.expect("an upstream"))
+}
+
+fn facts() -> ClientFacts {
+    ClientFacts {
+        version: ProtocolVersion::LATEST_LEGACY,
+        capabilities: Capabilities::default(),
+        name: "test".to_owned(),
+        software_version: "1".to_owned(),
+    }
 }
 
 fn hasty() -> UpstreamLimits {
@@ -56,7 +74,7 @@ fn hasty() -> UpstreamLimits {
 #[tokio::test]
 async fn a_hanging_upstream_is_asked_once_for_all() {
     let server = Server::start(|_| Vec::new()).await;
-    let upstream = upstream(&server.url(), hasty());
+    let upstream = upstream_with(&server.url(), hasty());
     let gave_up = tokio::time::timeout(Duration::from_millis(1), upstream.info()).await;
     assert!(gave_up.is_err());
     let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
@@ -80,6 +98,50 @@ async fn a_hanging_child_is_ended() {
     assert!(children.ended(DEADLINE).await);
 }
 
+/// Opens sessions until one fails for this reason.
+async fn fails(upstream: &Upstream, why: &str) {
+    let open = async {
+        loop {
+            match upstream.open(&facts()).await {
+                Err(error) if error.to_string().contains(why) => return,
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    soon(open).await;
+}
+
+#[tokio::test]
+async fn a_command_that_ends_at_once_is_left_alone_for_a_while() {
+    let upstream = upstream("exit 1");
+    fails(&upstream, "times in a row").await;
+    assert_eq!(upstream.health().reachable, Some(false));
+}
+
+#[tokio::test]
+async fn a_command_that_recovers_is_used_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cure = folder.path().join("cure");
+    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{}}"#;
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":"0","result":{result}}}"#);
+    let ill = format!("[ -e {} ] || exit 1", cure.display());
+    let upstream = upstream(&format!(
+        "{ill}; read line; echo '{answer}'; cat >/dev/null"
+    ));
+    fails(&upstream, "times in a row").await;
+    std::fs::write(cure, "").expect("written");
+    let open = async {
+        loop {
+            match upstream.open(&facts()).await {
+                Ok(connection) => return connection,
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    soon(open).await.close().await;
+    assert_eq!(upstream.health().reachable, Some(true));
+}
+
 #[tokio::test]
 async fn an_upstream_describes_itself_once() {
     let server = Server::start(|request| {
@@ -96,7 +158,7 @@ async fn an_upstream_describes_itself_once() {
         reply("202 Accepted", "", "")
     })
     .await;
-    let upstream = upstream(&server.url(), limits());
+    let upstream = upstream(&server.url());
     let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
     let info = one.expect("it answers");
     assert_eq!(info, other.expect("it answers"));

@@ -25,7 +25,12 @@ fn launcher(line: &str) -> (Launcher, ChildLimit) {
 fn limited(line: &str, limits: UpstreamLimits) -> (Launcher, ChildLimit) {
     let children = ChildLimit::new(1);
     (
-        Launcher::new(line.to_owned(), limits, children.clone()),
+        Launcher::new(
+            "up".parse().expect("a name"),
+            line.to_owned(),
+            limits,
+            children.clone(),
+        ),
         children,
     )
 }

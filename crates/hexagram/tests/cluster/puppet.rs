@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::cluster::wait;
+use super::wait;
 
 /// Requests that wait for the test to look at them.
 const QUEUE: usize = 16;
@@ -20,6 +20,7 @@ pub(crate) struct Asked {
     pub(crate) id: Value,
     pub(crate) last_event_id: Option<String>,
     is_get: bool,
+    is_delete: bool,
     length: usize,
 }
 
@@ -37,6 +38,7 @@ pub(crate) struct Puppet {
     task: JoinHandle<()>,
     calls: mpsc::Receiver<Line>,
     standing: mpsc::Receiver<Line>,
+    ended: mpsc::Receiver<()>,
 }
 
 impl Puppet {
@@ -45,11 +47,13 @@ impl Puppet {
         let address = listener.local_addr().unwrap();
         let (to_calls, calls) = mpsc::channel(QUEUE);
         let (to_standing, standing) = mpsc::channel(QUEUE);
+        let (to_ended, ended) = mpsc::channel(QUEUE);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (calls, standing) = (to_calls.clone(), to_standing.clone());
+                let ended = to_ended.clone();
                 tokio::spawn(async move {
-                    if let Some(line) = serve(BufReader::new(stream)).await {
+                    if let Some(line) = serve(BufReader::new(stream), &ended).await {
                         let to = if line.asked.is_get { standing } else { calls };
                         let _ = to.send(line).await;
                     }
@@ -61,11 +65,23 @@ impl Puppet {
             task,
             calls,
             standing,
+            ended,
         }
     }
 
     pub(crate) fn argument(&self, name: &str) -> String {
-        format!("--upstream={name}=http://{}/mcp", self.address)
+        format!("--upstream={name}={}", self.url())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// Waits for the next session that is ended. The first is that of
+    /// Hexagram's own question what the server is.
+    pub(crate) async fn ended(&mut self) {
+        let ended = wait::within("a DELETE at the upstream", self.ended.recv()).await;
+        ended.unwrap();
     }
 
     /// The next call that came; its stream is open.
@@ -135,11 +151,14 @@ pub(crate) fn notification(text: &str) -> Value {
 }
 
 /// Answers everything until a call or a GET comes.
-async fn serve(mut stream: BufReader<TcpStream>) -> Option<Line> {
+async fn serve(mut stream: BufReader<TcpStream>, ended: &mpsc::Sender<()>) -> Option<Line> {
     loop {
         let mut asked = head(&mut stream).await?;
         if asked.is_get {
             return Some(Line { stream, asked });
+        }
+        if asked.is_delete {
+            ended.send(()).await.ok()?;
         }
         let mut body = vec![0; asked.length];
         stream.read_exact(&mut body).await.ok()?;
@@ -167,6 +186,7 @@ async fn head(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
         }
         if std::mem::take(&mut first) {
             asked.is_get = line.starts_with("GET ");
+            asked.is_delete = line.starts_with("DELETE ");
         }
         match line.trim_end().split_once(": ") {
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {

@@ -1,0 +1,141 @@
+//! Whether an upstream answers, as of the last time that somebody used it.
+//! Nobody is asked for this alone: legacy servers would have to open a session.
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Upstream, UpstreamError};
+
+/// What is known of an upstream, as `/status` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UpstreamHealth {
+    /// Whether it answered when it was last used; none before that.
+    pub reachable: Option<bool>,
+    /// For how many seconds this has been so.
+    pub for_seconds: Option<u64>,
+    /// `legacy`, `modern` or `both`.
+    pub era: Option<&'static str>,
+    /// Its own name and version.
+    pub server: Option<String>,
+    /// Why it last failed, also if it answers again.
+    pub last_error: Option<LastError>,
+}
+
+/// A failure of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// What happened.
+    pub error: String,
+    /// How long ago that was.
+    pub seconds_ago: u64,
+}
+
+/// An upstream's last signs of life and death.
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    reachable: Option<(bool, Instant)>,
+    error: Option<(String, Instant)>,
+}
+
+impl State {
+    fn is(&mut self, reachable: bool) {
+        if self.reachable.is_none_or(|(was, _)| was != reachable) {
+            self.reachable = Some((reachable, Instant::now()));
+        }
+    }
+}
+
+impl Upstream {
+    /// Notes that it answers.
+    pub(crate) fn answered(&self) {
+        self.health.0.lock().is(true);
+    }
+
+    /// Notes why it could not be used.
+    pub(crate) fn failed(&self, error: &UpstreamError) {
+        let mut state = self.health.0.lock();
+        state.error = Some((error.to_string(), Instant::now()));
+        if error.is_outage() {
+            state.is(false);
+        }
+    }
+
+    /// What is known of it.
+    pub(crate) fn health(&self) -> UpstreamHealth {
+        let state = self.health.0.lock();
+        let info = self.known_info();
+        let text =
+            |info: &serde_json::Value, member: &str| info[member].as_str().map(str::to_owned);
+        let server = info.as_ref().and_then(|info| {
+            let name = text(&info.server_info, "name")?;
+            let version = text(&info.server_info, "version");
+            Some(
+                [Some(name), version]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        });
+        UpstreamHealth {
+            reachable: state.reachable.map(|(reachable, _)| reachable),
+            for_seconds: state.reachable.map(|(_, since)| since.elapsed().as_secs()),
+            era: info.map(|_| self.spoken.lock().name()),
+            server,
+            last_error: state.error.as_ref().map(|(error, at)| LastError {
+                error: error.clone(),
+                seconds_ago: at.elapsed().as_secs(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::upstream;
+    use super::*;
+
+    fn down() -> UpstreamError {
+        UpstreamError::Unreachable("refused".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_lasts_until_the_other_comes() {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        assert_eq!(upstream.health(), UpstreamHealth::default());
+        upstream.answered();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        upstream.answered();
+        let health = upstream.health();
+        assert_eq!(
+            (health.reachable, health.for_seconds),
+            (Some(true), Some(5))
+        );
+        upstream.failed(&down());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let health = upstream.health();
+        assert_eq!(
+            (health.reachable, health.for_seconds),
+            (Some(false), Some(2))
+        );
+        upstream.answered();
+        let last = upstream.health().last_error.expect("it failed");
+        assert_eq!(last.seconds_ago, 2);
+        assert!(last.error.contains("refused"), "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_refuses_is_there() {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        upstream.answered();
+        upstream.failed(&UpstreamError::SessionGone);
+        assert_eq!(upstream.health().reachable, Some(true));
+        assert!(upstream.health().last_error.is_some());
+    }
+}
