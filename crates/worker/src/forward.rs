@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use hexagram_core::{Era, ProtocolVersion};
 use hexagram_mcp::client::capability_bits;
 use hexagram_mcp::envelope::{Envelope, Kind, scan};
@@ -305,7 +305,11 @@ impl Forward<'_> {
         };
         let cancelled = request.cancelled.clone();
         let guard = self.begin(request);
-        let incoming = connection.request(&id, body).await?;
+        let incoming = tokio::select! {
+            incoming = connection.request(&id, body) => incoming?,
+            // Leaving is how a modern upstream learns of it, before its reply begins too.
+            () = cancelled.cancelled() => stream::pending().boxed(),
+        };
         Ok(Sent {
             id,
             incoming,
@@ -317,13 +321,12 @@ impl Forward<'_> {
 
     fn outgoing(&self, upstream: &Upstream, name: Option<&str>) -> Result<Outgoing, UpstreamError> {
         let out = self.translated(name)?;
-        match self.call.era() == Era::Legacy && self.is_across(upstream) {
-            true => Ok(Outgoing {
-                body: self.to_modern(&out.body)?,
-                ..out
-            }),
-            false => Ok(out),
-        }
+        let body = match (self.is_across(upstream), self.call.era()) {
+            (false, _) => out.body,
+            (true, Era::Legacy) => self.to_modern(&out.body)?,
+            (true, Era::Modern) => across::request_to_legacy(out.body),
+        };
+        Ok(Outgoing { body, ..out })
     }
 
     /// The request under our id, and under the name that its upstream knows.

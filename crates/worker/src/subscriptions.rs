@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Who listens to what, counted: several subscriptions of one client may name
 /// the same resource.
@@ -50,9 +51,9 @@ impl Subscriptions {
         self.changed.notify_waiters();
     }
 
-    /// Waits until a legacy client subscribes or unsubscribes.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Waits until a legacy client subscribes or unsubscribes, from this call on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The resources of one upstream.
@@ -85,6 +86,14 @@ mod tests {
         assert!(!all.remove(0, "x"));
         assert_eq!(all.of(0), Vec::<String>::new());
         assert!(!all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_change_before_the_waiting_is_not_missed() {
+        let all = Subscriptions::default();
+        let changed = all.changed();
+        all.set(0, "x", true);
+        changed.await;
     }
 
     #[test]

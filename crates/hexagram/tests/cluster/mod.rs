@@ -6,6 +6,7 @@
 pub(crate) mod clients;
 pub(crate) mod everything;
 pub(crate) mod http;
+pub(crate) mod listener;
 pub(crate) mod mcp;
 pub(crate) mod ports;
 pub(crate) mod proc_table;

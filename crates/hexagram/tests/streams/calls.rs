@@ -3,10 +3,10 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::cluster::listener::{Listener, get};
 use crate::cluster::mcp::{Refusal, Session, call, refused};
 use crate::cluster::wait;
 use crate::cluster::{Cluster, Server};
-use crate::listener::{Listener, get};
 use crate::puppet::Puppet;
 
 async fn cluster(edges: usize) -> (Cluster, Puppet) {
@@ -20,10 +20,10 @@ fn act() -> Value {
 }
 
 /// The texts of a stream that ends with a result.
-fn texts(events: &[crate::listener::Event]) -> Vec<String> {
+fn texts(events: &[crate::cluster::listener::Event]) -> Vec<String> {
     let (last, before) = events.split_last().unwrap();
     let said = before.iter().filter(|event| !event.data.is_empty());
-    said.map(crate::listener::Event::said)
+    said.map(crate::cluster::listener::Event::said)
         .chain([last.text()])
         .collect()
 }

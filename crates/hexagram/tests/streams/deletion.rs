@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::cluster::http::Http;
+use crate::cluster::listener::{Listener, get};
 use crate::cluster::mcp::{Refusal, Session, call, refused};
-use crate::listener::{Listener, get};
 use crate::puppet::Puppet;
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::Server;
+use crate::cluster::listener::{Listener, get};
 use crate::cluster::mcp::{Refusal, Session, refused};
-use crate::listener::{Listener, get};
 
 #[tokio::test]
 async fn what_is_no_id_or_no_call_of_this_session_is_refused() {

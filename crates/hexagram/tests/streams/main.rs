@@ -9,7 +9,6 @@ mod cluster;
 mod calls;
 mod deletion;
 mod ids;
-mod listener;
 mod polling;
 mod puppet;
 mod standing;

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call};
-use crate::listener::Listener;
 use crate::puppet::{Line, Puppet};
 
 /// The upstream asks for its client's stream to be closed.

@@ -4,8 +4,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call};
-use crate::listener::Listener;
 use crate::puppet::{Line, Puppet};
 
 async fn cluster() -> (Cluster, Puppet) {

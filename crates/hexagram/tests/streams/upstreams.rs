@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call, text};
-use crate::listener::Listener;
 use crate::puppet::{Puppet, answer, notification};
 
 async fn cluster() -> (Cluster, Puppet) {

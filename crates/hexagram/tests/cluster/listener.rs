@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::cluster::http::{Ask, Http};
-use crate::cluster::mcp::Session;
-use crate::cluster::wait;
+use super::http::{Ask, Http};
+use super::mcp::Session;
+use super::wait;
 
 /// One event; comments are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,0 +1,1 @@
+//! An upstream that comes back, the same or another.
