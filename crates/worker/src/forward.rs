@@ -432,6 +432,9 @@ impl Forward<'_> {
             match translation.translate(&message) {
                 Relayed::Response(message) => {
                     self.note(index, &message);
+                    if error_code(&message) == Some(UNSUPPORTED_VERSION) {
+                        upstream.unsettle();
+                    }
                     let status = self.status(&message);
                     let message = self.sealed(upstream, message);
                     return match self.in_era(upstream, message).await {
@@ -529,6 +532,8 @@ impl Forward<'_> {
     }
 }
 
+/// "This protocol version is not spoken here": another server than before.
+const UNSUPPORTED_VERSION: i64 = -32022;
 /// A modern server's "header and body differ".
 const HEADER_MISMATCH: i64 = -32020;
 

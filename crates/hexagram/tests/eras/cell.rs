@@ -37,7 +37,8 @@ impl Cell<'_> {
 
     /// A client that can be asked for its model's answer.
     pub(crate) async fn client(&self) -> Client {
-        Client::new(self.era, self.cluster).await
+        let edges: Vec<_> = self.cluster.edges.iter().map(|edge| edge.listen).collect();
+        Client::new(self.era, &edges).await
     }
 }
 
@@ -52,14 +53,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn new(era: Era, cluster: &Cluster) -> Self {
-        let edges: Vec<_> = cluster.edges.iter().map(|edge| edge.listen).collect();
+    pub(crate) async fn new(era: Era, edges: &[SocketAddr]) -> Self {
         let session = match era {
             Era::Legacy => Some(Session::open_able(edges[0], &json!({"sampling": {}})).await),
             Era::Modern => None,
         };
         Self {
-            edges,
+            edges: edges.to_vec(),
             turn: AtomicUsize::new(1),
             next: 0,
             session,

@@ -217,7 +217,12 @@ impl Upstream {
                 ));
             }
         };
-        let (connection, result) = connection.initialized(facts, limits.handshake).await?;
+        let opened = connection.initialized(facts, limits.handshake).await;
+        let (connection, result) = opened.inspect_err(|error| {
+            if !matches!(error, UpstreamError::Unreachable(_)) {
+                self.unsettle();
+            }
+        })?;
         // What a server of both eras says in the modern one is more.
         if *self.spoken.lock() == Spoken::Legacy {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
