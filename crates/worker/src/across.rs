@@ -47,7 +47,9 @@ pub(crate) fn request_to_legacy(body: Bytes) -> Bytes {
     };
     request.edit("params", |params| {
         params.edit("_meta", |meta| {
-            META.iter().for_each(|name| meta.remove(name))
+            for name in META {
+                meta.remove(name);
+            }
         });
     });
     serde_json::to_vec(&request).map_or(body, Bytes::from)
