@@ -15,7 +15,7 @@ pub(crate) async fn tool_call(cell: &Cell<'_>) {
             .is_some_and(|tools| tools.len() == 5)
     );
     let reply = client.call("echo").await;
-    assert_eq!(text(&reply), "hello");
+    assert_eq!(text(&reply), "Echo: hello");
     // What the era has, and nothing of the other.
     for (answer, cacheable) in [(tools, true), (result(&reply), false)] {
         let is_modern = cell.era == Era::Modern;
@@ -115,7 +115,7 @@ pub(crate) async fn cancel(cell: &Cell<'_>) {
         Era::Modern => drop(connection),
     }
     cell.fixture.has_seen("hang cancelled", ended).await;
-    assert_eq!(text(&client.call("echo").await), "hello");
+    assert_eq!(text(&client.call("echo").await), "Echo: hello");
 }
 
 pub(crate) async fn unknown_tool(cell: &Cell<'_>) {

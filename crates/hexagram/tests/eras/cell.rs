@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::cluster::http::{Ask, Http, Reply};
 use crate::cluster::listener::{Listener, get};
-use crate::cluster::mcp::{Session, modern};
+use crate::cluster::mcp::{Session, call, modern};
 use crate::fixture::{Change, Fixture, Spoken};
 
 /// The era of a client.
@@ -94,7 +94,7 @@ impl Client {
     }
 
     pub(crate) async fn call(&mut self, tool: &str) -> Reply {
-        let params = json!({"name": tool, "arguments": {}});
+        let params = call(tool, &json!({"message": "hello"}));
         self.ask("tools/call", &params).await
     }
 

@@ -125,7 +125,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         match &*call.name {
-            "echo" => Ok(said("hello")),
+            "echo" => Ok(echo(&call)),
             "progress" => Ok(progress(&context).await),
             "log" => Ok(log(&context).await),
             "hang" => Ok(self.hang(&context).await),
@@ -222,6 +222,12 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
 
 fn said(text: &str) -> CallToolResponse {
     CallToolResult::success(vec![ContentBlock::text(text)]).into()
+}
+
+fn echo(call: &CallToolRequestParams) -> CallToolResponse {
+    let message = call.arguments.as_ref().and_then(|all| all.get("message"));
+    let message = message.and_then(|message| message.as_str());
+    said(&format!("Echo: {}", message.unwrap_or_default()))
 }
 
 async fn progress(context: &RequestContext<RoleServer>) -> CallToolResponse {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use crate::cell::{Cell, Era};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, clients};
 use crate::fixture::{Fixture, Spoken};
 use crate::{asking, calls, changes};
 
@@ -54,6 +54,16 @@ async fn check(spoken: Spoken) {
         }
     }
     assert!(failed.is_empty(), "{spoken:?} upstream: {failed:#?}");
+    official_clients(&cluster.urls()).await;
+}
+
+/// One of each era finds its way as well.
+async fn official_clients(urls: &[String]) {
+    for client in clients::ONE_PER_ERA {
+        let report = clients::run(client, urls.to_vec(), vec!["--tools-only".to_owned()]).await;
+        assert!(report.success, "{report:?}");
+        assert_eq!(report.line["version"], client.version, "{report:?}");
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn a_session_is_restored(spoken: Spoken) {
     heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
 
     fixture.restart(spoken).await;
-    assert_eq!(text(&client.call("echo").await), "hello");
+    assert_eq!(text(&client.call("echo").await), "Echo: hello");
     heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
     let restored = [
         "initialize raw",
@@ -101,7 +101,7 @@ async fn a_legacy_listener_hears_on_at_a_modern_upstream() {
 async fn another_era_is_noticed(era: Era, before: Spoken, after: Spoken) {
     let (server, mut fixture) = local(before).await;
     let mut client = Client::new(era, &[server.listen]).await;
-    assert_eq!(text(&client.call("echo").await), "hello");
+    assert_eq!(text(&client.call("echo").await), "Echo: hello");
     fixture.restart(after).await;
     let mut failed = Vec::new();
     let answer = loop {
@@ -112,7 +112,7 @@ async fn another_era_is_noticed(era: Era, before: Spoken, after: Spoken) {
         failed.push(reply.response());
         assert!(failed.len() <= MAY_FAIL, "{failed:#?}");
     };
-    assert_eq!(answer, "hello");
+    assert_eq!(answer, "Echo: hello");
 }
 
 #[tokio::test]
