@@ -12,6 +12,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::facts::ClientFacts;
 use crate::raw::RawObject;
 
+/// What a modern request says of its client: version, capabilities, name, log level.
+const META: [&str; 4] = [
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+];
 /// JSON-RPC codes of a resource that is not there: until 2025-11-25, and since.
 const LEGACY_NOT_FOUND: i64 = -32002;
 const INVALID_PARAMS: i64 = -32602;
@@ -32,6 +39,22 @@ pub(crate) fn to_modern(body: &[u8], facts: &ClientFacts, level: Option<&str>) -
     serde_json::to_vec(&request).ok().map(Bytes::from)
 }
 
+/// A modern client's request without what it says of its client: a legacy
+/// session was told that by its handshake, and refuses another version.
+pub(crate) fn request_to_legacy(body: Bytes) -> Bytes {
+    let Some(mut request) = RawObject::parse(&body) else {
+        return body;
+    };
+    request.edit("params", |params| {
+        params.edit("_meta", |meta| {
+            for name in META {
+                meta.remove(name);
+            }
+        });
+    });
+    serde_json::to_vec(&request).map_or(body, Bytes::from)
+}
+
 /// The `_meta` of a modern request for a legacy client.
 pub(crate) fn meta(facts: &ClientFacts) -> String {
     let mut meta = RawObject::default();
@@ -50,19 +73,10 @@ fn members(
     let capabilities = json!({});
     let info = json!({"name": facts.name, "version": facts.software_version});
     let version = json!(ProtocolVersion::LATEST.as_str());
-    let all = [
-        ("io.modelcontextprotocol/protocolVersion", Some(version)),
-        (
-            "io.modelcontextprotocol/clientCapabilities",
-            Some(capabilities),
-        ),
-        ("io.modelcontextprotocol/clientInfo", Some(info)),
-        (
-            "io.modelcontextprotocol/logLevel",
-            level.map(|level| json!(level)),
-        ),
-    ];
-    all.into_iter()
+    let level = level.map(|level| json!(level));
+    let all = [Some(version), Some(capabilities), Some(info), level];
+    META.into_iter()
+        .zip(all)
         .filter_map(|(name, value)| Some((name, raw(&value?)?)))
 }
 
@@ -110,10 +124,10 @@ fn not_found(error: &mut RawObject, method: &str) {
     }
 }
 
-/// Gives a legacy result the members that the modern era requires.
+/// Gives a legacy response what the modern era requires: its members, its codes.
 pub(crate) fn modernized(message: &Bytes, method: &str) -> Bytes {
     let Some(result) = scan(message).ok().and_then(|envelope| envelope.result) else {
-        return message.clone();
+        return modern_error(message, method);
     };
     let Some(start) = offset(message, result) else {
         return message.clone();
@@ -135,6 +149,21 @@ pub(crate) fn modernized(message: &Bytes, method: &str) -> Bytes {
     [&message[..at], members.as_bytes(), &message[at..]]
         .concat()
         .into()
+}
+
+fn modern_error(message: &Bytes, method: &str) -> Bytes {
+    let Some(mut response) = RawObject::parse(message) else {
+        return message.clone();
+    };
+    response.edit("error", |error| {
+        if method == "resources/read"
+            && code(error) == Some(LEGACY_NOT_FOUND)
+            && let Some(code) = raw(&INVALID_PARAMS)
+        {
+            error.put("code", code);
+        }
+    });
+    serde_json::to_vec(&response).map_or_else(|_| message.clone(), Bytes::from)
 }
 
 fn offset(message: &[u8], part: &[u8]) -> Option<usize> {
@@ -212,6 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn a_legacy_session_is_not_told_of_its_client_again() {
+        let body = bytes(
+            r#"{"jsonrpc":"2.0","id":"1.7","method":"tools/call","params":{"name":"x","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","progressToken":"1.7","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/logLevel":"info","k":1.0}}}"#,
+        );
+        assert_eq!(
+            request_to_legacy(body),
+            bytes(
+                r#"{"jsonrpc":"2.0","id":"1.7","method":"tools/call","params":{"name":"x","_meta":{"progressToken":"1.7","k":1.0}}}"#
+            )
+        );
+        let bare = bytes(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        assert_eq!(request_to_legacy(bare.clone()), bare);
+    }
+
+    #[test]
     fn modern_results_become_legacy_ones() {
         let list = bytes(
             r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","ttlMs":5,"cacheScope":"public","tools":[1.0]}}"#,
@@ -253,5 +297,11 @@ mod tests {
         assert_eq!(modernized(&modern, "tools/call"), modern);
         let error = bytes(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}"#);
         assert_eq!(modernized(&error, "tools/call"), error);
+        let missing = bytes(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32002,"message":"m"}}"#);
+        assert_eq!(
+            modernized(&missing, "resources/read"),
+            bytes(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"m"}}"#)
+        );
+        assert_eq!(modernized(&missing, "tools/call"), missing);
     }
 }

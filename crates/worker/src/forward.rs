@@ -7,7 +7,7 @@ mod settings;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use hexagram_core::Era;
 use hexagram_mcp::envelope::{Envelope, scan};
 use hexagram_mcp::error::Problem;
@@ -24,6 +24,7 @@ use crate::relay::{Outgoing, Relayed, Translation};
 use crate::reply::{Reply, response};
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
+use incoming::error_code;
 
 /// Answers one request from the upstreams.
 pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
@@ -259,7 +260,11 @@ impl Forward<'_> {
         };
         let cancelled = request.cancelled.clone();
         let guard = self.begin(request);
-        let incoming = connection.request(&id, body).await?;
+        let incoming = tokio::select! {
+            incoming = connection.request(&id, body) => incoming?,
+            // Leaving is how a modern upstream learns of it, before its reply begins too.
+            () = cancelled.cancelled() => stream::pending().boxed(),
+        };
         Ok(Sent {
             id,
             incoming,
@@ -309,6 +314,9 @@ impl Forward<'_> {
                 Relayed::Response(message) => {
                     upstream.answered();
                     self.note(upstream, &message);
+                    if error_code(&message) == Some(UNSUPPORTED_VERSION) {
+                        upstream.unsettle();
+                    }
                     let status = self.status(&message);
                     let message = self.sealed(upstream, message);
                     return match self.in_era(upstream, message).await {
@@ -331,6 +339,9 @@ impl Forward<'_> {
         }
     }
 }
+
+/// "This protocol version is not spoken here": another server than before.
+const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// A request that an upstream has.
 struct Sent {

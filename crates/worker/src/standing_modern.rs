@@ -37,9 +37,10 @@ impl Changes<'_> {
         let mut pause = FIRST_REOPEN;
         while upstream.era_for(Era::Legacy) == Era::Modern {
             let since = Instant::now();
+            let changed = self.session.subscriptions.changed();
             let resources = self.session.subscriptions.of(upstream.id());
             tokio::select! {
-                () = self.session.subscriptions.changed() => continue,
+                () = changed => continue,
                 heard = self.hear(resources) => match heard {
                     Ok(()) => {}
                     Err(Gone) => return,

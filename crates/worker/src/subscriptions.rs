@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::upstream::UpstreamId;
 
@@ -52,9 +53,9 @@ impl Subscriptions {
         self.changed.notify_waiters();
     }
 
-    /// Waits until a legacy client subscribes or unsubscribes.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Waits until a legacy client subscribes or unsubscribes, from this call on.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The resources of one upstream.
@@ -93,6 +94,14 @@ mod tests {
         assert!(!all.remove(a, "x"));
         assert_eq!(all.of(a), Vec::<String>::new());
         assert!(!all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_change_before_the_waiting_is_not_missed() {
+        let all = Subscriptions::default();
+        let changed = all.changed();
+        all.set(UpstreamId::next(), "x", true);
+        changed.await;
     }
 
     #[test]

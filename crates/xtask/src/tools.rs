@@ -45,11 +45,15 @@ pub(crate) fn suite(cache: &Cache) -> Result<Command> {
 ///
 /// # Errors
 /// When they are not installed.
-pub(crate) fn env(cache: &Cache) -> Result<[(&'static str, PathBuf); 3]> {
+pub(crate) fn env(cache: &Cache) -> Result<[(&'static str, PathBuf); 7]> {
     Ok([
         ("HEXAGRAM_NODE", node::binary(cache)?),
         ("HEXAGRAM_NODE_PACKAGES", node::packages(cache)?),
-        ("HEXAGRAM_PYTHON", python::binary(cache)?),
+        ("HEXAGRAM_NODE_22", node::newest(cache)?),
+        ("HEXAGRAM_INSPECTOR", node::inspector(cache)?),
+        ("HEXAGRAM_PYTHON", cache.require(&python::BOTH_ERAS)?),
+        ("HEXAGRAM_PYTHON_1", cache.require(&python::LEGACY)?),
+        ("HEXAGRAM_FASTMCP", cache.require(&python::FASTMCP)?),
     ])
 }
 

@@ -23,14 +23,24 @@ pub(crate) struct Client {
     pub(crate) version: &'static str,
 }
 
-/// All that the issue names.
+/// The official clients, as most tests run them.
 pub(crate) const ALL: [Client; 5] = [
-    client("legacy.mjs", None, super::mcp::LEGACY),
+    NPM_LEGACY,
     client("modern.mjs", Some("legacy"), super::mcp::LEGACY),
-    client("modern.mjs", Some("auto"), super::mcp::MODERN),
+    NPM_MODERN,
     client("client.py", Some("legacy"), super::mcp::LEGACY),
     client("client.py", Some("auto"), super::mcp::MODERN),
 ];
+/// Of each era one.
+pub(crate) const ONE_PER_ERA: [Client; 2] = [NPM_LEGACY, NPM_MODERN];
+/// Others, for a test of their own.
+pub(crate) const OTHERS: [Client; 3] = [
+    client("legacy.py", Some("legacy"), super::mcp::LEGACY),
+    client("fast.py", Some("legacy"), super::mcp::LEGACY),
+    client("fast.py", Some("auto"), super::mcp::MODERN),
+];
+const NPM_LEGACY: Client = client("legacy.mjs", None, super::mcp::LEGACY);
+const NPM_MODERN: Client = client("modern.mjs", Some("auto"), super::mcp::MODERN);
 
 const fn client(script: &'static str, mode: Option<&'static str>, version: &'static str) -> Client {
     Client {
@@ -85,11 +95,11 @@ pub(crate) async fn run(client: Client, urls: Vec<String>, more: Vec<String>) ->
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
         .join(client.script);
-    let python = client.script.ends_with(".py");
-    let mut command = Command::new(if python {
-        tools::python()
-    } else {
-        tools::node()
+    let mut command = Command::new(match client.script {
+        "client.py" => tools::python(),
+        "legacy.py" => tools::legacy_python(),
+        "fast.py" => tools::fastmcp(),
+        _ => tools::node(),
     });
     command
         .arg(script)
@@ -115,17 +125,26 @@ pub(crate) async fn run(client: Client, urls: Vec<String>, more: Vec<String>) ->
 
 /// Runs all clients at the same time.
 pub(crate) async fn run_all(urls: &[String], more: &[&str]) -> Vec<Report> {
+    run_each(&ALL, urls, more).await
+}
+
+async fn run_each(clients: &[Client], urls: &[String], more: &[&str]) -> Vec<Report> {
     let more: Vec<_> = more.iter().map(|&argument| argument.to_owned()).collect();
-    let runs: JoinSet<_> = ALL
-        .into_iter()
-        .map(|client| run(client, urls.to_vec(), more.clone()))
+    let runs: JoinSet<_> = clients
+        .iter()
+        .map(|client| run(*client, urls.to_vec(), more.clone()))
         .collect();
     runs.join_all().await
 }
 
 /// Every client makes the whole tour.
 pub(crate) async fn tour(urls: &[String]) {
-    for report in run_all(urls, &[]).await {
+    tour_of(&ALL, urls).await;
+}
+
+/// These clients make the whole tour at the same time.
+pub(crate) async fn tour_of(clients: &[Client], urls: &[String]) {
+    for report in run_each(clients, urls, &[]).await {
         report.check_tour();
     }
 }

@@ -21,8 +21,13 @@ pub(crate) fn initialize() -> Ask {
 }
 
 fn initialize_as(version: &str) -> Ask {
+    initialize_able(version, &json!({}))
+}
+
+fn initialize_able(version: &str, capabilities: &Value) -> Ask {
     let client = json!({"name": "raw", "version": "1"});
-    let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
+    let params =
+        json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": client});
     Ask::post(request(1, "initialize", &params))
 }
 
@@ -36,13 +41,16 @@ pub(crate) fn echo(message: &str) -> Value {
     call("echo", &json!({ "message": message }))
 }
 
-/// A complete modern request: metadata in the body, mirrored in the headers.
+/// A complete modern request: metadata in the body, beside what `params` has
+/// there, and mirrored in the headers.
 pub(crate) fn modern(id: u64, method: &str, params: &Value) -> Ask {
     let mut params = params.clone();
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
+    let meta = &mut params["_meta"];
+    meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+    let capabilities = &mut meta["io.modelcontextprotocol/clientCapabilities"];
+    if capabilities.is_null() {
+        *capabilities = json!({});
+    }
     let name = params["name"].as_str().or(params["uri"].as_str());
     let ask = Ask::post(request(id, method, &params))
         .header("mcp-protocol-version", MODERN)
@@ -118,19 +126,30 @@ impl Session {
     }
 
     pub(crate) async fn open_as(peer: SocketAddr, headers: &[(&str, &str)]) -> Self {
-        Self::start(peer, LEGACY, headers).await
+        Self::start(peer, &initialize_as(LEGACY), LEGACY, headers).await
+    }
+
+    /// A session of a client with these capabilities.
+    pub(crate) async fn open_able(peer: SocketAddr, capabilities: &Value) -> Self {
+        let ask = initialize_able(LEGACY, capabilities);
+        Self::start(peer, &ask, LEGACY, &[]).await
     }
 
     /// A session of a client of this revision.
     pub(crate) async fn open_version(peer: SocketAddr, version: &str) -> Self {
-        Self::start(peer, version, &[]).await
+        Self::start(peer, &initialize_as(version), version, &[]).await
     }
 
-    async fn start(peer: SocketAddr, version: &str, headers: &[(&str, &str)]) -> Self {
+    async fn start(
+        peer: SocketAddr,
+        initialize: &Ask,
+        version: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let mut http = Http::connect(peer).await;
         let ask = headers
             .iter()
-            .fold(initialize_as(version), |ask, (name, value)| {
+            .fold(initialize.clone(), |ask, (name, value)| {
                 ask.header(name, value)
             });
         let reply = http.send(&ask).await;

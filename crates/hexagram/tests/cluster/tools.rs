@@ -19,9 +19,31 @@ pub(crate) fn node_packages() -> PathBuf {
     installed("HEXAGRAM_NODE_PACKAGES", "node")
 }
 
-/// Python with the `mcp` package.
+/// Python with `mcp` of both eras.
 pub(crate) fn python() -> PathBuf {
     installed("HEXAGRAM_PYTHON", "python/bin/python")
+}
+
+/// Python with `mcp` of the legacy era.
+pub(crate) fn legacy_python() -> PathBuf {
+    installed("HEXAGRAM_PYTHON_1", "python1/bin/python")
+}
+
+/// Python with `fastmcp`.
+pub(crate) fn fastmcp() -> PathBuf {
+    installed("HEXAGRAM_FASTMCP", "fastmcp/bin/python")
+}
+
+/// Node.js 22, which the Inspector needs.
+pub(crate) fn newest_node() -> PathBuf {
+    installed("HEXAGRAM_NODE_22", "node22/node_modules/node/bin/node")
+}
+
+/// The entry point of the MCP Inspector.
+pub(crate) fn inspector() -> PathBuf {
+    let path =
+        "inspector/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js";
+    installed("HEXAGRAM_INSPECTOR", path)
 }
 
 /// The entry point of `@modelcontextprotocol/server-everything`.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::http::{Ask, Http};
-use crate::cluster::mcp::call;
 use crate::cluster::listener::Listener;
+use crate::cluster::mcp::call;
 use crate::standing::{cluster, listening};
 
 fn notification(method: &str, params: &Value) -> Value {

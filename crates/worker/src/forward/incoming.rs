@@ -82,7 +82,7 @@ impl Forward<'_> {
 }
 
 /// The code of a response that is an error.
-fn error_code(response: &[u8]) -> Option<i64> {
+pub(super) fn error_code(response: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     struct Error {
         code: i64,

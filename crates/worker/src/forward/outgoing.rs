@@ -23,13 +23,12 @@ impl Forward<'_> {
         name: Option<&str>,
     ) -> Result<Outgoing, UpstreamError> {
         let out = self.translated(name)?;
-        match self.call.era() == Era::Legacy && self.is_across(upstream) {
-            true => Ok(Outgoing {
-                body: self.to_modern(&out.body)?,
-                ..out
-            }),
-            false => Ok(out),
-        }
+        let body = match (self.is_across(upstream), self.call.era()) {
+            (false, _) => out.body,
+            (true, Era::Legacy) => self.to_modern(&out.body)?,
+            (true, Era::Modern) => across::request_to_legacy(out.body),
+        };
+        Ok(Outgoing { body, ..out })
     }
 
     /// The request under our id, and under the name that its upstream knows.

@@ -108,8 +108,9 @@ pub(crate) struct HttpConnection {
     target: Target,
     // Set once by the initialize exchange.
     headers: Mutex<HeaderMap>,
-    // Where the standing stream was last.
+    // Where the standing stream was last, and whether there ever was one.
     standing: Position,
+    has_stood: AtomicBool,
     closed: AtomicBool,
     // Of modern requests: nothing lasts between them.
     stateless: bool,
@@ -121,6 +122,7 @@ impl HttpConnection {
             target,
             headers: Mutex::default(),
             standing: Position::default(),
+            has_stood: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             stateless: false,
         }
@@ -246,14 +248,17 @@ impl HttpConnection {
     pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
         let source = self.standing_source();
         let response = source.get().await?;
-        // Some frameworks answer 404 where a route has no GET. Whether the
-        // session is gone, a POST will tell.
+        // Some frameworks answer 404 where a route has no GET. Where it had one,
+        // the session is gone.
         let none_offered = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND];
-        if none_offered.contains(&response.status()) {
+        if none_offered.contains(&response.status()) && !self.has_stood.load(Ordering::Acquire) {
             return Ok(futures_util::stream::pending().boxed());
         }
         match self.check(response, None).await {
-            Ok(response) => Ok(source.messages(response)),
+            Ok(response) => {
+                self.has_stood.store(true, Ordering::Release);
+                Ok(source.messages(response))
+            }
             Err(error) => {
                 // It may not like the position; the next attempt goes without.
                 *self.standing.lock() = None;

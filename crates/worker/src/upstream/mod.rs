@@ -248,7 +248,11 @@ impl Upstream {
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }
-        let (connection, result) = initialized?;
+        let (connection, result) = initialized.inspect_err(|error| {
+            if !matches!(error, UpstreamError::Unreachable(_)) {
+                self.unsettle();
+            }
+        })?;
         // What a server of both eras says in the modern one is more.
         if *self.spoken.lock() == Spoken::Legacy {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));

@@ -17,8 +17,8 @@ use crate::requests;
 /// hanging one would wait in turn.
 const MEMORY: Duration = Duration::from_secs(5);
 
-/// A server that does not know `server/discover` may be silent for this long
-/// before it is asked in the legacy way.
+/// A server that does not know `server/discover`, or `initialize`, may be
+/// silent for this long before it is taken for one of the other era.
 const DISCOVERY: Duration = Duration::from_secs(5);
 
 /// Why an upstream could not describe itself, and when that was found.
@@ -78,7 +78,10 @@ impl Upstream {
 
     async fn probe(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
         match self.discover().await? {
-            Some((spoken, info)) => self.describe(spoken, info),
+            Some((spoken, info)) => {
+                let spoken = self.with_sessions(spoken).await;
+                self.describe(spoken, info);
+            }
             None => self.initialize().await?,
         }
         self.known_info()
@@ -103,6 +106,23 @@ impl Upstream {
             // Nobody is there to be asked in another way.
             Err(error @ UpstreamError::Unreachable(_)) => Err(error),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// The official servers of both eras name their modern versions only, so
+    /// whether such a one opens sessions too is tried out.
+    async fn with_sessions(&self, spoken: Spoken) -> Spoken {
+        *self.spoken.lock() = spoken;
+        if spoken != Spoken::Modern {
+            return spoken;
+        }
+        let facts = probe_facts();
+        match tokio::time::timeout(DISCOVERY, self.open(&facts)).await {
+            Ok(Ok(session)) => {
+                session.close_behind();
+                Spoken::Both
+            }
+            Ok(Err(_)) | Err(_) => Spoken::Modern,
         }
     }
 

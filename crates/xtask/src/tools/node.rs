@@ -30,8 +30,16 @@ const SUITE: Kit = Kit {
 };
 const SUITE_JSON: &str = include_str!("../../tools/conformance/package.json");
 
-/// Node.js itself, as an npm package: for the suite, which needs 22, and for
-/// the rest where the system's is too old.
+/// The MCP Inspector, whose command line is a client.
+const INSPECTOR: Kit = Kit {
+    name: "inspector",
+    manifest: include_str!("../../tools/inspector/package-lock.json"),
+    file: "node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js",
+};
+const INSPECTOR_JSON: &str = include_str!("../../tools/inspector/package.json");
+
+/// Node.js itself, as an npm package: for the suite and the Inspector, which
+/// need 22, and for the rest where the system's is too old.
 const NODE: Kit = Kit {
     name: "node22",
     manifest: "node@22.23.3",
@@ -41,6 +49,7 @@ const NODE: Kit = Kit {
 /// Installs the servers and clients, the suite, and the Node.js that it needs.
 pub(super) fn install(cache: &Cache, task: &mut Task) -> Result<()> {
     install_suite(cache, task)?;
+    install_packages(&INSPECTOR, INSPECTOR_JSON, cache, task)?;
     install_packages(&PACKAGES, PACKAGE_JSON, cache, task)
 }
 
@@ -76,6 +85,16 @@ pub(super) fn suite(cache: &Cache) -> Result<Command> {
 /// A Node.js that is new enough: the system's, else ours.
 pub(super) fn binary(cache: &Cache) -> Result<PathBuf> {
     system_node().map_or_else(|| cache.require(&NODE), Ok)
+}
+
+/// Node.js 22.
+pub(super) fn newest(cache: &Cache) -> Result<PathBuf> {
+    cache.require(&NODE)
+}
+
+/// The Inspector's entry point, for [`newest`].
+pub(super) fn inspector(cache: &Cache) -> Result<PathBuf> {
+    cache.require(&INSPECTOR)
 }
 
 /// The folder with `package.json` and `node_modules`.
@@ -127,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_exactly() {
-        for package_json in [PACKAGE_JSON, SUITE_JSON] {
+        for package_json in [PACKAGE_JSON, SUITE_JSON, INSPECTOR_JSON] {
             let manifest: serde_json::Value = serde_json::from_str(package_json).unwrap();
             for (name, version) in manifest["dependencies"].as_object().unwrap() {
                 let version = version.as_str().unwrap();
@@ -141,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_lock_files_name_no_registry() {
-        for kit in [PACKAGES, SUITE] {
+        for kit in [PACKAGES, SUITE, INSPECTOR] {
             assert!(!kit.manifest.contains("\"resolved\""), "{}", kit.name);
         }
     }

@@ -1,0 +1,136 @@
+//! An upstream that comes back, the same or one of the other era.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use crate::cell::{Client, Era, heard};
+use crate::cluster::Server;
+use crate::cluster::mcp::{result, text};
+use crate::fixture::{Change, Fixture, Spoken};
+use crate::handler::WATCHED;
+
+const UPDATED: &str = "notifications/resources/updated";
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+/// After a change of era this many calls may fail before one is answered.
+const MAY_FAIL: usize = 2;
+
+async fn local(spoken: Spoken) -> (Server, Fixture) {
+    let fixture = Fixture::start(spoken).await;
+    let server = Server::local(&[&fixture.argument()]).await;
+    (server, fixture)
+}
+
+/// A legacy session at an upstream that forgets it: opened again once, and
+/// asked what the client had asked.
+async fn a_session_is_restored(spoken: Spoken) {
+    let (server, mut fixture) = local(spoken).await;
+    let mut client = Client::new(Era::Legacy, &[server.listen]).await;
+    let level = json!({"level": "error"});
+    result(&client.ask("logging/setLevel", &level).await);
+    let mut stream = client.listen(WATCHED).await;
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+
+    fixture.restart(spoken).await;
+    assert_eq!(text(&client.call("echo").await), "Echo: hello");
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+    let restored = [
+        "initialize raw",
+        "level \"error\"",
+        "subscribe test://watched",
+    ];
+    assert_eq!(fixture.seen(), restored.map(str::to_owned).into());
+    assert_eq!(fixture.count("initialize raw"), 1);
+}
+
+#[tokio::test]
+async fn a_session_is_restored_at_a_legacy_upstream() {
+    a_session_is_restored(Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_session_is_restored_at_an_upstream_of_both_eras() {
+    a_session_is_restored(Spoken::Both).await;
+}
+
+#[tokio::test]
+async fn a_listener_is_told_what_it_may_have_missed() {
+    let (server, mut fixture) = local(Spoken::Modern).await;
+    let mut stream = Client::new(Era::Modern, &[server.listen])
+        .await
+        .listen(WATCHED)
+        .await;
+    fixture.restart(Spoken::Modern).await;
+    // Nothing has changed: these are the hints.
+    let hints = [stream.message().await, stream.message().await];
+    let hints: HashSet<_> = hints
+        .map(|hint| hint.message()["method"].to_string())
+        .into();
+    let expected = [UPDATED, TOOLS_CHANGED].map(|method| json!(method).to_string());
+    assert_eq!(hints, expected.into());
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+}
+
+/// A client that does nothing but listen hears on after the upstream was away.
+async fn a_listener_hears_on(era: Era, spoken: Spoken) {
+    let (server, mut fixture) = local(spoken).await;
+    let mut client = Client::new(era, &[server.listen]).await;
+    let mut stream = client.listen(WATCHED).await;
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+    fixture.restart(spoken).await;
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+    heard(&fixture, &Change::Tools, &mut stream, TOOLS_CHANGED).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_hears_on_at_a_legacy_upstream() {
+    a_listener_hears_on(Era::Legacy, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_modern_listener_hears_on_at_a_legacy_upstream() {
+    a_listener_hears_on(Era::Modern, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_hears_on_at_a_modern_upstream() {
+    a_listener_hears_on(Era::Legacy, Spoken::Modern).await;
+}
+
+/// Another server on the upstream's port: its era is noticed soon.
+async fn another_era_is_noticed(era: Era, before: Spoken, after: Spoken) {
+    let (server, mut fixture) = local(before).await;
+    let mut client = Client::new(era, &[server.listen]).await;
+    assert_eq!(text(&client.call("echo").await), "Echo: hello");
+    fixture.restart(after).await;
+    let mut failed = Vec::new();
+    let answer = loop {
+        let reply = client.call("echo").await;
+        if reply.response().get("result").is_some() {
+            break text(&reply);
+        }
+        failed.push(reply.response());
+        assert!(failed.len() <= MAY_FAIL, "{failed:#?}");
+    };
+    assert_eq!(answer, "Echo: hello");
+}
+
+#[tokio::test]
+async fn a_legacy_client_goes_on_when_its_upstream_turns_modern() {
+    another_era_is_noticed(Era::Legacy, Spoken::Legacy, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_legacy_client_goes_on_when_its_upstream_turns_legacy() {
+    another_era_is_noticed(Era::Legacy, Spoken::Modern, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_modern_client_goes_on_when_its_upstream_turns_modern() {
+    another_era_is_noticed(Era::Modern, Spoken::Legacy, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_modern_client_goes_on_when_its_upstream_turns_legacy() {
+    another_era_is_noticed(Era::Modern, Spoken::Modern, Spoken::Legacy).await;
+}
