@@ -92,6 +92,12 @@ impl Host {
         }
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
+            (Era::Legacy, "server/discover" | "subscriptions/listen" | "tasks/update") => {
+                reply.refuse(&Problem::MethodNotFound {
+                    method: method.to_owned(),
+                });
+                None
+            }
             (Era::Legacy, "initialize") if call.claims.is_none() => {
                 answer::initialize(self, &call, envelope, reply)
             }

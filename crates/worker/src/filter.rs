@@ -1,8 +1,11 @@
 //! What a client wants to hear of on a subscription.
 
+use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::raw::RawObject;
 
 /// Resources that one subscription may name.
 const MAX_RESOURCES: usize = 1_000;
@@ -97,15 +100,28 @@ impl Filter {
             .extend(other.resource_subscriptions);
     }
 
+    /// Whether this message is a notification that belongs to it.
+    pub(crate) fn admits(&self, message: &[u8]) -> bool {
+        let Ok(envelope) = scan(message) else {
+            return false;
+        };
+        let uri = envelope.params.and_then(RawObject::parse);
+        let uri = uri.and_then(|params| params.text("uri"));
+        let method = envelope.method.as_deref().unwrap_or_default();
+        self.wants(method, uri.as_deref())
+    }
+
     /// Whether this notification belongs to it; `uri` is that of the resource.
-    pub(crate) fn wants(&self, method: &str, uri: Option<&str>) -> bool {
+    fn wants(&self, method: &str, uri: Option<&str>) -> bool {
         match method {
             "notifications/tools/list_changed" => self.tools_list_changed,
             "notifications/prompts/list_changed" => self.prompts_list_changed,
             "notifications/resources/list_changed" => self.resources_list_changed,
-            "notifications/resources/updated" => {
-                uri.is_some_and(|uri| self.resource_subscriptions.iter().any(|known| known == uri))
-            }
+            "notifications/resources/updated" => uri.is_some_and(|uri| {
+                self.resource_subscriptions
+                    .iter()
+                    .any(|known| covers(known, uri))
+            }),
             _ => false,
         }
     }
@@ -128,6 +144,14 @@ impl Filter {
         });
         lists.chain(resources).collect()
     }
+}
+
+/// Whether `uri` is the resource `known` or one below it: an update may name a
+/// sub-resource of what was subscribed to (`ResourceUpdatedNotification`).
+fn covers(known: &str, uri: &str) -> bool {
+    uri.strip_prefix(known).is_some_and(|rest| {
+        rest.is_empty() || known.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
@@ -172,7 +196,8 @@ mod tests {
         let read = filter(&json!({"resourceSubscriptions": ["x:1"]})).expect("a filter");
         let updated = "notifications/resources/updated";
         assert!(read.wants(updated, Some("x:1")));
-        assert!(!read.wants(updated, Some("x:2")));
+        assert!(!read.wants(updated, Some("x:2")) && !read.wants(updated, Some("x:12")));
+        assert!(read.wants(updated, Some("x:1/sub")));
         assert!(!read.wants(updated, None));
         assert_eq!(read.hints()[0]["params"]["uri"], "x:1");
     }

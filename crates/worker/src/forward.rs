@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::federation::{Destination, Federation};
 use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
+use crate::levels::{bad_level, level};
 use crate::listen;
 use crate::outlet::Outlet;
 use crate::relay::{Outgoing, Relayed, Translation};
@@ -168,6 +169,9 @@ impl Forward<'_> {
     async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
         let upstream = self.federation.get(index);
         upstream.settle().await;
+        if self.method == "logging/setLevel" && level(self.envelope).is_none() {
+            return reply.refuse(&bad_level());
+        }
         if let Some(answer) = self.answered_here(upstream, name) {
             return match answer {
                 Ok(()) => reply.finish(response(self.raw_id(), b"{}")).await,
@@ -208,7 +212,7 @@ impl Forward<'_> {
         if matches!(
             error,
             UpstreamError::Refused {
-                status: 400..=499,
+                status: 400 | 404 | 405,
                 ..
             }
         ) {

@@ -20,7 +20,12 @@ const LEVELS: [&str; 8] = [
 /// The log level that a `logging/setLevel` names, if it is one.
 pub(crate) fn level(envelope: &Envelope<'_>) -> Option<String> {
     let level = RawObject::parse(envelope.params?)?.text("level")?;
-    LEVELS.contains(&level.as_str()).then_some(level)
+    is_level(&level).then_some(level)
+}
+
+/// Whether the protocol has a log level of this name.
+pub(crate) fn is_level(name: &str) -> bool {
+    LEVELS.contains(&name)
 }
 
 /// The refusal of a log level that is none.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_mcp::envelope::scan;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
@@ -175,7 +174,7 @@ impl Subscription {
 
     /// Tells the client what it has asked for.
     async fn tell(&mut self, message: &[u8]) {
-        if wanted(&self.agreed, message)
+        if self.agreed.admits(message)
             && let Some(message) = tagged(message, self.reply.id())
         {
             self.reply.event(message).await;
@@ -193,16 +192,6 @@ impl Subscription {
 /// The result of a subscription that ended; `id` is its raw id.
 fn completed(id: &str) -> String {
     format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}"#)
-}
-
-fn wanted(filter: &Filter, message: &[u8]) -> bool {
-    let Ok(envelope) = scan(message) else {
-        return false;
-    };
-    let uri = envelope.params.and_then(RawObject::parse);
-    let uri = uri.and_then(|params| params.text("uri"));
-    let method = envelope.method.as_deref().unwrap_or_default();
-    filter.wants(method, uri.as_deref())
 }
 
 /// The notification with the subscription's raw id in its `_meta`.

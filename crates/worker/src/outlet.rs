@@ -153,7 +153,7 @@ impl<'a> Outlet<'a> {
             let id = self.call.shard.stream_id(StreamKind::Call);
             let stream = streams.call(id, self.resumption);
             self.stream = Some(Arc::clone(&stream));
-            stream.attach(reply, stream.id.event(0)).await;
+            stream.attach(reply, Some(stream.id.event(0))).await;
         }
     }
 }

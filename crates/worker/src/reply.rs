@@ -321,7 +321,8 @@ impl Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if !self.done {
+        // A client that left minds no error, and it is none of ours.
+        if !self.done && !self.flow.is_gone() {
             self.fail(&match self.flow.revoked.load(Ordering::Acquire) {
                 true => Problem::SessionNotFound,
                 false => Problem::Internal,

@@ -34,7 +34,7 @@ pub(crate) fn call(
         match found {
             Resumed::Running(stream) => {
                 let flow = Arc::clone(reply.flow());
-                stream.attach(reply, position).await;
+                stream.attach(reply, Some(position)).await;
                 stream.listened(&flow).await;
             }
             Resumed::Over(said) => repeat(said, position, resumption, reply).await,

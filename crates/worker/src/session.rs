@@ -21,6 +21,9 @@ use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 
+/// A session with subscriptions and without a listener is kept this long unused.
+const SUBSCRIBED_IDLE: Duration = Duration::from_secs(3600);
+
 /// For restoring what a client had asked of an upstream session.
 const RESTORE: Duration = Duration::from_secs(5);
 
@@ -244,13 +247,20 @@ impl Session {
         *self.used.lock() = Instant::now();
     }
 
-    /// Nothing under way or subscribed to, nobody listening, and unused for long enough.
+    /// Nothing under way, nobody listening, and unused for long enough: longer
+    /// where something is subscribed to, for the client may come back to hear of it.
     pub(crate) fn is_idle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1
             && self.opened.receiver_count() == 0
             && self.in_flight.lock().is_empty()
-            && self.subscriptions.is_empty()
-            && self.used.lock().elapsed() > self.idle
+            && self.used.lock().elapsed() > self.patience()
+    }
+
+    fn patience(&self) -> Duration {
+        match self.subscriptions.is_empty() {
+            true => self.idle,
+            false => self.idle.max(SUBSCRIBED_IDLE),
+        }
     }
 
     /// The client has ended it: nothing answers in it any more (invariant I12).

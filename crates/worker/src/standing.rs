@@ -46,10 +46,7 @@ pub(crate) async fn run(
 ) {
     let _listening = Listening(&stream);
     let flow = Arc::clone(reply.flow());
-    let position = match position.filter(|position| position.stream == stream.id) {
-        Some(position) => position,
-        None => stream.position().await,
-    };
+    let position = position.filter(|position| position.stream == stream.id);
     stream.attach(reply, position).await;
     if is_new {
         tokio::spawn(speak(host, Arc::clone(&session), Arc::clone(&stream)));

@@ -60,6 +60,9 @@ impl Changes<'_> {
             }
         };
         while let Heard::Message(message) = listening.next().await {
+            if !listening.agreed.admits(&message) {
+                continue;
+            }
             let message = self.present(untagged(message));
             self.client.send(message).await.map_err(|_| Gone)?;
         }

@@ -126,17 +126,13 @@ impl Stream {
         self.resumption != Resumption::No
     }
 
-    /// The last message so far.
-    pub(crate) async fn position(&self) -> EventId {
-        self.id.event(self.seat.lock().await.seq)
-    }
-
     /// Takes the reader's place and hears first what was said behind
-    /// `position`. The one who had it is let go: a message goes to one stream
+    /// `position`, by default the last message so far. The one who had it is let go: a message goes to one stream
     /// only (MCP transports, "Multiple Connections"), and it may be long dead.
-    pub(crate) async fn attach(&self, mut reply: Reply, position: EventId) {
+    pub(crate) async fn attach(&self, mut reply: Reply, position: Option<EventId>) {
         self.interrupt(Some(Arc::clone(reply.flow())));
         let mut seat = self.seat.lock().await;
+        let position = position.unwrap_or_else(|| self.id.event(seat.seq));
         seat.leave();
         self.stand(&mut reply, position);
         let missed = self.log.lock().after(position);

@@ -9,6 +9,11 @@ use tokio::sync::futures::Notified;
 
 use crate::upstream::UpstreamId;
 
+/// Resources that one session may be subscribed to.
+const MAX_RESOURCES: usize = 1_000;
+/// Longest URI of a subscription, in bytes.
+const MAX_URI: usize = 8 << 10;
+
 /// Who listens to what, counted: several subscriptions of one client may name
 /// the same resource.
 #[derive(Debug, Default)]
@@ -42,15 +47,27 @@ impl Subscriptions {
     }
 
     /// Notes a legacy client's own subscription: asking twice is asking once.
-    pub(crate) fn set(&self, upstream: UpstreamId, uri: &str, on: bool) {
+    ///
+    /// # Errors
+    /// Which limit it exceeds; nothing is noted then.
+    pub(crate) fn set(&self, upstream: UpstreamId, uri: &str, on: bool) -> Result<(), String> {
         let key = (upstream, uri.into());
         let mut counts = self.counts.lock();
+        if on && uri.len() > MAX_URI {
+            return Err(format!("the URI is longer than {MAX_URI} bytes"));
+        }
+        if on && counts.len() >= MAX_RESOURCES && !counts.contains_key(&key) {
+            return Err(format!(
+                "the session is subscribed to {MAX_RESOURCES} resources already; unsubscribe first"
+            ));
+        }
         match on {
             true => drop(counts.insert(key, 1)),
             false => drop(counts.remove(&key)),
         }
         drop(counts);
         self.changed.notify_waiters();
+        Ok(())
     }
 
     /// Waits until a legacy client subscribes or unsubscribes, from this call on.
@@ -100,7 +117,7 @@ mod tests {
     async fn a_change_before_the_waiting_is_not_missed() {
         let all = Subscriptions::default();
         let changed = all.changed();
-        all.set(UpstreamId::next(), "x", true);
+        all.set(UpstreamId::next(), "x", true).expect("room");
         changed.await;
     }
 
@@ -108,9 +125,23 @@ mod tests {
     fn asking_twice_is_asking_once() {
         let all = Subscriptions::default();
         let a = UpstreamId::next();
-        all.set(a, "x", true);
-        all.set(a, "x", true);
-        all.set(a, "x", false);
+        all.set(a, "x", true).expect("room");
+        all.set(a, "x", true).expect("room");
+        all.set(a, "x", false).expect("room");
         assert!(all.is_empty());
+    }
+
+    #[test]
+    fn a_flood_ends_at_the_limits() {
+        let all = Subscriptions::default();
+        let a = UpstreamId::next();
+        for n in 0..MAX_RESOURCES {
+            all.set(a, &format!("x:{n}"), true).expect("room");
+        }
+        assert!(all.set(a, "y", true).is_err());
+        all.set(a, "x:0", true).expect("it is there already");
+        all.set(a, "x:0", false).expect("less");
+        all.set(a, "y", true).expect("room again");
+        assert!(all.set(a, &"z".repeat(MAX_URI + 1), true).is_err());
     }
 }

@@ -51,7 +51,10 @@ impl Forward<'_> {
         if let (true, Ok(Destination::One(_, inner))) = (accepted, destination)
             && let Some(uri) = inner.as_deref().or(self.envelope.name.as_deref())
         {
-            self.session.subscriptions.set(upstream.id(), uri, on);
+            // One beyond the limit holds as long as the upstream session does.
+            if let Err(limit) = self.session.subscriptions.set(upstream.id(), uri, on) {
+                tracing::debug!(limit, "a subscription is not remembered");
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 
 use super::Forward;
-use crate::levels::{bad_level, level};
+use crate::levels::{bad_level, is_level, level};
 use crate::requests;
 use crate::upstream::{Connection, Upstream};
 
@@ -26,6 +26,7 @@ impl Forward<'_> {
     /// Sets the log level that a modern request names at a legacy upstream.
     pub(super) async fn set_log_level(&self, connection: &Connection) {
         if let Some(level) = &self.envelope.meta.log_level
+            && is_level(level)
             && self.session.set_log_level(level)
             && let Err(error) = requests::set_level(level).ask(connection).await
         {
@@ -56,7 +57,7 @@ impl Forward<'_> {
             let detail = format!("{}: uri must be a string", self.method);
             return Some(Err(Problem::InvalidParams { detail }));
         };
-        self.session.subscriptions.set(upstream.id(), uri, on);
-        Some(Ok(()))
+        let held = self.session.subscriptions.set(upstream.id(), uri, on);
+        Some(held.map_err(|detail| Problem::InvalidParams { detail }))
     }
 }

@@ -153,18 +153,21 @@ impl Source<'_> {
         connection: Arc<Connection>,
         resources: &[String],
     ) -> Subscribed {
+        // Dropped on the way, it takes back what was asked so far.
+        let mut subscribed = Subscribed {
+            session: Arc::clone(session),
+            upstream: self.upstream.id(),
+            resources: Vec::new(),
+        };
         for uri in resources {
+            subscribed.resources.push(uri.clone());
             if session.subscriptions.add(self.upstream.id(), uri)
                 && let Err(error) = requests::subscribe(uri).ask(&connection).await
             {
                 tracing::debug!(%error, "a resource was not subscribed to");
             }
         }
-        Subscribed {
-            session: Arc::clone(session),
-            upstream: self.upstream.id(),
-            resources: resources.to_vec(),
-        }
+        subscribed
     }
 
     async fn relay_heard(

@@ -122,7 +122,10 @@ async fn what_is_opened_while_the_session_closes_is_closed_too() {
 async fn a_retired_upstream_is_left_and_not_opened_again() {
     let (session, upstream) = (session(), upstream());
     let open = connection(&session, &upstream).await;
-    session.subscriptions.set(upstream.id(), "x:1", true);
+    session
+        .subscriptions
+        .set(upstream.id(), "x:1", true)
+        .unwrap();
     upstream.retire();
     assert!(Arc::ptr_eq(&open, &connection(&session, &upstream).await));
     session.leave(&upstream).await;

@@ -74,7 +74,7 @@ pub(super) fn discovered(response: &[u8]) -> Option<(Spoken, ServerInfo)> {
     };
     let info = ServerInfo {
         capabilities: result["capabilities"].clone(),
-        server_info: result["_meta"]["io.modelcontextprotocol/serverInfo"].clone(),
+        server_info: super::named(&result["_meta"]["io.modelcontextprotocol/serverInfo"]),
         instructions: result["instructions"].as_str().map(str::to_owned),
     };
     Some((spoken, info))

@@ -275,6 +275,7 @@ impl HttpConnection {
             headers: self.headers(),
             position: Position::default(),
             until_response: true,
+            resumable: !self.stateless,
         }
     }
 

@@ -5,6 +5,7 @@ mod children;
 mod close_stream;
 mod command;
 mod connection;
+mod doubt;
 mod duplex;
 mod era;
 mod error;
@@ -49,6 +50,7 @@ pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
+use doubt::Doubt;
 use era::Spoken;
 use health::Health;
 use http::HttpConnection;
@@ -88,9 +90,17 @@ impl ServerInfo {
     fn from_initialize(result: &Value) -> Self {
         Self {
             capabilities: result["capabilities"].clone(),
-            server_info: result["serverInfo"].clone(),
+            server_info: named(&result["serverInfo"]),
             instructions: result["instructions"].as_str().map(str::to_owned),
         }
+    }
+}
+
+/// Clients require an `Implementation` where a modern server need not give one.
+fn named(server_info: &Value) -> Value {
+    match server_info.is_object() {
+        true => server_info.clone(),
+        false => serde_json::json!({"name": "unnamed", "version": "unknown"}),
     }
 }
 
@@ -110,6 +120,7 @@ pub struct Upstream {
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: Mutex<Spoken>,
     schemas: Schemas,
+    doubt: Doubt,
     // Held while it is asked, so that all who wait share one answer.
     probing: tokio::sync::Mutex<Option<Failure>>,
 }
@@ -155,6 +166,7 @@ impl Upstream {
             info: Mutex::default(),
             spoken: Mutex::default(),
             schemas: Schemas::default(),
+            doubt: Doubt::default(),
             probing: tokio::sync::Mutex::default(),
         }
     }
@@ -188,11 +200,12 @@ impl Upstream {
         self.spoken.lock().era_for(era)
     }
 
-    /// Finds out which eras it speaks, unless that is known. One that cannot be
-    /// asked now is taken for legacy, and whoever uses it learns why.
+    /// Finds out which eras it speaks, unless that is known and not doubted. One
+    /// that cannot be asked now is taken for what it was, at first for legacy,
+    /// and whoever uses it learns why.
     pub(crate) async fn settle(self: &Arc<Self>) {
-        if self.known_info().is_none()
-            && let Err(error) = self.info().await
+        if (self.known_info().is_none() || self.doubt.is_raised())
+            && let Err(error) = self.ask().await
         {
             tracing::debug!(upstream = self.name(), %error, "era unknown");
         }
@@ -201,7 +214,7 @@ impl Upstream {
     /// It does not talk as it was known to: another server may be there now.
     pub(crate) fn unsettle(&self) {
         if matches!(self.kind, Kind::Http(_)) {
-            *self.info.lock() = None;
+            self.doubt.raise();
         }
     }
 
@@ -221,6 +234,21 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let (connection, result) = self.handshake(facts).await?;
+        // What a server of both eras says in the modern one is more.
+        if let Some(result) = result
+            && *self.spoken.lock() == Spoken::Legacy
+        {
+            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
+        }
+        Ok(connection)
+    }
+
+    /// A session, and the result of `initialize` where we had to ask.
+    async fn handshake(
+        &self,
+        facts: &ClientFacts,
+    ) -> Result<(Connection, Option<Value>), UpstreamError> {
         let since = Instant::now();
         let (connection, limits) = match &self.kind {
             Kind::Http(target) => {
@@ -236,7 +264,7 @@ impl Upstream {
                 let connection = Connection::Duplex(handler::connect(factory.as_ref(), facts));
                 // Its handshake was ours; it hears of the end of it.
                 connection.send(connection::initialized()).await?;
-                return Ok(connection);
+                return Ok((connection, None));
             }
             Kind::Native(_) => {
                 return Err(UpstreamError::Garbage(
@@ -253,11 +281,7 @@ impl Upstream {
                 self.unsettle();
             }
         })?;
-        // What a server of both eras says in the modern one is more.
-        if *self.spoken.lock() == Spoken::Legacy {
-            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
-        }
-        Ok(connection)
+        Ok((connection, Some(result)))
     }
 
     /// A way for one modern request, which needs no session; `params` mirrors

@@ -47,9 +47,14 @@ impl Upstream {
     /// # Errors
     /// Why it cannot be asked, or could not within the last five seconds.
     pub async fn info(self: &Arc<Self>) -> Result<Arc<ServerInfo>, UpstreamError> {
-        if let Some(info) = self.known_info() {
-            return Ok(info);
+        match self.known_info() {
+            Some(info) => Ok(info),
+            None => self.ask().await,
         }
+    }
+
+    /// What it says of itself now, unless it was just asked.
+    pub(super) async fn ask(self: &Arc<Self>) -> Result<Arc<ServerInfo>, UpstreamError> {
         let this = Arc::clone(self);
         // A task of its own: who gives up leaves the answer to the others.
         tokio::spawn(async move { this.ask_in_turn().await })
@@ -59,7 +64,7 @@ impl Upstream {
 
     async fn ask_in_turn(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
         let mut failure = self.probing.lock().await;
-        if let Some(info) = self.known_info() {
+        if let Some(info) = self.known_info().filter(|_| !self.doubt.is_raised()) {
             return Ok(info);
         }
         if let Some(error) = failure
@@ -69,6 +74,7 @@ impl Upstream {
             return Err(error);
         }
         let asked = self.probe().await;
+        self.doubt.settle();
         if let Err(error) = &asked {
             self.failed(error);
         }
@@ -105,6 +111,8 @@ impl Upstream {
             Ok(answer) => Ok(era::discovered(&answer)),
             // Nobody is there to be asked in another way.
             Err(error @ UpstreamError::Unreachable(_)) => Err(error),
+            // A modern server that is busy or broken now is still a modern one.
+            Err(error) if self.is_known_modern() && !is_refusal(&error) => Err(error),
             Err(_) => Ok(None),
         }
     }
@@ -127,11 +135,28 @@ impl Upstream {
     }
 
     async fn initialize(&self) -> Result<(), UpstreamError> {
-        *self.spoken.lock() = Spoken::Legacy;
-        let session = self.open(&probe_facts()).await?;
+        let (session, result) = self.handshake(&probe_facts()).await?;
         session.close_behind();
+        if let Some(result) = result {
+            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
+        }
         Ok(())
     }
+
+    fn is_known_modern(&self) -> bool {
+        *self.spoken.lock() != Spoken::Legacy
+    }
+}
+
+/// Whether a server of the legacy era may have refused `server/discover` so.
+fn is_refusal(error: &UpstreamError) -> bool {
+    matches!(
+        error,
+        UpstreamError::Refused {
+            status: 400 | 404 | 405 | 406 | 415,
+            ..
+        }
+    )
 }
 
 /// A client that can everything, so that the upstream shows all it has.

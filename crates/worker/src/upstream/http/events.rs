@@ -45,6 +45,8 @@ pub(super) struct Source {
     pub(super) position: Position,
     /// A call's stream is over with the response.
     pub(super) until_response: bool,
+    /// Modern streams are not resumed: what broke is lost.
+    pub(super) resumable: bool,
 }
 
 impl Source {
@@ -146,7 +148,7 @@ impl Reader {
             let retry = Duration::from_millis(ms);
             self.retry = retry.clamp(SHORTEST_RETRY, LONGEST_RETRY);
         }
-        if let Some(id) = &event.id {
+        if let Some(id) = event.id.as_ref().filter(|_| self.source.resumable) {
             // An empty id takes the last one back (WHATWG HTML, 9.2.6).
             let id = HeaderValue::from_str(id).ok().filter(|id| !id.is_empty());
             *self.source.position.lock() = id;
