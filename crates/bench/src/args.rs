@@ -136,6 +136,9 @@ pub(crate) struct IdleArgs {
     /// Keep-alive connections to open; needs a limit of open files above it (`ulimit -n`).
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) connections: u32,
+    /// Open the session's standing stream (GET) on each connection of the target.
+    #[arg(long)]
+    pub(crate) streams: bool,
 }
 
 /// Which server to compare with.

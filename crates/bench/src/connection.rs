@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -29,6 +30,8 @@ pub struct Connection {
     headers: HeaderMap,
     last_id: u64,
     session_lost: bool,
+    // The standing stream; nothing else goes over the connection meanwhile.
+    listening: Option<Incoming>,
 }
 
 /// A complete reply.
@@ -56,6 +59,7 @@ impl Connection {
             target,
             last_id: INITIALIZE_ID,
             session_lost: false,
+            listening: None,
         };
         if connection.target.era() == Era::Legacy {
             connection.initialize().await?;
@@ -83,12 +87,37 @@ impl Connection {
         outcome
     }
 
+    /// Opens the session's standing stream and keeps it, unread.
+    ///
+    /// # Errors
+    /// When the server offers none.
+    pub async fn listen(&mut self) -> Result<(), Failure> {
+        self.sender.ready().await?;
+        let mut request = self.request(Method::GET, Bytes::new());
+        let events = HeaderValue::from_static("text/event-stream");
+        request.headers_mut().insert(ACCEPT, events);
+        let (parts, body) = self.sender.send_request(request).await?.into_parts();
+        if parts.status != StatusCode::OK {
+            let refused = Received {
+                status: parts.status,
+                headers: parts.headers,
+                body: body.collect().await?.to_bytes(),
+            };
+            return Err(refused.reply().refusal());
+        }
+        self.listening = Some(body);
+        Ok(())
+    }
+
     /// Ends the session, if there is one, and closes.
     ///
     /// # Errors
     /// When the server refuses the DELETE otherwise than by 405, which only
     /// says that its sessions end by themselves.
     pub async fn close(mut self) -> Result<(), Failure> {
+        if self.listening.take().is_some() {
+            self.sender = connect(&self.target).await?;
+        }
         if !self.headers.contains_key(SESSION_ID) || self.sender.is_closed() {
             return Ok(());
         }
@@ -124,16 +153,23 @@ impl Connection {
 
     async fn send(&mut self, method: Method, body: Bytes) -> Result<Received, Failure> {
         self.sender.ready().await?;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = self.target.uri();
-        *request.headers_mut() = self.headers.clone();
+        let request = self.request(method, body);
         let (parts, body) = self.sender.send_request(request).await?.into_parts();
         Ok(Received {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await?.to_bytes(),
         })
+    }
+}
+
+impl Connection {
+    fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.target.uri();
+        *request.headers_mut() = self.headers.clone();
+        request
     }
 }
 

@@ -104,6 +104,18 @@ impl Fleet {
             .await
     }
 
+    /// Opens a standing stream on each connection, at most 50 at once.
+    ///
+    /// # Errors
+    /// The first that is not offered.
+    pub async fn listen_each(&mut self) -> Result<(), Failure> {
+        stream::iter(&mut self.connections)
+            .map(Connection::listen)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
     /// Ends the sessions and closes the connections.
     ///
     /// # Errors

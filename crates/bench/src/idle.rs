@@ -27,6 +27,8 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug, Serialize)]
 pub(crate) struct IdleReport {
     connections: u32,
+    /// Whether the target's connections carry standing streams.
+    streams: bool,
     /// Growth of resident memory per connection in KiB.
     kib_per_connection: Pair,
     bare: Growth,
@@ -43,16 +45,21 @@ struct Growth {
 /// Measures as `args` say: the bare server first, then the target.
 pub(crate) async fn run(args: &IdleArgs) -> anyhow::Result<IdleReport> {
     let reference = Reference::start(&args.reference).await?;
-    let bare = growth(args, &reference.url, &reference.pids).await?;
+    let bare = growth(args, &reference.url, &reference.pids, false).await?;
     reference.stop().await?;
-    let target = growth(args, &args.target.url, &args.pids).await?;
-    Ok(IdleReport::new(args.connections, bare, target))
+    let target = growth(args, &args.target.url, &args.pids, args.streams).await?;
+    Ok(IdleReport::new(args, bare, target))
 }
 
-async fn growth(args: &IdleArgs, url: &str, pids: &[u32]) -> anyhow::Result<Growth> {
+async fn growth(args: &IdleArgs, url: &str, pids: &[u32], streams: bool) -> anyhow::Result<Growth> {
     warm_up(&args.target, url).await?;
     let before = settled(pids).await?;
-    let held = hold(&args.target, url, args.connections).await?;
+    let mut held = hold(&args.target, url, args.connections).await?;
+    if streams {
+        held.listen_each()
+            .await
+            .with_context(|| format!("no standing stream at {url}"))?;
+    }
     let after = settled(pids).await?;
     held.close()
         .await
@@ -102,10 +109,15 @@ fn is_settled(samples: &[u64]) -> bool {
 }
 
 impl IdleReport {
-    fn new(connections: u32, bare: Growth, target: Growth) -> Self {
+    fn new(args: &IdleArgs, bare: Growth, target: Growth) -> Self {
+        Self::of(args.connections, args.streams, bare, target)
+    }
+
+    fn of(connections: u32, streams: bool, bare: Growth, target: Growth) -> Self {
         let each = |growth: Growth| growth.kib() / f64::from(connections);
         Self {
             connections,
+            streams,
             kib_per_connection: Pair {
                 bare: each(bare),
                 target: each(target),
@@ -127,7 +139,11 @@ impl fmt::Display for IdleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pair { bare, target } = self.kib_per_connection;
         let connections = grouped(self.connections.into());
-        writeln!(f, "{connections} idle keep-alive connections")?;
+        let streams = match self.streams {
+            true => ", the target's with an open standing stream",
+            false => "",
+        };
+        writeln!(f, "{connections} idle keep-alive connections{streams}")?;
         writeln!(f, "bare    {bare:.1} KiB a connection ({})", self.bare)?;
         write!(f, "target  {target:.1} KiB a connection ({})", self.target)
     }
@@ -162,7 +178,7 @@ mod tests {
             before: 9000,
             after: 9000 + 200 * 31,
         };
-        let text = IdleReport::new(200, bare, target).to_string();
+        let text = IdleReport::of(200, false, bare, target).to_string();
         assert!(text.contains("bare    22.0 KiB a connection (3,000 -> 7,400 KiB resident)"));
         assert!(text.contains("target  31.0 KiB a connection"));
     }
