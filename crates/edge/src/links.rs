@@ -15,6 +15,7 @@ use hexagram_proto::link::link_client::LinkClient;
 use hexagram_proto::link::{Announce, EdgeFrame, Hello, WorkerFrame};
 use hexagram_proto::{HELLO_TIMEOUT, HelloError, agree, frames, hello, outbox, settings};
 use hexagram_runtime::health::Condition;
+use hexagram_runtime::random::jittered;
 use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -414,10 +415,4 @@ fn endpoint(uri: String) -> Result<Endpoint, tonic::transport::Error> {
         .http2_keep_alive_interval(settings::KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(settings::KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true))
-}
-
-/// Spreads retries of many edges: between half and the whole of `pause`.
-fn jittered(pause: Duration) -> Duration {
-    let random = u32::from_be_bytes(hexagram_runtime::random::bytes());
-    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
 }

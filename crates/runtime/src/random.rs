@@ -1,5 +1,7 @@
 //! Randomness from the operating system, read in this one place.
 
+use std::time::Duration;
+
 /// `N` fresh random bytes: keys, nonces, incarnations.
 ///
 /// # Panics
@@ -12,9 +14,28 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Between half and the whole of `pause`: spreads the retries of many.
+///
+/// # Panics
+/// As [`bytes`].
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
+    let share = f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * share)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::*;
+
+    #[test]
+    fn jitter_never_lengthens_a_pause() {
+        let pause = Duration::from_secs(1);
+        for _ in 0..100 {
+            let spread = jittered(pause);
+            assert!(spread >= pause / 2 && spread <= pause);
+        }
+    }
 
     #[test]
     fn never_gives_the_same_twice() {

@@ -17,6 +17,9 @@ use tokio::sync::broadcast;
 /// Changes that wait for a slow listener; it learns of older ones by `Lagged`.
 const KEPT: usize = 64;
 
+/// Processes whose announcements are told apart.
+const MAX_ORIGINS: usize = 1_024;
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Change {
@@ -102,6 +105,10 @@ impl Changes {
 
     fn is_news(&self, announce: &Announce) -> bool {
         let mut heard = self.0.heard.lock();
+        if heard.len() >= MAX_ORIGINS && !heard.contains_key(&announce.origin) {
+            // Most are long gone; to hear one change twice does no harm.
+            heard.clear();
+        }
         let last = heard.entry(announce.origin).or_default();
         let news = announce.serial > *last;
         *last = announce.serial.max(*last);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hexagram_core::Era;
 use hexagram_mcp::envelope::{Kind, scan};
+use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -234,7 +235,7 @@ impl Reader {
                 }
                 Err(error) => tracing::debug!(%error, "an upstream's standing stream is not open"),
             }
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(jittered(self.pause)).await;
             self.pause = next_pause(self.pause, since.elapsed());
             if !self.connection.is_open() {
                 return self.renew().await;
@@ -252,7 +253,7 @@ impl Reader {
             if upstream.is_retired() {
                 return;
             }
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(jittered(self.pause)).await;
             self.pause = next_pause(self.pause, Duration::ZERO);
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hexagram_core::Era;
+use hexagram_runtime::random::jittered;
 use http::HeaderMap;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -35,7 +36,8 @@ impl Changes<'_> {
         let upstream = &self.upstream;
         upstream.settle().await;
         let mut pause = FIRST_REOPEN;
-        while upstream.era_for(Era::Legacy) == Era::Modern {
+        loop {
+            upstream.speaks(Era::Modern, Era::Legacy).await;
             let since = Instant::now();
             let changed = self.session.subscriptions.changed();
             let resources = self.session.subscriptions.of(upstream.id());
@@ -46,7 +48,7 @@ impl Changes<'_> {
                     Err(Gone) => return,
                 },
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(jittered(pause)).await;
             pause = next_pause(pause, since.elapsed());
         }
     }

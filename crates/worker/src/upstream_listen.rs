@@ -1,6 +1,7 @@
 //! A subscription of ours at a modern upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -11,6 +12,9 @@ use serde_json::json;
 use crate::filter::Filter;
 use crate::requests;
 use crate::upstream::{Connection, Incoming, UpstreamError};
+
+/// An upstream acknowledges a subscription within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A subscription at an upstream; dropped, it ends.
 pub(crate) struct UpstreamSubscription {
@@ -44,16 +48,26 @@ pub(crate) async fn open(
     let request = format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{params}}}"#
     );
-    let mut incoming = connection.listen(&id, Bytes::from(request)).await?;
-    let first = incoming
-        .next()
-        .await
-        .unwrap_or_else(|| Err(UpstreamError::Broken("it closed without a word".to_owned())))?;
+    let asked = ask(&connection, &id, Bytes::from(request));
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    let (first, incoming) = asked.unwrap_or(Err(UpstreamError::Silent(PATIENCE)))?;
     Ok(UpstreamSubscription {
         agreed: acknowledged(&first)?,
         incoming,
         _connection: connection,
     })
+}
+
+/// The first message and what follows it.
+async fn ask(
+    connection: &Connection,
+    id: &str,
+    request: Bytes,
+) -> Result<(Bytes, Incoming), UpstreamError> {
+    let mut incoming = connection.listen(id, request).await?;
+    let first = incoming.next().await;
+    let closed = || Err(UpstreamError::Broken("it closed without a word".to_owned()));
+    Ok((first.unwrap_or_else(closed)?, incoming))
 }
 
 impl UpstreamSubscription {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
+use hexagram_runtime::random::jittered;
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -92,7 +93,7 @@ impl Source<'_> {
                 return Ok(());
             }
             listening = loop {
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(jittered(pause)).await;
                 pause = next_pause(pause, since.elapsed());
                 match self.open().await {
                     Ok(listening) => break listening,

@@ -84,7 +84,7 @@ impl Upstream {
         UpstreamHealth {
             reachable: state.reachable.map(|(reachable, _)| reachable),
             for_seconds: state.reachable.map(|(_, since)| since.elapsed().as_secs()),
-            era: info.map(|_| self.spoken.lock().name()),
+            era: info.map(|_| self.spoken.borrow().name()),
             server,
             last_error: state.error.as_ref().map(|(error, at)| LastError {
                 error: error.clone(),

@@ -35,6 +35,7 @@ use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::HeaderError;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use carry_over::carry_over;
@@ -118,7 +119,7 @@ pub struct Upstream {
     health: Health,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
-    spoken: Mutex<Spoken>,
+    spoken: watch::Sender<Spoken>,
     schemas: Schemas,
     doubt: Doubt,
     // Held while it is asked, so that all who wait share one answer.
@@ -164,7 +165,7 @@ impl Upstream {
             health: Health::default(),
             kind,
             info: Mutex::default(),
-            spoken: Mutex::default(),
+            spoken: watch::Sender::default(),
             schemas: Schemas::default(),
             doubt: Doubt::default(),
             probing: tokio::sync::Mutex::default(),
@@ -178,7 +179,7 @@ impl Upstream {
 
     fn describe(&self, spoken: Spoken, info: ServerInfo) {
         *self.info.lock() = Some(Arc::new(info));
-        *self.spoken.lock() = spoken;
+        self.spoken.send_replace(spoken);
         self.answered();
     }
 
@@ -197,7 +198,16 @@ impl Upstream {
     /// The era in which it is spoken to for a client of `era`: the client's
     /// own, where it knows that.
     pub(crate) fn era_for(&self, era: Era) -> Era {
-        self.spoken.lock().era_for(era)
+        self.spoken.borrow().era_for(era)
+    }
+
+    /// Waits until clients of `era` are served in `wanted`.
+    pub(crate) async fn speaks(&self, wanted: Era, era: Era) {
+        let mut spoken = self.spoken.subscribe();
+        // It holds the sender, so this never fails.
+        let _ = spoken
+            .wait_for(|spoken| spoken.era_for(era) == wanted)
+            .await;
     }
 
     /// Finds out which eras it speaks, unless that is known and not doubted. One
@@ -237,7 +247,7 @@ impl Upstream {
         let (connection, result) = self.handshake(facts).await?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
-            && *self.spoken.lock() == Spoken::Legacy
+            && *self.spoken.borrow() == Spoken::Legacy
         {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
         }

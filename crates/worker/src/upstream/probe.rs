@@ -120,16 +120,18 @@ impl Upstream {
     /// The official servers of both eras name their modern versions only, so
     /// whether such a one opens sessions too is tried out.
     async fn with_sessions(&self, spoken: Spoken) -> Spoken {
-        *self.spoken.lock() = spoken;
+        let before = *self.spoken.borrow();
         if spoken != Spoken::Modern {
             return spoken;
         }
         let facts = probe_facts();
-        match tokio::time::timeout(DISCOVERY, self.open(&facts)).await {
-            Ok(Ok(session)) => {
+        match tokio::time::timeout(DISCOVERY, self.handshake(&facts)).await {
+            Ok(Ok((session, _))) => {
                 session.close_behind();
                 Spoken::Both
             }
+            // It may be busy: what it was known for holds until it refuses.
+            Ok(Err(error)) if before == Spoken::Both && !is_refusal(&error) => Spoken::Both,
             Ok(Err(_)) | Err(_) => Spoken::Modern,
         }
     }
@@ -144,7 +146,7 @@ impl Upstream {
     }
 
     fn is_known_modern(&self) -> bool {
-        *self.spoken.lock() != Spoken::Legacy
+        *self.spoken.borrow() != Spoken::Legacy
     }
 }
 

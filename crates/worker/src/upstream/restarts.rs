@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hexagram_runtime::random::jittered;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -71,12 +72,6 @@ impl Restarts {
         *failed = Some(next);
         next.times == 2
     }
-}
-
-/// Half of the pause and a random part of the other half.
-fn jittered(pause: Duration) -> Duration {
-    let [part] = hexagram_runtime::random::bytes();
-    pause / 2 + pause / 2 * u32::from(part) / u32::from(u8::MAX)
 }
 
 #[cfg(test)]
