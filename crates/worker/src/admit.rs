@@ -16,7 +16,7 @@ use crate::reply::{Reply, Run};
 use crate::shard::Shard;
 use crate::stream::Resumption;
 use crate::upstream::NativeHandler;
-use crate::{answer, batch, forward, one_way, resume, standing};
+use crate::{answer, batch, dispatch, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -104,7 +104,7 @@ impl Host {
             (Era::Modern, "server/discover") => answer::discover(self, reply),
             _ => match self.native() {
                 Some(handler) => answer::native(handler.as_ref(), &call, envelope, reply),
-                None => Some(Box::pin(forward::request(Arc::clone(self), call, reply))),
+                None => Some(Box::pin(dispatch::request(Arc::clone(self), call, reply))),
             },
         }
     }

@@ -9,125 +9,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hexagram_core::Era;
-use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::handle;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::federation::{Destination, Federation};
-use crate::handles::{self, Opened};
+use crate::handles::Opened;
 use crate::host::{Call, Host};
 use crate::levels::{bad_level, level};
-use crate::listen;
 use crate::outlet::Outlet;
 use crate::relay::{Outgoing, Relayed, Translation};
 use crate::reply::{Reply, response};
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
 use incoming::error_code;
-
-/// Answers one request from the upstreams.
-pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
-    let flow = Arc::clone(reply.flow());
-    let Some(session) = host.session(&call) else {
-        return reply.refuse(&Problem::SessionNotFound);
-    };
-    let under_way = Mutex::new(None);
-    let work = route(&host, &call, &session, &under_way, reply);
-    if call.era() == Era::Legacy {
-        // A disconnect is no cancellation there; the end of the session is.
-        tokio::pin!(work);
-        tokio::select! {
-            biased;
-            () = session.deleted() => flow.revoke(),
-            () = &mut work => {}
-        }
-        return session.touch();
-    }
-    tokio::pin!(work);
-    tokio::select! {
-        () = &mut work => {}
-        () = flow.left() => {
-            let request = under_way.lock().take();
-            cancelled(request).await;
-        }
-    }
-    session.touch();
-    if session.is_passing() {
-        session.close().await;
-    }
-}
-
-/// A modern client that left has cancelled; its upstream is told.
-async fn cancelled(under_way: Option<InFlight>) {
-    let Some(request) = under_way else {
-        return;
-    };
-    let id = request.upstream_id;
-    let params = format!(r#"{{"requestId":{id},"reason":"the client left"}}"#);
-    let body =
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#);
-    if let Err(error) = request.connection.send(Bytes::from(body)).await {
-        tracing::debug!(%error, "an upstream was not told of a cancellation");
-    }
-}
-
-async fn route(
-    host: &Arc<Host>,
-    call: &Call,
-    session: &Arc<Session>,
-    under_way: &Mutex<Option<InFlight>>,
-    reply: Reply,
-) {
-    let opened = match open_handle(host, call) {
-        Ok(opened) => opened,
-        Err(problem) => return reply.refuse(&problem),
-    };
-    let (body, opened) = match opened {
-        Some((body, opened)) => (body, Some(opened)),
-        None => (call.body.clone(), None),
-    };
-    let Ok(envelope) = scan(&body) else {
-        return reply.refuse(&Problem::Internal);
-    };
-    let method = envelope.method.as_deref().unwrap_or_default();
-    let forward = Forward {
-        host,
-        federation: host.federation(),
-        call,
-        session,
-        under_way,
-        body: &body,
-        opened: opened.as_ref(),
-        envelope: &envelope,
-        method,
-    };
-    if method == "subscriptions/listen" && call.era() == Era::Modern {
-        return listen::run(&forward, reply).await;
-    }
-    forward.remember();
-    match forward.destination() {
-        Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
-        Ok(Destination::Merge(member)) => forward.merged(member, reply).await,
-        Ok(Destination::Everywhere) => forward.everywhere(reply).await,
-        Err(problem) => reply.refuse(&problem),
-    }
-}
-
-/// The request in its upstream's own words, where it holds a handle.
-fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, Opened)>, Problem> {
-    if call.era() == Era::Legacy {
-        return Ok(None);
-    }
-    // The body was scanned when it was admitted.
-    let envelope = scan(&call.body).map_err(|_| Problem::Internal)?;
-    let opened = handles::open(host, call, &envelope)?;
-    Ok(opened.map(|opened| {
-        let body = handles::restore(&call.body, &envelope, &opened);
-        (body, opened)
-    }))
-}
 
 /// One request on its way.
 pub(crate) struct Forward<'a> {
@@ -137,9 +34,9 @@ pub(crate) struct Forward<'a> {
     pub(crate) call: &'a Call,
     pub(crate) session: &'a Arc<Session>,
     /// What to cancel at the upstream if the client leaves.
-    under_way: &'a Mutex<Option<InFlight>>,
+    pub(crate) under_way: &'a Mutex<Option<InFlight>>,
     pub(crate) body: &'a Bytes,
-    opened: Option<&'a Opened>,
+    pub(crate) opened: Option<&'a Opened>,
     pub(crate) envelope: &'a Envelope<'a>,
     pub(crate) method: &'a str,
 }
@@ -152,7 +49,7 @@ struct Failed {
 
 impl Forward<'_> {
     /// Where it goes; a task's request goes to the upstream that made the task.
-    fn destination(&self) -> Result<Destination, Problem> {
+    pub(crate) fn destination(&self) -> Result<Destination, Problem> {
         let federation = &self.federation;
         if let Some(Opened { upstream, .. }) = self.opened
             && self.method.starts_with("tasks/")
@@ -166,7 +63,7 @@ impl Forward<'_> {
     }
 
     /// Sends the request to one upstream and relays all that comes back.
-    async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
+    pub(crate) async fn one(&self, index: usize, name: Option<&str>, reply: Reply) {
         let upstream = self.federation.get(index);
         upstream.settle().await;
         if self.method == "logging/setLevel" && level(self.envelope).is_none() {

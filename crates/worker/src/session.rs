@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
 use crate::hearing::Ear;
-use crate::requests;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
+use crate::upstream::requests;
 use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 
 /// A session with subscriptions and without a listener is kept this long unused.

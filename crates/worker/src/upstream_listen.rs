@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::filter::Filter;
-use crate::requests;
+use crate::upstream::requests;
 use crate::upstream::{Connection, Incoming, UpstreamError};
 
 /// An upstream acknowledges a subscription within this time.

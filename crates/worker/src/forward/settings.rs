@@ -5,12 +5,12 @@ use hexagram_mcp::error::Problem;
 
 use super::Forward;
 use crate::levels::{bad_level, is_level, level};
-use crate::requests;
+use crate::upstream::requests;
 use crate::upstream::{Connection, Upstream};
 
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
-    pub(super) fn remember(&self) {
+    pub(crate) fn remember(&self) {
         if self.method == "logging/setLevel"
             && let Some(level) = level(self.envelope)
         {

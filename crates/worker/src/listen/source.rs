@@ -15,9 +15,9 @@ use crate::forward::Forward;
 use crate::hearing;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::raw::RawObject;
-use crate::requests;
 use crate::session::Session;
 use crate::standing;
+use crate::upstream::requests;
 use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 

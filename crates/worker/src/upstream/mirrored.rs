@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Upstream, UpstreamError};
 use crate::across;
 use crate::facts::ClientFacts;
-use crate::requests;
+use crate::upstream::requests;
 
 /// Pages of an upstream's tools that are read.
 const MAX_PAGES: usize = 64;

@@ -16,6 +16,7 @@ mod life;
 mod mirrored;
 mod native;
 mod probe;
+pub(crate) mod requests;
 mod restarts;
 mod schemas;
 mod spec;

@@ -11,7 +11,7 @@ use super::era::{self, Spoken};
 use super::http::HttpConnection;
 use super::{Connection, Kind, ServerInfo, Upstream, UpstreamError};
 use crate::facts::ClientFacts;
-use crate::requests;
+use crate::upstream::requests;
 
 /// An upstream that failed is not asked again for this long: the clients of a
 /// hanging one would wait in turn.

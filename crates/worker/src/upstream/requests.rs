@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::upstream::{Connection, UpstreamError};
+use super::{Connection, UpstreamError};
 
 /// One request, ready to be sent.
 #[derive(Debug)]
