@@ -245,7 +245,11 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
-        let (connection, result) = self.handshake(facts).await?;
+        let (connection, result) = self.handshake(facts).await.inspect_err(|error| {
+            if !matches!(error, UpstreamError::Unreachable(_)) {
+                self.unsettle();
+            }
+        })?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
             && *self.spoken.borrow() == Spoken::Legacy
@@ -287,11 +291,7 @@ impl Upstream {
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }
-        let (connection, result) = initialized.inspect_err(|error| {
-            if !matches!(error, UpstreamError::Unreachable(_)) {
-                self.unsettle();
-            }
-        })?;
+        let (connection, result) = initialized?;
         Ok((connection, Some(result)))
     }
 
