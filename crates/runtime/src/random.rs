@@ -17,7 +17,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// Between half and the whole of `pause`: spreads the retries of many.
 ///
 /// # Panics
-/// As [`bytes`].
+/// As [`bytes()`].
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
     let share = f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX);
