@@ -5,12 +5,11 @@ use bytes::Bytes;
 use hexagram_core::ProtocolVersion;
 use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
-use serde::Serialize;
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::facts::ClientFacts;
-use crate::raw::RawObject;
+use crate::raw::{RawObject, raw};
 
 /// What a modern request says of its client: version, capabilities, name, log level.
 const META: [&str; 4] = [
@@ -186,10 +185,6 @@ fn is_cacheable(method: &str) -> bool {
             | "resources/templates/list"
             | "resources/read"
     )
-}
-
-fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
-    to_raw_value(value).ok()
 }
 
 #[cfg(test)]

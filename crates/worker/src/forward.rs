@@ -20,11 +20,11 @@ use crate::handles::Opened;
 use crate::host::{Call, Host};
 use crate::levels::{bad_level, level};
 use crate::outlet::Outlet;
+use crate::raw::error_code;
 use crate::relay::{Outgoing, Relayed, Translation};
 use crate::reply::{Reply, response};
 use crate::session::{InFlight, RequestGuard, Session};
 use crate::upstream::{Connection, Incoming, Upstream, UpstreamError};
-use incoming::error_code;
 
 /// One request on its way.
 pub(crate) struct Forward<'a> {

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::json;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -18,7 +17,7 @@ use crate::filter::Filter;
 use crate::followers;
 use crate::forward::Forward;
 use crate::host::Host;
-use crate::raw::RawObject;
+use crate::raw::{RawObject, raw};
 use crate::reply::{Reply, response};
 use crate::upstream::Upstream;
 use source::{Event, Source};
@@ -204,10 +203,6 @@ fn tagged(message: &[u8], id: &str) -> Option<Bytes> {
     params.put("_meta", raw(&meta)?);
     message.put("params", raw(&params)?);
     serde_json::to_vec(&message).ok().map(Bytes::from)
-}
-
-fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
-    to_raw_value(value).ok()
 }
 
 #[cfg(test)]

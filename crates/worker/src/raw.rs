@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use hexagram_mcp::envelope::scan;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,7 +35,7 @@ impl RawObject {
 
     /// Sets a member to a string.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        if let Ok(value) = to_raw_value(value) {
+        if let Some(value) = raw(value) {
             self.put(name, value);
         }
     }
@@ -94,9 +95,24 @@ fn edit(value: &mut Box<RawValue>, change: impl FnOnce(&mut RawObject)) {
 }
 
 fn replace(value: &mut Box<RawValue>, with: &impl Serialize) {
-    if let Ok(with) = to_raw_value(with) {
+    if let Some(with) = raw(with) {
         *value = with;
     }
+}
+
+/// A value as its text; `None` where it has none in JSON.
+pub(crate) fn raw(value: &(impl Serialize + ?Sized)) -> Option<Box<RawValue>> {
+    to_raw_value(value).ok()
+}
+
+/// The code of a response that is an error.
+pub(crate) fn error_code(response: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let error: Error = serde_json::from_slice(scan(response).ok()?.error?).ok()?;
+    Some(error.code)
 }
 
 impl<'de> Deserialize<'de> for RawObject {

@@ -5,12 +5,12 @@ use hexagram_core::Era;
 use hexagram_mcp::envelope::{Kind, scan};
 use hexagram_mcp::error::Problem;
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::Forward;
 use crate::across::{self, modernized};
 use crate::federation::Destination;
 use crate::handles;
+use crate::raw::error_code;
 use crate::upstream::Upstream;
 
 /// A modern server's "header and body differ".
@@ -82,14 +82,4 @@ impl Forward<'_> {
             }
         }
     }
-}
-
-/// The code of a response that is an error.
-pub(super) fn error_code(response: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Error {
-        code: i64,
-    }
-    let error: Error = serde_json::from_slice(scan(response).ok()?.error?).ok()?;
-    Some(error.code)
 }

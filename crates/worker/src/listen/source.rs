@@ -6,7 +6,6 @@ use bytes::Bytes;
 use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 use hexagram_runtime::random::jittered;
-use serde_json::Value;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
@@ -14,7 +13,7 @@ use crate::filter::Filter;
 use crate::forward::Forward;
 use crate::hearing;
 use crate::pause::{FIRST_REOPEN, next_pause};
-use crate::raw::RawObject;
+use crate::raw::{RawObject, error_code};
 use crate::session::Session;
 use crate::standing;
 use crate::upstream::requests;
@@ -69,7 +68,8 @@ impl Source<'_> {
     }
 
     async fn refused(&self, error: &UpstreamError) -> Result<(), Gone> {
-        if matches!(error, UpstreamError::Answered(body) if is_unknown(body)) {
+        if matches!(error, UpstreamError::Answered(body) if error_code(body) == Some(METHOD_NOT_FOUND))
+        {
             // It tells of nothing, but others do.
             self.tell(Event::Agreed(Filter::default())).await?;
             return std::future::pending().await;
@@ -215,10 +215,4 @@ impl Drop for Subscribed {
             }
         });
     }
-}
-
-/// Whether it says that it has no subscriptions.
-fn is_unknown(answer: &[u8]) -> bool {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    answer["error"]["code"] == METHOD_NOT_FOUND
 }
