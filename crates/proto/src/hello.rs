@@ -9,7 +9,7 @@ use crate::link::{Hello, Owned};
 /// Oldest link version this build speaks.
 const LINK_VERSION_MIN: u32 = 1;
 /// Newest link version this build speaks.
-const LINK_VERSION_MAX: u32 = 1;
+const LINK_VERSION_MAX: u32 = 2;
 /// Format of the state that a handoff carries.
 const STATE_FORMAT: u32 = 1;
 /// Schema of the session store.

@@ -1,4 +1,4 @@
-//! The wire between edges and workers: code generated from `proto/`, its
+//! What Hexagram's processes say to each other: code generated from `proto/`, its
 //! conversions to core types, and the parts of the link that both ends share.
 //!
 //! Nothing here connects or listens; `hexagram-edge` and `hexagram-worker` do.
@@ -17,18 +17,31 @@ pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 
-/// Code generated from `proto/link.proto`.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::needless_pass_by_value,
-    clippy::too_many_lines,
-    clippy::semicolon_if_nothing_returned,
-    reason = "generated; the .proto file carries the documentation"
-)]
-pub mod link {
-    tonic::include_proto!("hexagram.link.v1");
+macro_rules! generated {
+    ($(#[doc = $doc:literal] $name:ident = $package:literal),+) => {$(
+        #[doc = $doc]
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::needless_pass_by_value,
+            clippy::too_many_lines,
+            clippy::semicolon_if_nothing_returned,
+            reason = "generated; the .proto file carries the documentation"
+        )]
+        pub mod $name {
+            tonic::include_proto!($package);
+        }
+    )+};
+}
+
+generated! {
+    /// Code generated from `proto/link.proto`.
+    link = "hexagram.link.v1",
+    /// Code generated from `proto/handoff.proto`.
+    handoff = "hexagram.handoff.v1",
+    /// Code generated from `proto/admin.proto`.
+    admin = "hexagram.admin.v1"
 }
 
 /// HTTP/2 settings of a link, measured: one stream of many small messages

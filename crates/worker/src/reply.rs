@@ -260,6 +260,7 @@ impl Reply {
             exchange: self.number,
             shard,
             epoch,
+            ..Misdirected::default()
         }));
     }
 
