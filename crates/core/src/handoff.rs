@@ -13,8 +13,10 @@
 
 mod entry;
 mod holding;
+mod register_map;
 mod route;
 
 pub use entry::{Entry, EntryError, Plan};
 pub use holding::{Holding, HoldingError, Phase};
+pub use register_map::{Owner, RegisterMap};
 pub use route::Route;

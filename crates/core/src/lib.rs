@@ -26,7 +26,9 @@ pub use capabilities::Capabilities;
 pub use dead::DeadSet;
 pub use epoch::{Epoch, Incarnation};
 pub use handle::{Binding, Handle, HandleError};
-pub use handoff::{Entry, EntryError, Holding, HoldingError, Phase, Plan, Route};
+pub use handoff::{
+    Entry, EntryError, Holding, HoldingError, Owner, Phase, Plan, RegisterMap, Route,
+};
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};
 pub use map::{Assignment, ShardMap, ShardMapError, WorkerId, WorkerIdError};

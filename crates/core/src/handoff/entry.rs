@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::Epoch;
 
 /// A planned move: the next owner and the epoch reserved for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Plan<O> {
     /// Who is to own the shard.
     pub to: O,
@@ -14,7 +14,7 @@ pub struct Plan<O> {
 }
 
 /// The register's entry of one shard. Its epoch only grows (invariant I4).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry<O> {
     owner: O,
     epoch: Epoch,
