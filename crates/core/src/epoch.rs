@@ -18,7 +18,7 @@ pub struct Epoch(NonZeroU64);
 /// A random number per process start: part of a worker's or edge's identity, so
 /// that a restarted process is never taken for its predecessor. Never zero.
 /// Shown as 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(NonZeroU64);
 
 impl Epoch {
