@@ -74,6 +74,7 @@ async fn a_long_message_is_sent_once() {
     scene.b.active(FIRST + 1);
     assert_eq!(reply.await.unwrap().reason(), "outcome_unknown");
     // Neither did the other worker get it.
+    scene.a.owns(FIRST);
     scene.a.linked().await;
     scene.a.announce();
     scene.b.announced().await;

@@ -15,8 +15,8 @@ async fn a_redirect_is_followed() {
     scene.a.redirect(&first, "worker-b", FIRST + 1);
     let again = scene.b.opened().await;
     assert_eq!((again.epoch, again.attempt), (FIRST + 1, 1));
-    assert_eq!((again.body, again.client), (first.body, first.client));
-    scene.b.answer(&again.clone(), DONE);
+    assert_eq!((&again.body, again.client), (&first.body, first.client));
+    scene.b.answer(&again, DONE);
     assert_eq!(reply.await.unwrap().status, 200);
     assert_eq!(scene.metric("hexagram_edge_redirects_total "), 1);
     assert_eq!(scene.route(), ("worker-b".to_owned(), FIRST + 1, false));

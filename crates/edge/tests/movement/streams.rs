@@ -17,7 +17,7 @@ async fn standing(scene: &mut Scene) -> (hexagram_proto::link::Open, Events) {
     scene.a.start_at(&open, "1");
     scene.a.event(&open, "[1]", "2", false);
     let mut events = events.await.unwrap();
-    assert_eq!(next(&mut events).await, "id: 1\ndata: \n\n");
+    assert_eq!(next(&mut events).await, "id: 1\ndata:\n\n");
     assert_eq!(
         next(&mut events).await,
         "event: message\nid: 2\ndata: [1]\n\n"
@@ -34,7 +34,7 @@ async fn a_stream_goes_on_at_the_new_owner() {
     scene.a.reattach(&open);
     let again = scene.b.opened().await;
     assert_eq!((again.last_event_id.as_str(), again.reattach), ("2", true));
-    assert_eq!((again.attempt, again.session), (1, open.session));
+    assert_eq!((again.attempt, &again.session), (1, &open.session));
     scene.b.start_at(&again, "2");
     scene.b.event(&again, "[2]", "3", false);
     assert_eq!(

@@ -1,6 +1,7 @@
 //! A worker that says what the test says, over a real link.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
@@ -9,8 +10,8 @@ use hexagram_edge::WorkerAddress;
 use hexagram_proto::link::link_server::{self, LinkServer};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{
-    Active, Announce, EdgeFrame, EdgeMessage, End, Event, Hello, Misdirected, Open, Owned,
-    Reattach, Resumed, Start, WorkerFrame, WorkerMessage, edge_message,
+    Active, Announce, EdgeFrame, End, Event, Hello, Misdirected, Open, Owned, Reattach, Resumed,
+    Start, WorkerFrame, WorkerMessage, edge_message,
 };
 use hexagram_proto::{Outbox, frames, hello, outbox};
 use tokio::io::DuplexStream;
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     name: &'static str,
     pub(crate) address: WorkerAddress,
     hello: Arc<Mutex<Hello>>,
+    down: Arc<AtomicBool>,
     lines: UnboundedReceiverStream<Line>,
     line: Option<Line>,
 }
@@ -46,8 +48,10 @@ impl Worker {
         let hello = hello(super::CLUSTER, name, shards, incarnation, &[]);
         let (to_lines, lines) = mpsc::unbounded_channel();
         let hello = Arc::new(Mutex::new(hello));
+        let down = Arc::new(AtomicBool::new(false));
         let service = Service {
             hello: Arc::clone(&hello),
+            down: Arc::clone(&down),
             lines: to_lines,
         };
         let (pipe, pipes) = mpsc::channel::<DuplexStream>(1);
@@ -58,6 +62,7 @@ impl Worker {
             name,
             address: WorkerAddress::Pipe(pipe),
             hello,
+            down,
             lines: UnboundedReceiverStream::new(lines),
             line: None,
         };
@@ -67,11 +72,10 @@ impl Worker {
 
     /// What its next Hello says of the shard.
     pub(crate) fn owns(&mut self, epoch: u64) {
-        let owned = Owned {
-            shard: SHARD,
-            epoch,
-        };
-        self.hello.lock().unwrap().owned = Some(owned).filter(|_| epoch > 0).into_iter().collect();
+        let shard = SHARD;
+        let owned = (epoch > 0).then_some(Owned { shard, epoch });
+        self.hello.lock().unwrap().owned = owned.into_iter().collect();
+        self.down.store(false, Ordering::Release);
     }
 
     /// Takes the link that the edge makes, if none is up.
@@ -82,9 +86,9 @@ impl Worker {
         }
     }
 
-    /// The link breaks. The worker comes back without any shard.
+    /// The worker is gone until it owns a shard.
     pub(crate) fn cut(&mut self) {
-        self.owns(0);
+        self.down.store(true, Ordering::Release);
         let line = self.line.take().unwrap();
         line.outbox.close();
     }
@@ -207,6 +211,7 @@ impl Worker {
 
 struct Service {
     hello: Arc<Mutex<Hello>>,
+    down: Arc<AtomicBool>,
     lines: mpsc::UnboundedSender<Line>,
 }
 
@@ -220,6 +225,9 @@ impl link_server::Link for Service {
         &self,
         request: Request<Streaming<EdgeFrame>>,
     ) -> Result<Response<Frames>, Status> {
+        if self.down.load(Ordering::Acquire) {
+            return Err(Status::unavailable("down"));
+        }
         let mut incoming = request.into_inner();
         let (outbox, drained) = outbox();
         let (to_heard, heard) = mpsc::unbounded_channel();
