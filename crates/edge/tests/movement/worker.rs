@@ -1,8 +1,8 @@
 //! A worker that says what the test says, over a real link.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
 use hexagram_core::{Incarnation, ShardCount};
@@ -14,13 +14,16 @@ use hexagram_proto::link::{
     Start, WorkerFrame, WorkerMessage, edge_message,
 };
 use hexagram_proto::{Outbox, frames, hello, outbox};
+use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::wait::within;
 
+/// Links and messages that wait for the test to look at them.
+const QUEUE: usize = 256;
 /// The one shard of these clusters.
 pub(crate) const SHARD: u32 = 0;
 
@@ -30,14 +33,14 @@ pub(crate) struct Worker {
     pub(crate) address: WorkerAddress,
     hello: Arc<Mutex<Hello>>,
     down: Arc<AtomicBool>,
-    lines: UnboundedReceiverStream<Line>,
+    lines: ReceiverStream<Line>,
     line: Option<Line>,
 }
 
 /// A link while it is up.
 struct Line {
     outbox: Outbox<WorkerMessage>,
-    heard: UnboundedReceiverStream<edge_message::Kind>,
+    heard: ReceiverStream<edge_message::Kind>,
 }
 
 impl Worker {
@@ -46,7 +49,7 @@ impl Worker {
         let shards = ShardCount::try_from(1).unwrap();
         let incarnation = Incarnation::new(1).unwrap();
         let hello = hello(super::CLUSTER, name, shards, incarnation, &[]);
-        let (to_lines, lines) = mpsc::unbounded_channel();
+        let (to_lines, lines) = mpsc::channel(QUEUE);
         let hello = Arc::new(Mutex::new(hello));
         let down = Arc::new(AtomicBool::new(false));
         let service = Service {
@@ -63,7 +66,7 @@ impl Worker {
             address: WorkerAddress::Pipe(pipe),
             hello,
             down,
-            lines: UnboundedReceiverStream::new(lines),
+            lines: ReceiverStream::new(lines),
             line: None,
         };
         this.owns(epoch);
@@ -74,7 +77,7 @@ impl Worker {
     pub(crate) fn owns(&mut self, epoch: u64) {
         let shard = SHARD;
         let owned = (epoch > 0).then_some(Owned { shard, epoch });
-        self.hello.lock().unwrap().owned = owned.into_iter().collect();
+        self.hello.lock().owned = owned.into_iter().collect();
         self.down.store(false, Ordering::Release);
     }
 
@@ -212,7 +215,7 @@ impl Worker {
 struct Service {
     hello: Arc<Mutex<Hello>>,
     down: Arc<AtomicBool>,
-    lines: mpsc::UnboundedSender<Line>,
+    lines: mpsc::Sender<Line>,
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<WorkerFrame, Status>> + Send>>;
@@ -230,7 +233,7 @@ impl link_server::Link for Service {
         }
         let mut incoming = request.into_inner();
         let (outbox, drained) = outbox();
-        let (to_heard, heard) = mpsc::unbounded_channel();
+        let (to_heard, heard) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             while let Ok(Some(frame)) = incoming.message().await {
                 let kinds = frame
@@ -239,13 +242,13 @@ impl link_server::Link for Service {
                     .filter_map(|message| message.kind);
                 for kind in kinds {
                     // A test that has ended listens no more.
-                    let _ = to_heard.send(kind);
+                    let _ = to_heard.send(kind).await;
                 }
             }
         });
-        let heard = UnboundedReceiverStream::new(heard);
-        let _ = self.lines.send(Line { outbox, heard });
-        let hello = self.hello.lock().unwrap().clone();
+        let heard = ReceiverStream::new(heard);
+        let _ = self.lines.send(Line { outbox, heard }).await;
+        let hello = self.hello.lock().clone();
         Ok(Response::new(Box::pin(frames(hello, drained).map(Ok))))
     }
 }
