@@ -2,9 +2,13 @@
 //! message and carries it to the worker that owns the shard.
 //!
 //! ```text
-//! listen -> checks (Host, Origin, principal) -> service -> routing -> link -> worker
+//! listen -> checks (Host, Origin, principal) -> service -> routing -> exchange -> link -> worker
 //!                                                  reply <- exchange <-
 //! ```
+//!
+//! The switchboard knows every shard's owner and its link. A shard may move
+//! while an exchange is under way: the exchange follows it (parked meanwhile),
+//! and neither the reply nor the client notices.
 //!
 //! An edge is stateless in the sense of DESIGN 5a: it holds what dies with its
 //! sockets or can be learnt again, and no session.
@@ -15,16 +19,24 @@ mod body;
 mod check;
 mod client;
 mod connection;
+mod delivered;
+mod dial;
 mod exchange;
 mod guard;
 mod link;
 mod links;
 mod listen;
 mod metrics;
+mod parking;
 mod reply;
+mod routes;
 mod routing;
+mod seek;
 mod service;
 mod slot;
+mod switchboard;
+#[cfg(test)]
+mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +52,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
-pub use links::{Directory, LinkStatus, WorkerAddress};
+pub use dial::WorkerAddress;
+pub use links::LinkStatus;
+pub use switchboard::{Directory, MapStatus, RouteStatus};
+
+use switchboard::Switchboard;
 
 /// Why an edge did not start.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +112,7 @@ pub struct Edge {
     drain: DrainArgs,
     alone: bool,
     links: Arc<links::Links>,
+    board: Arc<Switchboard>,
     directory: watch::Receiver<Arc<Directory>>,
 }
 
@@ -115,11 +132,13 @@ impl Edge {
     pub async fn bind(args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
         let listener = listen::bind(args.listen).await?;
         let metrics = Arc::new(metrics::EdgeMetrics::register(&context.metrics));
-        let links = Arc::new(links::Links::new(&context, Arc::clone(&metrics)));
+        let map = context.directory.borrow().map.clone();
+        let board = Arc::new(Switchboard::new(map, metrics));
+        let links = Arc::new(links::Links::new(&context, Arc::clone(&board)));
         let directory = context.directory.clone();
         let drain = context.drain.clone();
         let alone = context.alone;
-        let service = service::McpService::new(&args, context, Arc::clone(&links), metrics)?;
+        let service = service::McpService::new(&args, context, Arc::clone(&board))?;
         Ok(Self {
             listener,
             service,
@@ -127,6 +146,7 @@ impl Edge {
             drain,
             alone,
             links,
+            board,
             directory,
         })
     }
@@ -143,6 +163,13 @@ impl Edge {
     pub fn link_status(&self) -> impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static {
         let links = Arc::clone(&self.links);
         move || links.status()
+    }
+
+    /// A view of the shards and their owners for `/status`, as this edge knows
+    /// them at that time.
+    pub fn map_status(&self) -> impl Fn() -> MapStatus + Send + Sync + 'static {
+        let board = Arc::clone(&self.board);
+        move || board.status()
     }
 
     /// Serves once the workers are linked (connections wait until then, at most

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hexagram_core::{Epoch, Incarnation, ShardId, WorkerId};
+use hexagram_core::{Epoch, Incarnation, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{
     Announce, Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message,
@@ -12,7 +12,8 @@ use hexagram_proto::link::{
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::Mutex;
 
-use crate::slot::{Incoming, Loss, Piece, Position, Slot};
+use crate::routes::{Change, News};
+use crate::slot::{Incoming, Loss, Piece, Position, Slot, Word};
 
 /// A client should wait this long before it tries again, in ms: by then a
 /// restarted worker is linked and a moved shard has its owner.
@@ -32,9 +33,17 @@ pub(crate) struct Link {
 /// What is under way, and whether more may begin.
 #[derive(Debug, Default)]
 struct Table {
-    exchanges: HashMap<u64, Arc<Slot>>,
+    exchanges: HashMap<u64, Waiting>,
     last: u64,
     ceased: bool,
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+struct Waiting {
+    slot: Arc<Slot>,
+    // The epoch that its message was sent in.
+    epoch: u64,
 }
 
 impl Link {
@@ -58,9 +67,14 @@ impl Link {
         self.incarnation
     }
 
-    /// The epoch in which this worker serves `shard`, if it does.
-    pub(crate) fn epoch(&self, shard: ShardId) -> Option<Epoch> {
-        self.epochs.get(shard.index()).copied().flatten()
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    /// The epoch in which this worker said, in its Hello, that it serves the
+    /// shard of this index; `None` where it does not.
+    pub(crate) fn epoch(&self, shard: usize) -> Option<Epoch> {
+        self.epochs.get(shard).copied().flatten()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -81,11 +95,15 @@ impl Link {
             return Err(self.lost(Loss::Worker, false));
         }
         table.last += 1;
-        let exchange = table.last;
+        let (exchange, epoch) = (table.last, open.epoch);
         self.queue(Open { exchange, ..open })
             .map_err(|_| self.lost(Loss::Worker, false))?;
         let slot = Arc::new(Slot::default());
-        table.exchanges.insert(exchange, Arc::clone(&slot));
+        let waiting = Waiting {
+            slot: Arc::clone(&slot),
+            epoch,
+        };
+        table.exchanges.insert(exchange, waiting);
         Ok((exchange, slot))
     }
 
@@ -132,6 +150,37 @@ impl Link {
         }
     }
 
+    /// What the messages of a frame say of shards. To be heard before
+    /// [`Self::deliver`]: an exchange that is sent away must find where to.
+    pub(crate) fn news(&self, messages: &[WorkerMessage]) -> Vec<News> {
+        let kinds = messages.iter().filter_map(|message| message.kind.as_ref());
+        kinds.filter_map(|kind| self.news_of(kind)).collect()
+    }
+
+    fn news_of(&self, kind: &worker_message::Kind) -> Option<News> {
+        let (shard, epoch, what) = match kind {
+            worker_message::Kind::Active(active) => {
+                let what = Change::Serves(self.worker.clone());
+                (active.shard, active.epoch, what)
+            }
+            worker_message::Kind::Resumed(resumed) => {
+                (resumed.shard, resumed.epoch, Change::Resumed)
+            }
+            worker_message::Kind::Misdirected(away) if away.moving => {
+                let epoch = self.table.lock().exchanges.get(&away.exchange)?.epoch;
+                (away.shard, epoch, Change::Moving)
+            }
+            worker_message::Kind::Misdirected(away) => (
+                away.shard,
+                away.epoch,
+                Change::Serves(away.to.parse().ok()?),
+            ),
+            _ => return None,
+        };
+        let epoch = Epoch::new(epoch)?;
+        Some(News { shard, epoch, what })
+    }
+
     /// Hands the messages of a frame to their exchanges. One for an exchange
     /// that was cancelled in the meantime is dropped.
     /// Gives the announcements among them: they are for the other workers.
@@ -141,9 +190,10 @@ impl Link {
         let mut table = self.table.lock();
         for kind in messages.into_iter().filter_map(|message| message.kind) {
             match said(kind) {
-                Said::On(number, incoming) => table.deliver(number, incoming),
+                Said::On(number, word) => table.deliver(number, word),
                 Said::Leaving => leaving = true,
                 Said::Announce(announce) => announcements.push(announce),
+                Said::News => {}
             }
         }
         drop(table);
@@ -162,8 +212,8 @@ impl Link {
 
     /// A second has passed for every exchange under way.
     pub(crate) fn tick(&self, keep_alive: u64) {
-        for slot in self.table.lock().exchanges.values() {
-            slot.tick(keep_alive);
+        for waiting in self.table.lock().exchanges.values() {
+            waiting.slot.tick(keep_alive);
         }
     }
 
@@ -171,8 +221,8 @@ impl Link {
     pub(crate) fn fail(&self, loss: Loss) {
         self.outbox.close();
         let lost = std::mem::take(&mut self.table.lock().exchanges);
-        for slot in lost.into_values() {
-            slot.put(Incoming::Lost(loss));
+        for waiting in lost.into_values() {
+            waiting.slot.put(Incoming::Lost(loss).into());
         }
     }
 
@@ -196,13 +246,13 @@ impl Link {
 }
 
 impl Table {
-    fn deliver(&mut self, number: u64, incoming: Incoming) {
-        let slot = match incoming.ends() {
-            true => self.exchanges.remove(&number),
-            false => self.exchanges.get(&number).cloned(),
-        };
-        if let Some(slot) = slot {
-            slot.put(incoming);
+    fn deliver(&mut self, number: u64, word: Word) {
+        if word.ends() {
+            if let Some(waiting) = self.exchanges.remove(&number) {
+                waiting.slot.put(word);
+            }
+        } else if let Some(waiting) = self.exchanges.get(&number) {
+            waiting.slot.put(word);
         }
     }
 }
@@ -217,9 +267,11 @@ pub(crate) fn worker_down(worker: &WorkerId) -> Problem {
 
 /// What a worker's message is about.
 enum Said {
-    On(u64, Incoming),
+    On(u64, Word),
     Leaving,
     Announce(Announce),
+    /// [`Link::news`] has it.
+    News,
 }
 
 fn said(kind: worker_message::Kind) -> Said {
@@ -229,7 +281,7 @@ fn said(kind: worker_message::Kind) -> Said {
                 event_id: start.event_id,
                 retry_ms: start.retry_ms,
             };
-            Said::On(start.exchange, Incoming::Start(position))
+            Said::On(start.exchange, Incoming::Start(position).into())
         }
         worker_message::Kind::Event(event) => {
             let piece = Piece {
@@ -239,17 +291,18 @@ fn said(kind: worker_message::Kind) -> Said {
                 head: event.head,
                 event_id: event.event_id,
             };
-            Said::On(event.exchange, Incoming::Event(piece))
+            Said::On(event.exchange, Incoming::Event(piece).into())
         }
         worker_message::Kind::End(end) => {
-            Said::On(end.exchange, Incoming::End(end.head.unwrap_or_default()))
+            let end_of = Incoming::End(end.head.unwrap_or_default());
+            Said::On(end.exchange, end_of.into())
         }
         worker_message::Kind::Misdirected(misdirected) => {
-            Said::On(misdirected.exchange, Incoming::Misdirected(misdirected))
+            Said::On(misdirected.exchange, Word::Misdirected(misdirected))
         }
         worker_message::Kind::Leaving(_) => Said::Leaving,
         worker_message::Kind::Announce(announce) => Said::Announce(announce),
-        // TEMP
-        _ => Said::Leaving,
+        worker_message::Kind::Reattach(reattach) => Said::On(reattach.exchange, Word::Reattach),
+        worker_message::Kind::Active(_) | worker_message::Kind::Resumed(_) => Said::News,
     }
 }

@@ -4,55 +4,32 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use hexagram_core::{ShardId, ShardMap, WorkerId};
-use hexagram_mcp::error::Problem;
+use arc_swap::ArcSwapOption;
+use hexagram_core::WorkerId;
 use hexagram_proto::link::link_client::LinkClient;
-use hexagram_proto::link::{Announce, EdgeFrame, Hello, WorkerFrame};
+use hexagram_proto::link::{Announce, EdgeFrame, Hello, WorkerFrame, WorkerMessage};
 use hexagram_proto::{HELLO_TIMEOUT, HelloError, agree, frames, hello, outbox, settings};
 use hexagram_runtime::health::Condition;
 use hexagram_runtime::random::jittered;
-use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
-use tower::service_fn;
 
 use crate::EdgeContext;
-use crate::link::{Link, worker_down};
-use crate::metrics::EdgeMetrics;
+use crate::dial::WorkerAddress;
+use crate::link::Link;
+use crate::routes::Way;
 use crate::slot::Loss;
+use crate::switchboard::{Directory, Switchboard, WorkerLink, WorkerLinks};
 
 /// Seconds after which an edge is ready although some workers are not linked.
 const READY_ANYWAY: u64 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How a worker is reached.
-#[derive(Debug, Clone)]
-pub enum WorkerAddress {
-    /// `host:port` of its gRPC server.
-    Tcp(String),
-    /// In this process, over in-memory pipes: the link code is the same.
-    Pipe(mpsc::Sender<DuplexStream>),
-}
-
-/// Where every shard lives and how its worker is reached.
-#[derive(Debug, Clone)]
-pub struct Directory {
-    /// Who owns which shard.
-    pub map: ShardMap,
-    /// The workers' addresses.
-    pub workers: HashMap<WorkerId, WorkerAddress>,
-}
 
 /// A link as `/status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -67,65 +44,21 @@ pub struct LinkStatus {
     pub in_flight: usize,
 }
 
-impl WorkerAddress {
-    fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tcp(ours), Self::Tcp(theirs)) => ours == theirs,
-            (Self::Pipe(ours), Self::Pipe(theirs)) => ours.same_channel(theirs),
-            _ => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct WorkerLink {
-    address: WorkerAddress,
-    live: Arc<ArcSwapOption<Link>>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for WorkerLink {
-    fn drop(&mut self) {
-        self.task.abort();
-        if let Some(link) = self.live.swap(None) {
-            link.fail(Loss::Worker);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Routes {
-    map: ShardMap,
-    links: HashMap<WorkerId, Arc<WorkerLink>>,
-    // The owner's link by shard, so that a message looks nothing up by name.
-    owners: Vec<Option<Arc<WorkerLink>>>,
-}
-
-impl Routes {
-    fn new(map: ShardMap, links: HashMap<WorkerId, Arc<WorkerLink>>) -> Self {
-        let owner = |shard| links.get(&map.assignment(shard).owner).cloned();
-        let owners = map.count().iter().map(owner).collect();
-        Self { map, links, owners }
-    }
-}
-
 /// All links of an edge.
 pub(crate) struct Links {
-    routes: ArcSwap<Routes>,
+    board: Arc<Switchboard>,
     hello: Hello,
-    metrics: Arc<EdgeMetrics>,
     ready: Condition,
     // Whether all workers were linked at one time.
     complete: CancellationToken,
 }
 
 impl Links {
-    pub(crate) fn new(context: &EdgeContext, metrics: Arc<EdgeMetrics>) -> Self {
+    pub(crate) fn new(context: &EdgeContext, board: Arc<Switchboard>) -> Self {
         let ready = context.health.condition("links");
         ready.set(false, "no link to a worker is up yet");
-        let map = context.directory.borrow().map.clone();
         Self {
-            routes: ArcSwap::from_pointee(Routes::new(map, HashMap::new())),
+            board,
             hello: Hello {
                 key_fingerprints: context.sealer.fingerprints(),
                 ..hello(
@@ -136,45 +69,26 @@ impl Links {
                     &[],
                 )
             },
-            metrics,
             ready,
             complete: CancellationToken::new(),
         }
     }
 
-    /// Who this edge is and what it takes for true now.
+    /// Who this edge is and what it takes for true now. Only a static map is
+    /// the same everywhere.
     fn hello(&self) -> Hello {
+        let state = self.board.state();
+        let fixed = state.routes.iter().all(Way::is_fixed);
         Hello {
-            map_fingerprint: Some(self.routes.load().map.fingerprint()),
+            map_fingerprint: fixed.then(|| state.map.fingerprint()),
             ..self.hello.clone()
         }
-    }
-
-    /// The live link to the owner of `shard`.
-    ///
-    /// # Errors
-    /// The refusal for the client while there is none.
-    pub(crate) fn owner(&self, shard: ShardId) -> Result<Arc<Link>, Problem> {
-        let routes = self.routes.load();
-        routes.owners[shard.index()]
-            .as_ref()
-            .and_then(|link| link.live.load_full())
-            .ok_or_else(|| worker_down(&routes.map.assignment(shard).owner))
     }
 
     /// Waits until every worker was linked, at most five seconds: a client that
     /// came sooner would be told that a worker is down which is not.
     pub(crate) async fn complete(&self) {
         self.complete.cancelled().await;
-    }
-
-    /// Ends every exchange: the edge has drained for as long as it may.
-    pub(crate) fn fail(&self) {
-        for link in self.routes.load().links.values() {
-            if let Some(live) = link.live.load_full() {
-                live.fail(Loss::Edge);
-            }
-        }
     }
 
     /// Counts the seconds in which exchanges are quiet.
@@ -189,10 +103,8 @@ impl Links {
                 self.complete.cancel();
                 self.report_readiness();
             }
-            for link in self.routes.load().links.values() {
-                if let Some(live) = link.live.load_full() {
-                    live.tick(keep_alive);
-                }
+            for link in self.board.live() {
+                link.tick(keep_alive);
             }
         }
     }
@@ -210,18 +122,22 @@ impl Links {
     }
 
     fn apply(self: &Arc<Self>, directory: &Directory) {
-        let old = self.routes.load_full();
-        let links = directory
-            .workers
-            .iter()
-            .map(|(id, address)| {
-                let old = old.links.get(id).filter(|link| link.address.same(address));
-                let link = old.map(Arc::clone);
-                (id.clone(), link.unwrap_or_else(|| self.start(id, address)))
-            })
-            .collect();
-        let routes = Routes::new(directory.map.clone(), links);
-        self.routes.store(Arc::new(routes));
+        self.board.assign(&directory.map, |routes, old| {
+            let link = |(id, address): (&WorkerId, &WorkerAddress)| {
+                let old = old.get(id).filter(|link| link.address.same(address));
+                let link = old.map_or_else(|| self.start(id, address), Arc::clone);
+                (id.clone(), link)
+            };
+            let mut links: WorkerLinks = directory.workers.iter().map(link).collect();
+            // An owner that an outdated directory lacks keeps its link.
+            for owner in routes.iter().map(Way::owner) {
+                if let Some(link) = old.get(owner) {
+                    let link = || Arc::clone(link);
+                    links.entry(owner.clone()).or_insert_with(link);
+                }
+            }
+            links
+        });
     }
 
     fn start(self: &Arc<Self>, id: &WorkerId, address: &WorkerAddress) -> Arc<WorkerLink> {
@@ -244,7 +160,8 @@ impl Links {
     fn report_readiness(&self) {
         let links = self.status();
         let up = links.iter().filter(|link| link.up).count();
-        self.metrics
+        self.board
+            .metrics
             .links_up
             .set(i64::try_from(up).unwrap_or(i64::MAX));
         if up == links.len() {
@@ -256,8 +173,8 @@ impl Links {
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
-        let routes = self.routes.load();
-        let mut all: Vec<_> = routes
+        let state = self.board.state();
+        let mut all: Vec<_> = state
             .links
             .iter()
             .map(|(id, link)| {
@@ -331,7 +248,7 @@ impl Driver {
     }
 
     async fn connect(&self) -> Result<(Arc<Link>, Streaming<WorkerFrame>), LinkError> {
-        let channel = dial(&self.address).await?;
+        let channel = self.address.dial().await?;
         let mut client = LinkClient::new(channel)
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
@@ -357,22 +274,26 @@ impl Driver {
     /// Tells the other workers what this one has announced.
     fn pass_on(&self, from: &Arc<Link>, announcements: Vec<Announce>) {
         for announce in announcements {
-            for other in self.links.routes.load().links.values() {
-                let other = other.live.load();
-                if let Some(link) = other.as_ref().filter(|link| !Arc::ptr_eq(link, from)) {
-                    link.announce(announce.clone());
-                }
+            let live = self.links.board.live();
+            for other in live.iter().filter(|link| !Arc::ptr_eq(link, from)) {
+                other.announce(announce.clone());
             }
         }
+    }
+
+    fn hear(&self, link: &Arc<Link>, messages: Vec<WorkerMessage>) {
+        self.links.board.hear(link.news(&messages));
+        self.pass_on(link, link.deliver(messages));
     }
 
     async fn serve(&self, link: Arc<Link>, mut frames: Streaming<WorkerFrame>) {
         tracing::info!(worker = %self.id, "link up");
         self.live.store(Some(Arc::clone(&link)));
+        self.links.board.greet(&link);
         self.links.report_readiness();
         let reason = loop {
             match frames.message().await {
-                Ok(Some(frame)) => self.pass_on(&link, link.deliver(frame.messages)),
+                Ok(Some(frame)) => self.hear(&link, frame.messages),
                 Ok(None) => break "closed by the worker".to_owned(),
                 Err(status) => break status.message().to_owned(),
             }
@@ -382,37 +303,4 @@ impl Driver {
         self.links.report_readiness();
         tracing::warn!(worker = %self.id, reason, "link down");
     }
-}
-
-async fn dial(address: &WorkerAddress) -> Result<Channel, tonic::transport::Error> {
-    match address {
-        WorkerAddress::Tcp(host) => endpoint(format!("http://{host}"))?.connect().await,
-        WorkerAddress::Pipe(pipe) => {
-            let pipe = pipe.clone();
-            let connector = service_fn(move |_| {
-                let pipe = pipe.clone();
-                async move {
-                    let (ours, theirs) = tokio::io::duplex(settings::STREAM_WINDOW as usize);
-                    pipe.send(theirs)
-                        .await
-                        .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
-                    Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(ours))
-                }
-            });
-            endpoint("http://pipe".to_owned())?
-                .connect_with_connector(connector)
-                .await
-        }
-    }
-}
-
-fn endpoint(uri: String) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(uri)?
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .initial_stream_window_size(settings::STREAM_WINDOW)
-        .initial_connection_window_size(settings::CONNECTION_WINDOW)
-        .http2_keep_alive_interval(settings::KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(settings::KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
 }

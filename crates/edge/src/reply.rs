@@ -12,7 +12,7 @@ use hexagram_mcp::error::Problem;
 use hexagram_mcp::header::names::MCP_SESSION_ID;
 use hexagram_mcp::sse::{KEEP_ALIVE, write_id, write_position};
 use hexagram_mcp::unbreak;
-use hexagram_proto::link::{Head, Misdirected};
+use hexagram_proto::link::Head;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
@@ -20,7 +20,6 @@ use prometheus::IntGauge;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::exchange::Exchange;
-use crate::link::RETRY_AFTER_MS;
 use crate::slot::{Incoming, Loss, Piece, Position};
 
 /// A reply to a client.
@@ -149,7 +148,7 @@ impl Replier<'_> {
             Incoming::Quiet => Ok(self.stream(exchange, Format::Events, None)),
             Incoming::Start(_) => Ok(self.stream(exchange, Format::Events, Some(first))),
             Incoming::End(head) => Ok(with_head(http::Response::new(Body::empty()), Some(head))),
-            Incoming::Misdirected(to) => Err(moving(&to)),
+            Incoming::Refused(problem) => Err(problem),
             Incoming::Lost(loss) => Err(exchange.lost(loss, self.may_have_run)),
         }
     }
@@ -175,18 +174,6 @@ impl Replier<'_> {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         response
-    }
-}
-
-/// A shard between owners; the client may try again at once.
-fn moving(to: &Misdirected) -> Problem {
-    tracing::debug!(
-        shard = to.shard,
-        epoch = to.epoch,
-        "the worker does not serve the shard"
-    );
-    Problem::Moving {
-        retry_after_ms: RETRY_AFTER_MS,
     }
 }
 
@@ -263,7 +250,7 @@ impl EventBody {
             }
             Incoming::Quiet => self.keep_alive(cx),
             Incoming::End(_) => self.finish(None),
-            Incoming::Misdirected(to) => self.finish(Some(moving(&to))),
+            Incoming::Refused(problem) => self.finish(Some(problem)),
             // The worker goes on, and the client finds it by another edge.
             Incoming::Lost(Loss::Edge) if self.may_return() => self.let_go(),
             Incoming::Lost(loss) => {

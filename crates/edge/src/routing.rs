@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::{
-    ClientId, Era, Handle, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount, ShardId,
-    shard_of,
+    ClientId, Epoch, Era, Handle, Principal, ProtocolVersion, Sealer, SessionClaims, ShardCount,
+    ShardId, shard_of,
 };
 use hexagram_mcp::envelope::{Envelope, Kind};
 use hexagram_mcp::era::{Opening, detect, negotiate};
@@ -18,6 +18,9 @@ use http::HeaderMap;
 
 use crate::client::{Connection, Identifier, Modern};
 
+/// The modern era's standing stream.
+const LISTEN: &str = "subscriptions/listen";
+
 /// Who sent a request.
 #[derive(Debug)]
 pub(crate) struct Sender<'a> {
@@ -26,13 +29,30 @@ pub(crate) struct Sender<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// A message ready for its link.
-#[derive(Debug)]
+/// A message ready for its link, as often as it has to be sent.
+#[derive(Debug, Clone)]
 pub(crate) struct Routed {
     pub(crate) shard: ShardId,
+    /// All but the epoch and the session.
     pub(crate) open: Open,
+    /// The session's claims; here a copy costs nothing.
+    pub(crate) claims: Option<Arc<SessionClaims>>,
     /// Whether it begins something: a request or a standing stream.
     pub(crate) begins: bool,
+    /// Whether its stream stays open until somebody leaves: it follows its
+    /// shard to another worker.
+    pub(crate) standing: bool,
+}
+
+impl Routed {
+    /// The message as it is sent in `epoch`.
+    pub(crate) fn message(&self, epoch: Epoch) -> Open {
+        Open {
+            epoch: epoch.get(),
+            session: self.claims.as_deref().map(session_message),
+            ..self.open.clone()
+        }
+    }
 }
 
 /// Finds ClientId and shard of each message.
@@ -58,8 +78,10 @@ impl Router {
                 self.modern(from, version, envelope)?
             }
         };
+        let listens = envelope.method.as_deref() == Some(LISTEN);
         Ok(Routed {
             begins: envelope.kind == Kind::Request,
+            standing: envelope.kind == Kind::Request && listens && routed.claims.is_none(),
             ..routed
         })
     }
@@ -73,7 +95,7 @@ impl Router {
     ) -> Result<Routed, Problem> {
         let claims = self.session(from)?;
         let mut routed = self.route(from, claims.client, claims.version, kind);
-        routed.open.session = Some(session_message(&claims));
+        routed.claims = Some(claims);
         Ok(routed)
     }
 
@@ -151,7 +173,9 @@ impl Router {
         Routed {
             shard,
             open,
+            claims: None,
             begins: kind == ExchangeKind::Stream,
+            standing: kind == ExchangeKind::Stream,
         }
     }
 

@@ -24,10 +24,10 @@ use crate::client::{Connection, Identifier, Proxies, connection, principal};
 use crate::exchange::Exchange;
 use crate::guard::Guard;
 use crate::link::RETRY_AFTER_MS;
-use crate::links::Links;
 use crate::metrics::EdgeMetrics;
 use crate::reply::{Replier, Response, refusal};
 use crate::routing::{Routed, Router, Sender};
+use crate::switchboard::Switchboard;
 use crate::{EdgeContext, EdgeError, body};
 
 /// Path of the endpoint.
@@ -43,8 +43,7 @@ pub(crate) struct McpService(Arc<Inner>);
 
 struct Inner {
     router: Router,
-    links: Arc<Links>,
-    metrics: Arc<EdgeMetrics>,
+    board: Arc<Switchboard>,
     args: EdgeArgs,
     leaving: CancellationToken,
     guard: Arc<Counted<Guard>>,
@@ -55,8 +54,7 @@ impl McpService {
     pub(crate) fn new(
         args: &EdgeArgs,
         context: EdgeContext,
-        links: Arc<Links>,
-        metrics: Arc<EdgeMetrics>,
+        board: Arc<Switchboard>,
     ) -> Result<Self, EdgeError> {
         let (identifier, authenticator) = settings(args)?;
         authenticator.follow();
@@ -67,12 +65,11 @@ impl McpService {
                 lifetime: context.session_lifetime,
                 shards: context.shards,
             },
-            links,
             args: args.clone(),
             leaving: CancellationToken::new(),
-            guard: Arc::new(Counted::new(Guard::new(args), &metrics)),
-            authenticator: Arc::new(Counted::new(authenticator, &metrics)),
-            metrics,
+            guard: Arc::new(Counted::new(Guard::new(args), &board.metrics)),
+            authenticator: Arc::new(Counted::new(authenticator, &board.metrics)),
+            board,
         })))
     }
 
@@ -85,7 +82,7 @@ impl McpService {
     }
 
     pub(crate) fn metrics(&self) -> &EdgeMetrics {
-        &self.0.metrics
+        &self.0.board.metrics
     }
 
     /// Begins the drain: standing streams end, and every answer asks its client
@@ -97,7 +94,7 @@ impl McpService {
 
     /// Ends the calls that are still running, each with an answer.
     pub(crate) fn end_calls(&self) {
-        self.0.links.fail();
+        self.0.board.fail();
     }
 }
 
@@ -172,7 +169,7 @@ impl Inner {
     }
 
     fn refused(&self, problem: &Problem, id: Option<&str>) -> Response {
-        self.metrics.refused(problem);
+        self.board.metrics.refused(problem);
         refusal(problem, id)
     }
 
@@ -294,23 +291,12 @@ impl Inner {
             may_have_run: false,
             may_stream: true,
             draining: None,
-            streams: self.metrics.streams.clone(),
+            streams: self.board.metrics.streams.clone(),
         }
     }
 
     async fn exchange(&self, routed: Routed, replier: Replier<'_>) -> Result<Response, Problem> {
-        let Routed {
-            shard,
-            mut open,
-            begins,
-        } = routed;
-        let link = self.links.owner(shard)?;
-        let epoch = link.epoch(shard).ok_or(Problem::Moving {
-            retry_after_ms: RETRY_AFTER_MS,
-        })?;
-        open.epoch = epoch.get();
-        self.metrics.exchanges.inc();
-        replier.answer(Exchange::open(link, open, begins)?).await
+        replier.answer(Exchange::open(&self.board, routed)?).await
     }
 }
 

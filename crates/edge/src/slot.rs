@@ -4,10 +4,22 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{Head, Misdirected};
 use parking_lot::Mutex;
 
-/// What the worker says on an exchange.
+/// What comes on a link for an exchange.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// For the client.
+    Client(Incoming),
+    /// The worker does not serve the shard, and has not admitted the message.
+    Misdirected(Misdirected),
+    /// The stream goes on at another worker.
+    Reattach,
+}
+
+/// What the client's side of an exchange hears.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     /// A stream begins, or says where it stands.
@@ -16,8 +28,8 @@ pub(crate) enum Incoming {
     Event(Piece),
     /// The exchange is over, without a further message.
     End(Head),
-    /// The worker does not serve the shard.
-    Misdirected(Misdirected),
+    /// The message found no owner within its time, and ran nowhere.
+    Refused(Problem),
     /// Nothing has come for a keep-alive's time.
     Quiet,
     /// The rest will never come.
@@ -33,13 +45,29 @@ pub(crate) enum Loss {
     Edge,
 }
 
+impl Word {
+    /// Whether nothing follows on the link for the exchange.
+    pub(crate) fn ends(&self) -> bool {
+        match self {
+            Self::Client(incoming) => incoming.ends(),
+            Self::Misdirected(_) | Self::Reattach => true,
+        }
+    }
+}
+
+impl From<Incoming> for Word {
+    fn from(incoming: Incoming) -> Self {
+        Self::Client(incoming)
+    }
+}
+
 impl Incoming {
     /// Whether nothing follows on the exchange.
     pub(crate) fn ends(&self) -> bool {
         match self {
             Self::Start(_) | Self::Quiet => false,
             Self::Event(piece) => piece.last && !piece.more,
-            Self::End(_) | Self::Misdirected(_) | Self::Lost(_) => true,
+            Self::End(_) | Self::Refused(_) | Self::Lost(_) => true,
         }
     }
 }
@@ -75,8 +103,8 @@ pub(crate) struct Slot(Mutex<SlotState>);
 #[derive(Debug, Default)]
 struct SlotState {
     // Most exchanges get one message; it needs no queue.
-    first: Option<Incoming>,
-    rest: VecDeque<Incoming>,
+    first: Option<Word>,
+    rest: VecDeque<Word>,
     waker: Option<Waker>,
     // Seconds without a message, counted by the edge's one clock: a timer for
     // each exchange would cost more than the rest of its bookkeeping.
@@ -85,12 +113,12 @@ struct SlotState {
 }
 
 impl Slot {
-    pub(crate) fn put(&self, incoming: Incoming) {
+    pub(crate) fn put(&self, word: Word) {
         let mut state = self.0.lock();
         if state.first.is_none() && state.rest.is_empty() {
-            state.first = Some(incoming);
+            state.first = Some(word);
         } else {
-            state.rest.push_back(incoming);
+            state.rest.push_back(word);
         }
         let waker = state.waker.take();
         drop(state);
@@ -116,16 +144,16 @@ impl Slot {
         }
     }
 
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Word> {
         let mut state = self.0.lock();
         let next = state.first.take().or_else(|| state.rest.pop_front());
-        if let Some(incoming) = next {
+        if let Some(word) = next {
             state.quiet = 0;
             state.quiet_due = false;
-            return Poll::Ready(incoming);
+            return Poll::Ready(word);
         }
         if std::mem::take(&mut state.quiet_due) {
-            return Poll::Ready(Incoming::Quiet);
+            return Poll::Ready(Incoming::Quiet.into());
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -152,23 +180,25 @@ mod tests {
         }
     }
 
-    fn event(text: &'static str) -> Incoming {
-        Incoming::Event(Piece {
+    fn event(text: &'static str) -> Word {
+        let piece = Piece {
             data: Bytes::from_static(text.as_bytes()),
             more: false,
             last: false,
             head: None,
             event_id: String::new(),
-        })
+        };
+        Incoming::Event(piece).into()
     }
 
     /// What a reader finds: an event's text, or the kind of anything else.
     fn read(slot: &Slot) -> String {
         match slot.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => "nothing".to_owned(),
-            Poll::Ready(Incoming::Event(piece)) => {
+            Poll::Ready(Word::Client(Incoming::Event(piece))) => {
                 String::from_utf8_lossy(&piece.data).into_owned()
             }
+            Poll::Ready(Word::Client(other)) => format!("{other:?}"),
             Poll::Ready(other) => format!("{other:?}"),
         }
     }
@@ -237,5 +267,6 @@ mod tests {
         assert!(!piece(true, true).ends() && !piece(false, false).ends());
         assert!(Incoming::Lost(Loss::Worker).ends() && Incoming::End(Head::default()).ends());
         assert!(!Incoming::Start(Position::default()).ends() && !Incoming::Quiet.ends());
+        assert!(Word::Misdirected(Misdirected::default()).ends() && Word::Reattach.ends());
     }
 }

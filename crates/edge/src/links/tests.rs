@@ -4,9 +4,9 @@
 
 use hexagram_core::{ShardCount, spread};
 use hexagram_runtime::health::Health;
-use hexagram_runtime::metrics::Metrics;
 
 use super::*;
+use crate::testing::board;
 
 /// An edge with two workers, `a` and `b`, no link up.
 struct Scene {
@@ -18,13 +18,11 @@ impl Scene {
     fn new() -> Self {
         let names: [WorkerId; 2] = ["a", "b"].map(|name| name.parse().unwrap());
         let map = spread(1, ShardCount::default(), &names).unwrap();
-        let links = names.into_iter().map(|name| (name, unlinked())).collect();
         let health = Health::new();
         Self {
             links: Arc::new(Links {
-                routes: ArcSwap::from_pointee(Routes::new(map, links)),
+                board: Arc::new(board(&map)),
                 hello: Hello::default(),
-                metrics: Arc::new(EdgeMetrics::register(&Metrics::new())),
                 ready: health.condition("links"),
                 complete: CancellationToken::new(),
             }),
@@ -39,22 +37,14 @@ impl Scene {
             let (outbox, _) = outbox();
             Arc::new(Link::new(worker.clone(), &Hello::default(), outbox))
         };
-        let routes = self.links.routes.load();
-        routes.links[&worker].live.store(up.then(link));
+        let state = self.links.board.state();
+        state.links[&worker].live.store(up.then(link));
         self.links.report_readiness();
     }
 
     fn is_ready(&self) -> bool {
         self.health.report().ready
     }
-}
-
-fn unlinked() -> Arc<WorkerLink> {
-    Arc::new(WorkerLink {
-        address: WorkerAddress::Tcp("127.0.0.1:1".to_owned()),
-        live: Arc::new(ArcSwapOption::empty()),
-        task: tokio::spawn(std::future::pending()),
-    })
 }
 
 #[tokio::test]
@@ -88,22 +78,13 @@ async fn a_worker_that_stays_away_does_not_keep_the_edge_from_serving() {
 }
 
 #[tokio::test]
-async fn a_shard_without_a_link_is_refused_and_one_with_a_link_is_not() {
+async fn the_status_names_who_is_linked() {
     let scene = Scene::new();
     scene.set("a", true);
-    let map = scene.links.routes.load().map.clone();
-    for shard in map.count().iter() {
-        let up = map.assignment(shard).owner.as_str() == "a";
-        match scene.links.owner(shard) {
-            Ok(_) => assert!(up),
-            Err(problem) => assert!(!up && matches!(problem, Problem::WorkerDown { .. })),
-        }
-    }
-    let ups: Vec<_> = scene
-        .links
-        .status()
-        .into_iter()
-        .map(|link| link.up)
+    let links = scene.links.status();
+    let ups: Vec<_> = links
+        .iter()
+        .map(|link| (link.worker.as_str(), link.up))
         .collect();
-    assert_eq!(ups, [true, false]);
+    assert_eq!(ups, [("a", true), ("b", false)]);
 }

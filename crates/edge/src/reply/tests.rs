@@ -5,19 +5,22 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use hexagram_proto::link::{EdgeMessage, Event, Hello, Open, Start, WorkerMessage, worker_message};
-use hexagram_proto::{Drained, outbox};
+use hexagram_proto::Drained;
+use hexagram_proto::link::{EdgeMessage, Event, Start, WorkerMessage, worker_message};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::link::Link;
 use crate::slot::Loss;
+use crate::switchboard::Switchboard;
+use crate::testing::{linked, request};
 
 const KEEP_ALIVE_SECONDS: u64 = 1;
 
 /// A client's request and the worker's end of it.
 struct Call {
+    board: Arc<Switchboard>,
     link: Arc<Link>,
     /// What the link sends; dropped, the link would be closed.
     _sent: Drained<EdgeMessage>,
@@ -28,10 +31,10 @@ struct Call {
 
 impl Call {
     fn new() -> Self {
-        let (outbox, sent) = outbox();
-        let worker = "worker-0".parse().unwrap();
+        let (board, link, sent) = linked();
         Self {
-            link: Arc::new(Link::new(worker, &Hello::default(), outbox)),
+            board,
+            link,
             _sent: sent,
             draining: CancellationToken::new(),
             streams: IntGauge::new("streams", "Open.").unwrap(),
@@ -49,7 +52,7 @@ impl Call {
             streams: self.streams.clone(),
         };
         // The link counts its exchanges from 1.
-        let exchange = Exchange::open(Arc::clone(&self.link), Open::default(), true)?;
+        let exchange = Exchange::open(&self.board, request())?;
         self.say(said);
         replier
             .answer(exchange)

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use hexagram_core::ShardMap;
-use hexagram_edge::{Edge, EdgeContext, LinkStatus};
+use hexagram_edge::{Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,6 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let cluster = &args.serve.cluster;
     let directory = args.members.directory(cluster.shards)?;
-    let map = directory.map.clone();
     // A static map never changes; the sender is kept so that it stays readable.
     let (_source, directory) = watch::channel(Arc::new(directory));
     let context = EdgeContext {
@@ -40,7 +38,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let status = status(
         args.name.clone(),
         cluster.cluster.clone(),
-        map,
+        edge.map_status(),
         edge.link_status(),
     );
     let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
@@ -66,28 +64,19 @@ pub(super) fn check(args: &EdgeRole) -> Result<()> {
 fn status(
     name: String,
     cluster: String,
-    map: ShardMap,
+    map: impl Fn() -> MapStatus + Send + Sync + 'static,
     links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
 ) -> Status {
     Arc::new(move || {
+        let map = map();
         json!({
             "role": "edge",
             "name": name,
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
-            "map_version": map.version(),
-            "shards": shards(&map),
+            "map_version": map.map_version,
+            "shards": map.shards,
             "links": links(),
         })
     })
-}
-
-/// The shards of a map as `/status` shows them.
-pub(crate) fn shards(map: &ShardMap) -> Vec<Value> {
-    map.count()
-        .iter()
-        .map(
-            |shard| json!({"shard": shard.get(), "owner": map.assignment(shard).owner.to_string()}),
-        )
-        .collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hexagram_core::{Sealer, ShardMap, WorkerId, spread};
-use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, WorkerAddress};
+use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
         alone: true,
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
-    let status = status(&args, &map, &workers, edge.link_status());
+    let status = status(&args, &workers, edge.map_status(), edge.link_status());
     let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
     welcome(&args, &map, &edge, &admin)?;
     let admin_end = CancellationToken::new();
@@ -227,17 +227,17 @@ async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
 
 fn status(
     args: &LocalArgs,
-    map: &ShardMap,
     workers: &Workers,
+    map: impl Fn() -> MapStatus + Send + Sync + 'static,
     links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
 ) -> Status {
-    let (map, all) = (map.clone(), workers.all.clone());
+    let all = workers.all.clone();
     let cluster = args.serve.cluster.cluster.clone();
     Arc::new(move || {
-        let mut shards = roles::edge::shards(&map);
+        let map = map();
+        let mut shards: Vec<_> = map.shards.iter().map(|shard| json!(shard)).collect();
         for shard in all.iter().flat_map(Worker::status) {
             if let Some(entry) = shards.get_mut(usize::from(shard.shard)) {
-                entry["epoch"] = json!(shard.epoch);
                 entry["held"] = json!(shard.held);
             }
         }
@@ -246,7 +246,7 @@ fn status(
             "name": "local",
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
-            "map_version": map.version(),
+            "map_version": map.map_version,
             "shards": shards,
             "links": links(),
             // They share their counters.
