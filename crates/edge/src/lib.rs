@@ -20,7 +20,6 @@ mod check;
 mod client;
 mod connection;
 mod delivered;
-mod dial;
 mod exchange;
 mod guard;
 mod link;
@@ -52,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
-pub use dial::WorkerAddress;
+pub use hexagram_proto::WorkerAddress;
 pub use links::LinkStatus;
 pub use switchboard::{Directory, MapStatus, RouteStatus};
 

@@ -13,13 +13,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::dial::WorkerAddress;
 use crate::link::{Link, RETRY_AFTER_MS, worker_down};
 use crate::metrics::EdgeMetrics;
 use crate::parking::ParkingLot;
 use crate::routes::{News, Routes, Way};
 use crate::routing::Routed;
 use crate::slot::{Loss, Slot};
+use hexagram_proto::WorkerAddress;
 
 /// A shard that moves admits again within this time, or its messages are
 /// refused (DESIGN 7).

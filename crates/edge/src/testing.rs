@@ -10,11 +10,11 @@ use hexagram_proto::link::{EdgeMessage, Hello, Open, Owned};
 use hexagram_proto::{Drained, outbox};
 use hexagram_runtime::metrics::Metrics;
 
-use crate::dial::WorkerAddress;
 use crate::link::Link;
 use crate::metrics::EdgeMetrics;
 use crate::routing::Routed;
 use crate::switchboard::{Switchboard, WorkerLink};
+use hexagram_proto::WorkerAddress;
 
 /// A link that nobody dials.
 pub(crate) fn unlinked() -> Arc<WorkerLink> {

@@ -1,11 +1,12 @@
 //! What Hexagram's processes say to each other: code generated from `proto/`, its
 //! conversions to core types, and the parts of the link that both ends share.
 //!
-//! Nothing here connects or listens; `hexagram-edge` and `hexagram-worker` do.
+//! Nothing here listens, and only `dial.rs` connects.
 
 mod chunk;
 mod convert;
 mod credit;
+mod dial;
 mod frame;
 mod hello;
 mod outbox;
@@ -13,6 +14,7 @@ mod outbox;
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
 pub use convert::{Malformed, id128, protocol_version, session_claims, session_message};
 pub use credit::{Consumed, INITIAL_WINDOW, Window};
+pub use dial::WorkerAddress;
 pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};

@@ -320,7 +320,8 @@ fn exchange_of(kind: &Kind) -> u64 {
         Kind::Event(event) => event.exchange,
         Kind::End(end) => end.exchange,
         Kind::Misdirected(misdirected) => misdirected.exchange,
-        Kind::Leaving(_) | Kind::Announce(_) => 0,
+        Kind::Reattach(reattach) => reattach.exchange,
+        Kind::Leaving(_) | Kind::Announce(_) | Kind::Active(_) | Kind::Resumed(_) => 0,
     }
 }
 

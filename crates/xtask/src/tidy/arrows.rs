@@ -38,6 +38,7 @@ const ARROWS: &[(&str, Ours)] = &[
     (EDGE, Only(&[CORE, MCP, PROTO, RUNTIME])),
     (WORKER, Only(&[CORE, MCP, PROTO, RUNTIME, STORE])),
     (OPERATOR, Only(&[CORE, PROTO, RUNTIME, CONTROL])),
+    ("hexagram-sim", Only(&[CORE])),
     ("hexagram-bench", Only(&[])),
     ("hexagram", Everything),
     ("xtask", Only(&[])),

@@ -1,12 +1,13 @@
-//! How a worker is reached.
+//! How a worker is reached: the one place that knows TCP from pipes.
 
 use std::time::Duration;
 
-use hexagram_proto::settings;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tonic::transport::{Channel, Endpoint, Error};
 use tower::service_fn;
+
+use crate::settings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -20,7 +21,9 @@ pub enum WorkerAddress {
 }
 
 impl WorkerAddress {
-    pub(crate) fn same(&self, other: &Self) -> bool {
+    /// Whether it is the same place.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(ours), Self::Tcp(theirs)) => ours == theirs,
             (Self::Pipe(ours), Self::Pipe(theirs)) => ours.same_channel(theirs),
@@ -29,7 +32,10 @@ impl WorkerAddress {
     }
 
     /// Connects to the worker.
-    pub(crate) async fn dial(&self) -> Result<Channel, Error> {
+    ///
+    /// # Errors
+    /// When nobody answers there within two seconds.
+    pub async fn dial(&self) -> Result<Channel, Error> {
         match self {
             Self::Tcp(host) => endpoint(format!("http://{host}"))?.connect().await,
             Self::Pipe(pipe) => through(pipe.clone()).await,
