@@ -9,6 +9,7 @@
 mod capabilities;
 mod dead;
 mod epoch;
+mod event_id;
 mod handle;
 mod identity;
 mod keyring;
@@ -24,6 +25,7 @@ mod version;
 pub use capabilities::Capabilities;
 pub use dead::DeadSet;
 pub use epoch::{Epoch, Incarnation};
+pub use event_id::{EventId, StreamId, StreamKind};
 pub use handle::{Binding, Handle, HandleError};
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};

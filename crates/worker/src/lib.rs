@@ -15,7 +15,6 @@ mod args;
 mod batch;
 mod changes;
 mod dispatch;
-mod event_id;
 mod facts;
 mod federation;
 mod filter;

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hexagram_core::Era;
+use hexagram_core::{Era, EventId};
 use hexagram_mcp::envelope::{Kind, scan};
 use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::event_id::EventId;
 use crate::filter::Filter;
 use crate::followers;
 use crate::hearing::{Heard, Hearing};
