@@ -120,7 +120,8 @@ impl Host {
         reply.end(StatusCode::ACCEPTED);
         // Where nothing is held for a session, there is nobody to tell.
         let session = call.shard.held_session(call.claims.as_ref()?.key)?;
-        Some(Box::pin(one_way::deliver(session, call.body)))
+        let body = session.tasks.restore(&self.sealer, call.body);
+        Some(Box::pin(one_way::deliver(session, body)))
     }
 
     fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {

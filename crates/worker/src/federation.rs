@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 use serde_json::{Value, json};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -119,6 +120,12 @@ impl Federation {
         }
     }
 
+    /// Whether clients of `era` know tasks by names of ours. A legacy client of a
+    /// single upstream knows them as the upstream does, like all else there.
+    pub(crate) fn names_tasks(&self, era: Era) -> bool {
+        era == Era::Modern || self.single().is_none()
+    }
+
     /// Where a request with this method and name or URI goes.
     pub(crate) fn destination(
         &self,
@@ -165,10 +172,6 @@ impl Federation {
         let mut capabilities = json!({});
         for info in infos {
             merge(&mut capabilities, &info.capabilities);
-        }
-        if let Some(all) = capabilities.as_object_mut() {
-            // A task's id does not tell its upstream.
-            all.remove("tasks");
         }
         Arc::new(ServerInfo {
             capabilities: with_changing_lists(capabilities),
@@ -241,6 +244,7 @@ fn list_member(method: &str) -> Option<&'static str> {
         "prompts/list" => Some("prompts"),
         "resources/list" => Some("resources"),
         "resources/templates/list" => Some("resourceTemplates"),
+        "tasks/list" => Some("tasks"),
         _ => None,
     }
 }
@@ -379,8 +383,9 @@ mod tests {
             to("tools/call", Some("c__x")),
             Err(Problem::InvalidParams { .. })
         ));
+        assert_eq!(to("tasks/list", None), Ok(Destination::Merge("tasks")));
         assert!(matches!(
-            to("tasks/list", None),
+            to("anything/new", None),
             Err(Problem::MethodNotFound { .. })
         ));
     }
@@ -426,12 +431,12 @@ mod tests {
             })
         };
         let all = two.describe(&[
-            info(json!({"tools": {"listChanged": false}})),
+            info(json!({"tools": {"listChanged": false}, "tasks": {"list": {}}})),
             info(json!({"tools": {"listChanged": true}, "logging": {}})),
         ]);
         assert_eq!(
             all.capabilities,
-            json!({"tools": {"listChanged": true}, "logging": {}})
+            json!({"tools": {"listChanged": true}, "tasks": {"list": {}}, "logging": {}})
         );
         assert_eq!(all.instructions.as_deref(), Some("i\n\ni"));
         let one = federation(&["a"]).expect("one");

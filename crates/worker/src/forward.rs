@@ -56,8 +56,14 @@ impl Forward<'_> {
         {
             let index = federation
                 .index_of(upstream)
-                .ok_or_else(|| handle::unknown(self.envelope))?;
+                .ok_or_else(|| handle::unknown(self.envelope, self.call.era()))?;
             return Ok(Destination::One(index, None));
+        }
+        let merged = federation.single().is_none();
+        if merged && self.method == "tasks/list" && self.call.era() == Era::Modern {
+            return Err(Problem::MethodNotFound {
+                method: self.method.to_owned(),
+            });
         }
         federation.destination(self.method, self.envelope.name.as_deref())
     }

@@ -45,6 +45,7 @@ mod standing_modern;
 mod stream;
 mod streams;
 mod subscriptions;
+mod task_names;
 mod upstream;
 mod upstream_listen;
 

@@ -38,6 +38,9 @@ pub(crate) enum Behaviour {
     LongJson(usize),
     /// Answers with so many notifications of 64 KiB before the result.
     LongEvents(usize),
+    /// Answers with a task (2025-11-25), called "t" as at every such server; its
+    /// status says this.
+    Tasks(&'static str),
 }
 
 /// A running server; it ends when dropped.
@@ -86,7 +89,7 @@ async fn serve(mut stream: BufReader<TcpStream>, behaviour: Behaviour) {
         let sent = match message["method"].as_str() {
             _ if hostile => misbehave(&mut stream, behaviour, &message["id"]).await,
             Some("tools/call") => misbehave(&mut stream, behaviour, &message["id"]).await,
-            _ => stream.write_all(&answer(&message)).await.ok(),
+            _ => stream.write_all(&answer(&message, behaviour)).await.ok(),
         };
         if sent.is_none() {
             return;
@@ -114,8 +117,11 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     Some(body)
 }
 
-fn answer(message: &Value) -> Vec<u8> {
-    let result = match message["method"].as_str() {
+fn answer(message: &Value, behaviour: Behaviour) -> Vec<u8> {
+    let method = message["method"].as_str();
+    let of_tasks = method.and_then(|method| tasks(behaviour, method, &message["params"]));
+    let result = match method {
+        _ if of_tasks.is_some() => of_tasks.unwrap_or_default(),
         Some("initialize") => json!({
             "protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
@@ -130,6 +136,28 @@ fn answer(message: &Value) -> Vec<u8> {
         None => return http("405 Method Not Allowed", "text/plain", ""),
     };
     response(&message["id"], &result)
+}
+
+/// What a server with tasks says.
+fn tasks(behaviour: Behaviour, method: &str, params: &Value) -> Option<Value> {
+    let Behaviour::Tasks(status) = behaviour else {
+        return None;
+    };
+    let task = json!({"taskId": "t", "status": "working", "statusMessage": status});
+    Some(match method {
+        "initialize" => json!({
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {}, "tasks": {"list": {}, "cancel": {}}},
+            "serverInfo": {"name": "fake", "version": "1"},
+        }),
+        "tasks/list" => json!({"tasks": [task]}),
+        "tasks/get" | "tasks/cancel" if params["taskId"] == "t" => task,
+        "tasks/result" if params["taskId"] == "t" => {
+            let meta = json!({"io.modelcontextprotocol/related-task": {"taskId": "t"}});
+            json!({"content": said(status)["content"], "_meta": meta})
+        }
+        _ => return None,
+    })
 }
 
 fn response(id: &Value, result: &Value) -> Vec<u8> {
@@ -164,6 +192,7 @@ async fn misbehave(stream: &mut BufReader<TcpStream>, how: Behaviour, id: &Value
     let plain = |body: &str| http("200 OK", "application/json", body);
     let bytes = match how {
         Behaviour::Good => response(id, &said("ok")),
+        Behaviour::Tasks(_) => response(id, &json!({"task": {"taskId": "t", "status": "working"}})),
         Behaviour::NotJson => plain("<html>not JSON</html>"),
         Behaviour::NotJsonRpc => plain(r#"{"hello":"world"}"#),
         Behaviour::WrongId => response(&json!("another"), &said("ok")),

@@ -14,3 +14,4 @@ mod fixture;
 mod handler;
 mod matrix;
 mod restarts;
+mod tasks;
