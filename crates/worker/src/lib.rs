@@ -78,7 +78,7 @@ pub use reload::Replaced;
 pub use upstream::{
     ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, ServerInfo,
     Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName, UpstreamSpec,
-    UpstreamTarget, carry_over, close_stream, handler,
+    UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
 };
 
 /// How often idle sessions are looked for.

@@ -21,6 +21,7 @@ mod restarts;
 mod schemas;
 mod spec;
 pub(crate) mod unread;
+mod without_tasks;
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,7 @@ pub use close_stream::close_stream;
 pub(crate) use close_stream::{BEGIN_STREAM, CLOSE_STREAM};
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
-pub use handler::{HandlerFactory, Pipe, handler};
+pub use handler::{HandlerFactory, Pipe, handler, handler_without_tasks};
 pub use health::{LastError, UpstreamHealth};
 pub(crate) use life::UpstreamId;
 pub use native::{NativeHandler, NativeRequest};
