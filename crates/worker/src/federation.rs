@@ -14,6 +14,7 @@ use hexagram_mcp::error::Problem;
 use serde_json::{Value, json};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::list_cache::Asked;
 use crate::meter::{Meter, UnderWay, UpstreamStatus};
 use crate::metrics::WorkerMetrics;
 use crate::raw::RawObject;
@@ -103,6 +104,15 @@ impl Federation {
         if let Some(index) = self.index_of(upstream.name()) {
             self.meters[index].failed(error);
         }
+    }
+
+    /// What an upstream lets us keep of this page; counted.
+    pub(crate) fn listed(&self, upstream: &Upstream, asked: &Asked) -> Option<Bytes> {
+        let found = upstream.listed(asked);
+        if let Some(index) = self.index_of(upstream.name()) {
+            self.meters[index].listed(found.is_some());
+        }
+        found
     }
 
     /// The position of the upstream called `name`.
@@ -238,7 +248,7 @@ fn unknown_method(method: &str) -> Problem {
 }
 
 /// The member of a list's result that holds the list.
-fn list_member(method: &str) -> Option<&'static str> {
+pub(crate) fn list_member(method: &str) -> Option<&'static str> {
     match method {
         "tools/list" => Some("tools"),
         "prompts/list" => Some("prompts"),

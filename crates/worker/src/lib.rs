@@ -25,6 +25,7 @@ mod hearing;
 mod host;
 mod levels;
 mod link;
+mod list_cache;
 mod listen;
 mod merged;
 mod meter;

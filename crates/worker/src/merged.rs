@@ -106,6 +106,13 @@ impl Forward<'_> {
         upstream: &Arc<Upstream>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
+        let asked = self.asked(upstream, cursor);
+        let kept = asked
+            .as_ref()
+            .and_then(|asked| self.federation.listed(upstream, asked));
+        if let Some(result) = kept {
+            return Ok(RawObject::parse(&result));
+        }
         let connection = self.connection(upstream, None).await?;
         match self.page_on(&connection, upstream, cursor).await {
             Err(UpstreamError::SessionGone) => {
@@ -125,7 +132,12 @@ impl Forward<'_> {
     ) -> Result<Option<RawObject>, UpstreamError> {
         let id = format!("\"{}\"", self.call.shard.upstream_id());
         let request = self.page_request(upstream, &id, cursor)?;
-        result(&connection.ask(&id, request).await?)
+        let asked = self.asked(upstream, cursor);
+        let answer = connection.ask(&id, request).await?;
+        if let Some(asked) = asked {
+            upstream.keep_list(asked, &answer);
+        }
+        result(&answer)
     }
 
     fn page_request(

@@ -1,11 +1,14 @@
 //! Small MCP servers that behave well, badly, or not at all.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use super::mcp::MODERN;
 
 /// How a server answers `tools/call`; the handshake and lists are as they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub(crate) enum Behaviour {
     LongJson(usize),
     /// Answers with so many notifications of 64 KiB before the result.
     LongEvents(usize),
+    /// Speaks 2026-07-28 and lets everybody keep its lists for a minute; a tool's
+    /// name tells how often some such server was asked.
+    Lasting,
     /// Answers with a task (2025-11-25), called "t" as at every such server; its
     /// status says this.
     Tasks(&'static str),
@@ -119,9 +125,13 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
 
 fn answer(message: &Value, behaviour: Behaviour) -> Vec<u8> {
     let method = message["method"].as_str();
-    let of_tasks = method.and_then(|method| tasks(behaviour, method, &message["params"]));
+    let own = method.and_then(|method| match behaviour {
+        Behaviour::Tasks(status) => tasks(status, method, &message["params"]),
+        Behaviour::Lasting => lasting(method),
+        _ => None,
+    });
     let result = match method {
-        _ if of_tasks.is_some() => of_tasks.unwrap_or_default(),
+        _ if own.is_some() => own.unwrap_or_default(),
         Some("initialize") => json!({
             "protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
@@ -139,10 +149,7 @@ fn answer(message: &Value, behaviour: Behaviour) -> Vec<u8> {
 }
 
 /// What a server with tasks says.
-fn tasks(behaviour: Behaviour, method: &str, params: &Value) -> Option<Value> {
-    let Behaviour::Tasks(status) = behaviour else {
-        return None;
-    };
+fn tasks(status: &str, method: &str, params: &Value) -> Option<Value> {
     let task = json!({"taskId": "t", "status": "working", "statusMessage": status});
     Some(match method {
         "initialize" => json!({
@@ -155,6 +162,26 @@ fn tasks(behaviour: Behaviour, method: &str, params: &Value) -> Option<Value> {
         "tasks/result" if params["taskId"] == "t" => {
             let meta = json!({"io.modelcontextprotocol/related-task": {"taskId": "t"}});
             json!({"content": said(status)["content"], "_meta": meta})
+        }
+        _ => return None,
+    })
+}
+
+/// What a server says whose lists hold for a minute.
+fn lasting(method: &str) -> Option<Value> {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    Some(match method {
+        "server/discover" => json!({
+            "resultType": "complete",
+            "supportedVersions": [MODERN],
+            "capabilities": {"tools": {}},
+            "ttlMs": 0,
+            "cacheScope": "public",
+        }),
+        "tools/list" => {
+            let name = format!("act{}", ASKED.fetch_add(1, Ordering::Relaxed));
+            let tools = [json!({"name": name, "inputSchema": {"type": "object"}})];
+            json!({"resultType": "complete", "tools": tools, "ttlMs": 60_000, "cacheScope": "public"})
         }
         _ => return None,
     })
@@ -191,7 +218,7 @@ fn notification(text: &str) -> Vec<u8> {
 async fn misbehave(stream: &mut BufReader<TcpStream>, how: Behaviour, id: &Value) -> Option<()> {
     let plain = |body: &str| http("200 OK", "application/json", body);
     let bytes = match how {
-        Behaviour::Good => response(id, &said("ok")),
+        Behaviour::Good | Behaviour::Lasting => response(id, &said("ok")),
         Behaviour::Tasks(_) => response(id, &json!({"task": {"taskId": "t", "status": "working"}})),
         Behaviour::NotJson => plain("<html>not JSON</html>"),
         Behaviour::NotJsonRpc => plain(r#"{"hello":"world"}"#),
