@@ -132,6 +132,9 @@ fn answer(message: &Value, behaviour: Behaviour) -> Vec<u8> {
     });
     let result = match method {
         _ if own.is_some() => own.unwrap_or_default(),
+        Some("initialize") if behaviour == Behaviour::Lasting => {
+            return http("400 Bad Request", "text/plain", "no such era");
+        }
         Some("initialize") => json!({
             "protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
