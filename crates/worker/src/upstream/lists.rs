@@ -48,3 +48,63 @@ impl Upstream {
         self.lists.lock().forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::era::Spoken;
+    use super::super::tests::upstream;
+    use super::super::{ServerInfo, named};
+    use super::*;
+
+    const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    const PAGE: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"ttlMs":60000}}"#;
+
+    fn info() -> ServerInfo {
+        ServerInfo {
+            capabilities: json!({}),
+            server_info: named(&json!(null)),
+            instructions: None,
+        }
+    }
+
+    fn asked(upstream: &Upstream) -> Option<Asked> {
+        let request = scan(LIST).expect("a request");
+        upstream.asked(Era::Modern, &request, None, PrincipalId::from_u128(1))
+    }
+
+    /// Whether a list that is kept outlives what happens then.
+    fn outlives(spoken: Spoken, what: impl FnOnce(&Upstream)) -> Option<bool> {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        upstream.describe(spoken, info());
+        let asked = asked(&upstream)?;
+        upstream.keep_list(asked.clone(), PAGE);
+        what(&upstream);
+        Some(upstream.listed(&asked).is_some())
+    }
+
+    #[tokio::test]
+    async fn a_list_is_kept_until_it_has_changed() {
+        let says = |method: &'static str| {
+            move |upstream: &Upstream| {
+                let message = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
+                upstream.heard(message.as_bytes());
+            }
+        };
+        let progress = outlives(Spoken::Modern, says("notifications/progress"));
+        assert_eq!(progress, Some(true));
+        let changed = outlives(Spoken::Both, says("notifications/tools/list_changed"));
+        assert_eq!(changed, Some(false));
+        let again = outlives(Spoken::Modern, |it| it.describe(Spoken::Both, info()));
+        assert_eq!(again, Some(false), "another server may be there");
+    }
+
+    #[tokio::test]
+    async fn only_modern_upstreams_lists_are_kept() {
+        assert_eq!(outlives(Spoken::Legacy, |_| ()), None);
+        let command = upstream("cat");
+        command.describe(Spoken::Both, info());
+        assert!(asked(&command).is_none());
+    }
+}
