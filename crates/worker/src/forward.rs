@@ -62,10 +62,9 @@ impl Forward<'_> {
             return Ok(Destination::One(index, None));
         }
         let merged = federation.single().is_none();
-        if merged && self.method == "tasks/list" && self.call.era() == Era::Modern {
-            return Err(Problem::MethodNotFound {
-                method: self.method.to_owned(),
-            });
+        let lists = self.method == "tasks/list" && self.call.era() == Era::Legacy;
+        if merged && self.method.starts_with("tasks/") && !lists {
+            return Err(handle::unknown(self.envelope, self.call.era()));
         }
         federation.destination(self.method, self.envelope.name.as_deref())
     }

@@ -49,6 +49,8 @@ async fn each_upstream_finds_its_own() {
         let reply = session.ask("tasks/get", &json!({"taskId": forged})).await;
         assert_eq!(error_code(&reply), -32602, "{forged}");
     }
+    let unnamed = session.ask("tasks/result", &json!({})).await;
+    assert_eq!(error_code(&unnamed), -32602);
     let list = modern(5, "tasks/list", &json!({}));
     let reply = Http::connect(server.listen).await.send(&list).await;
     assert_eq!(error_code(&reply), -32601, "none in {MODERN}");
