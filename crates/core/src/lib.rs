@@ -9,6 +9,7 @@
 mod capabilities;
 mod dead;
 mod epoch;
+mod event_id;
 mod handle;
 mod handoff;
 mod identity;
@@ -25,6 +26,7 @@ mod version;
 pub use capabilities::Capabilities;
 pub use dead::DeadSet;
 pub use epoch::{Epoch, Incarnation};
+pub use event_id::{EventId, StreamId, StreamKind};
 pub use handle::{Binding, Handle, HandleError};
 pub use handoff::{
     Entry, EntryError, Holding, HoldingError, Owner, Phase, Plan, RegisterMap, Route,

@@ -145,7 +145,7 @@ impl Router {
             .filter(|handle| handle.principal == from.principal.id())
             .filter(|handle| !handle.expired(now, self.lifetime.as_secs()))
             .map(|handle| Some(handle.client))
-            .ok_or_else(|| handle::unknown(envelope))
+            .ok_or_else(|| handle::unknown(envelope, Era::Modern))
     }
 
     fn route(

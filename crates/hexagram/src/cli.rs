@@ -173,6 +173,9 @@ pub(crate) struct WorkerRole {
     /// Serve a built-in server, for trying and measuring.
     #[arg(long, value_name = "KIND")]
     pub(crate) demo: Option<DemoKind>,
+    /// Offer the built-in server's tasks, which are lost with this process.
+    #[arg(long)]
+    pub(crate) tasks_in_memory: bool,
 }
 
 /// The command line over the environment over the file.

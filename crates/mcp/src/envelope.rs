@@ -69,6 +69,9 @@ pub struct Envelope<'a> {
     pub cursor: Option<Cow<'a, str>>,
     /// `params.requestState` of a modern request that goes on with an earlier one.
     pub request_state: Option<Cow<'a, str>>,
+    /// `params.requestState`, or `params.taskId` of tasks/*, where it is there
+    /// and no string: its name. Nobody but its server may read what it holds.
+    pub untyped: Option<&'static str>,
     /// Where the body holds `request_state`, quotes included.
     pub(crate) state_span: Option<Range<usize>>,
     /// Where the body holds the string that `name` was read from, quotes included.

@@ -37,8 +37,9 @@ pub enum Opening {
 ///    where both are, they must agree, and a modern one must be in both.
 /// 2. `initialize` without a version in `_meta` is legacy whatever it or the
 ///    header names: the header has no meaning before the handshake.
-/// 3. A modern request must carry its required `_meta` and may not use a method
-///    that the modern era removed; a modern response is refused.
+/// 3. A modern request must carry its required `_meta`, a handle in it must be
+///    a string, and it may not use a method that the modern era removed; a
+///    modern response is refused.
 /// 4. Everything else is legacy.
 ///
 /// # Errors
@@ -131,6 +132,10 @@ fn check_modern_request(env: &Envelope<'_>) -> Result<(), Problem> {
     ];
     if let Some((name, _)) = required.iter().find(|(_, there)| !there) {
         let detail = format!("params._meta must hold io.modelcontextprotocol/{name}");
+        return Err(Problem::InvalidParams { detail });
+    }
+    if let Some(member) = env.untyped {
+        let detail = format!("params.{member} must be a string");
         return Err(Problem::InvalidParams { detail });
     }
     match env.method.as_deref() {

@@ -1,7 +1,7 @@
-//! Where a modern request holds a sealed handle: a task's id, or the state of a
+//! Where a request holds a sealed handle: a task's id, or the state of a
 //! multi-round-trip result.
 
-use hexagram_core::Purpose;
+use hexagram_core::{Era, Purpose};
 
 use serde_json::{Value, json};
 
@@ -23,17 +23,21 @@ pub fn of<'a>(envelope: &'a Envelope<'_>) -> Option<(Purpose, &'a str)> {
 
 /// The refusal of a handle that is forged, expired, another principal's or
 /// another request's: which of these it is, is nobody's business. What a server
-/// of tasks judges before it looks for one comes first.
+/// of tasks judges before it looks for one comes first. `era` is the client's.
 #[must_use]
-pub fn unknown(envelope: &Envelope<'_>) -> Problem {
+pub fn unknown(envelope: &Envelope<'_>, era: Era) -> Problem {
     let method = envelope.method.as_deref().unwrap_or_default();
+    let is_known = match era {
+        Era::Legacy => matches!(method, "tasks/get" | "tasks/result" | "tasks/cancel"),
+        Era::Modern => matches!(method, "tasks/get" | "tasks/update" | "tasks/cancel"),
+    };
     match method {
-        "tasks/get" | "tasks/update" | "tasks/cancel" if !declares_tasks(envelope) => {
+        _ if is_known && era == Era::Modern && !declares_tasks(envelope) => {
             Problem::MissingClientCapability {
                 required: json!({"extensions": {TASKS: {}}}),
             }
         }
-        "tasks/get" | "tasks/update" | "tasks/cancel" => Problem::InvalidParams {
+        _ if is_known => Problem::InvalidParams {
             detail: "unknown taskId: it may have expired; call the tool again".to_owned(),
         },
         _ if method.starts_with("tasks/") => Problem::MethodNotFound {
@@ -71,18 +75,21 @@ mod tests {
 
     #[test]
     fn what_comes_before_an_unknown_task_is_said_first() {
-        let refused = |method: &str, capabilities: &str| {
+        let refused_in = |era, method: &str, capabilities: &str| {
             let meta =
                 format!(r#"{{"io.modelcontextprotocol/clientCapabilities":{capabilities}}}"#);
             let body = format!(
                 r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"taskId":"t","_meta":{meta}}}}}"#
             );
-            unknown(&scan(body.as_bytes()).expect("an envelope")).code()
+            unknown(&scan(body.as_bytes()).expect("an envelope"), era).code()
         };
+        let refused = |method, capabilities| refused_in(Era::Modern, method, capabilities);
         let declared = r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#;
         assert_eq!(refused("tasks/get", declared), -32602);
         assert_eq!(refused("tasks/get", "{}"), -32021);
         assert_eq!(refused("tasks/result", declared), -32601);
         assert_eq!(refused("tools/call", "{}"), -32602);
+        assert_eq!(refused_in(Era::Legacy, "tasks/result", "{}"), -32602);
+        assert_eq!(refused_in(Era::Legacy, "tasks/update", "{}"), -32601);
     }
 }

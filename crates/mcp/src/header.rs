@@ -43,6 +43,14 @@ pub enum HeaderError {
         /// What it should hold.
         body: String,
     },
+    /// A required header is not there, and the body lacks what it mirrors.
+    #[error("the header {name} and the body's params.{member} are missing; send both")]
+    Unnamed {
+        /// The header.
+        name: String,
+        /// The member of `params` that it mirrors.
+        member: &'static str,
+    },
     /// Header and body disagree.
     #[error("the header {name} says {header:?} but the body {body:?}; send the same in both")]
     Mismatch {
@@ -141,13 +149,19 @@ pub fn check_mirrored(headers: &HeaderMap, env: &Envelope<'_>) -> Result<(), Hea
         .map(plain)
         .transpose()?;
     same(&names::MCP_METHOD, sent, Some(method))?;
-    if !needs_name(method) {
+    let Some(member) = name_member(method) else {
         return Ok(());
-    }
+    };
     let sent = single(headers, &names::MCP_NAME)?
         .map(decode_value)
         .transpose()?;
-    same(&names::MCP_NAME, sent.as_deref(), env.name.as_deref())
+    match (sent, &env.name) {
+        (None, None) => Err(HeaderError::Unnamed {
+            name: names::MCP_NAME.to_string(),
+            member,
+        }),
+        (sent, name) => same(&names::MCP_NAME, sent.as_deref(), name.as_deref()),
+    }
 }
 
 /// The headers that mirror a modern message: what [`check_mirrored`] and the
@@ -169,24 +183,21 @@ pub fn mirror(env: &Envelope<'_>) -> HeaderMap {
     if let Some(name) = env
         .name
         .as_ref()
-        .filter(|_| needs_name(env.method.as_deref().unwrap_or_default()))
+        .filter(|_| name_member(env.method.as_deref().unwrap_or_default()).is_some())
     {
         put(names::MCP_NAME, name);
     }
     headers
 }
 
-/// The methods whose name, URI or task id is mirrored in Mcp-Name (SEP-2243, SEP-2663).
-fn needs_name(method: &str) -> bool {
-    matches!(
-        method,
-        "tools/call"
-            | "prompts/get"
-            | "resources/read"
-            | "tasks/get"
-            | "tasks/update"
-            | "tasks/cancel"
-    )
+/// The member of `params` that a method mirrors in Mcp-Name (SEP-2243, SEP-2663).
+fn name_member(method: &str) -> Option<&'static str> {
+    match method {
+        "tools/call" | "prompts/get" => Some("name"),
+        "resources/read" => Some("uri"),
+        "tasks/get" | "tasks/update" | "tasks/cancel" => Some("taskId"),
+        _ => None,
+    }
 }
 
 fn same(name: &HeaderName, header: Option<&str>, body: Option<&str>) -> Result<(), HeaderError> {

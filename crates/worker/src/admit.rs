@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use hexagram_core::{ClientId, Era, PrincipalId};
+use hexagram_core::{ClientId, Era, EventId, PrincipalId, StreamKind};
 use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Header, Open};
 use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::event_id::{EventId, StreamKind};
 use crate::host::{Call, Host};
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
@@ -121,7 +120,8 @@ impl Host {
         reply.end(StatusCode::ACCEPTED);
         // Where nothing is held for a session, there is nobody to tell.
         let session = call.shard.held_session(call.claims.as_ref()?.key)?;
-        Some(Box::pin(one_way::deliver(session, call.body)))
+        let body = session.tasks.restore(&self.sealer, call.body);
+        Some(Box::pin(one_way::deliver(session, body)))
     }
 
     fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hexagram_core::Era;
+use hexagram_core::{Era, Purpose};
 use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
 use parking_lot::Mutex;
 
-use crate::federation::Destination;
+use crate::federation::{Destination, Federation};
 use crate::forward::Forward;
 use crate::handles::{self, Opened};
 use crate::host::{Call, Host};
@@ -70,10 +70,18 @@ async fn route(
     under_way: &Mutex<Option<InFlight>>,
     reply: Reply,
 ) {
-    let opened = match open_handle(host, call) {
+    let federation = host.federation();
+    let opened = match open_handle(host, &federation, call) {
         Ok(opened) => opened,
         Err(problem) => return reply.refuse(&problem),
     };
+    if let Some((_, known)) = &opened
+        && known.purpose == Purpose::Task
+    {
+        session
+            .tasks
+            .learn(&known.upstream, &known.inner, &known.token);
+    }
     let (body, opened) = match opened {
         Some((body, opened)) => (body, Some(opened)),
         None => (call.body.clone(), None),
@@ -84,7 +92,7 @@ async fn route(
     let method = envelope.method.as_deref().unwrap_or_default();
     let forward = Forward {
         host,
-        federation: host.federation(),
+        federation,
         call,
         session,
         under_way,
@@ -106,8 +114,12 @@ async fn route(
 }
 
 /// The request in its upstream's own words, where it holds a handle.
-fn open_handle(host: &Host, call: &Call) -> Result<Option<(Bytes, Opened)>, Problem> {
-    if call.era() == Era::Legacy {
+fn open_handle(
+    host: &Host,
+    federation: &Federation,
+    call: &Call,
+) -> Result<Option<(Bytes, Opened)>, Problem> {
+    if !federation.names_tasks(call.era()) {
         return Ok(None);
     }
     // The body was scanned when it was admitted.

@@ -9,10 +9,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 use serde_json::{Value, json};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::list_cache::Asked;
 use crate::meter::{Meter, UnderWay, UpstreamStatus};
 use crate::metrics::WorkerMetrics;
 use crate::raw::RawObject;
@@ -104,6 +106,15 @@ impl Federation {
         }
     }
 
+    /// What an upstream lets us keep of this page; counted.
+    pub(crate) fn listed(&self, upstream: &Upstream, asked: &Asked) -> Option<Bytes> {
+        let found = upstream.listed(asked);
+        if let Some(index) = self.index_of(upstream.name()) {
+            self.meters[index].listed(found.is_some());
+        }
+        found
+    }
+
     /// The position of the upstream called `name`.
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
         self.upstreams
@@ -117,6 +128,12 @@ impl Federation {
             [only] => Some(only),
             _ => None,
         }
+    }
+
+    /// Whether clients of `era` know tasks by names of ours. A legacy client of a
+    /// single upstream knows them as the upstream does, like all else there.
+    pub(crate) fn names_tasks(&self, era: Era) -> bool {
+        era == Era::Modern || self.single().is_none()
     }
 
     /// Where a request with this method and name or URI goes.
@@ -165,10 +182,6 @@ impl Federation {
         let mut capabilities = json!({});
         for info in infos {
             merge(&mut capabilities, &info.capabilities);
-        }
-        if let Some(all) = capabilities.as_object_mut() {
-            // A task's id does not tell its upstream.
-            all.remove("tasks");
         }
         Arc::new(ServerInfo {
             capabilities: with_changing_lists(capabilities),
@@ -235,12 +248,13 @@ fn unknown_method(method: &str) -> Problem {
 }
 
 /// The member of a list's result that holds the list.
-fn list_member(method: &str) -> Option<&'static str> {
+pub(crate) fn list_member(method: &str) -> Option<&'static str> {
     match method {
         "tools/list" => Some("tools"),
         "prompts/list" => Some("prompts"),
         "resources/list" => Some("resources"),
         "resources/templates/list" => Some("resourceTemplates"),
+        "tasks/list" => Some("tasks"),
         _ => None,
     }
 }
@@ -379,8 +393,9 @@ mod tests {
             to("tools/call", Some("c__x")),
             Err(Problem::InvalidParams { .. })
         ));
+        assert_eq!(to("tasks/list", None), Ok(Destination::Merge("tasks")));
         assert!(matches!(
-            to("tasks/list", None),
+            to("anything/new", None),
             Err(Problem::MethodNotFound { .. })
         ));
     }
@@ -426,12 +441,12 @@ mod tests {
             })
         };
         let all = two.describe(&[
-            info(json!({"tools": {"listChanged": false}})),
+            info(json!({"tools": {"listChanged": false}, "tasks": {"list": {}}})),
             info(json!({"tools": {"listChanged": true}, "logging": {}})),
         ]);
         assert_eq!(
             all.capabilities,
-            json!({"tools": {"listChanged": true}, "logging": {}})
+            json!({"tools": {"listChanged": true}, "tasks": {"list": {}}, "logging": {}})
         );
         assert_eq!(all.instructions.as_deref(), Some("i\n\ni"));
         let one = federation(&["a"]).expect("one");

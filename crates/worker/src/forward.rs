@@ -12,6 +12,7 @@ use hexagram_core::Era;
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::handle;
+use http::StatusCode;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::federation::{Destination, Federation};
 use crate::handles::Opened;
 use crate::host::{Call, Host};
 use crate::levels::{bad_level, level};
+use crate::list_cache::Asked;
 use crate::outlet::Outlet;
 use crate::raw::error_code;
 use crate::relay::{Outgoing, Relayed, Translation};
@@ -56,8 +58,13 @@ impl Forward<'_> {
         {
             let index = federation
                 .index_of(upstream)
-                .ok_or_else(|| handle::unknown(self.envelope))?;
+                .ok_or_else(|| handle::unknown(self.envelope, self.call.era()))?;
             return Ok(Destination::One(index, None));
+        }
+        let merged = federation.single().is_none();
+        let lists = self.method == "tasks/list" && self.call.era() == Era::Legacy;
+        if merged && self.method.starts_with("tasks/") && !lists {
+            return Err(handle::unknown(self.envelope, self.call.era()));
         }
         federation.destination(self.method, self.envelope.name.as_deref())
     }
@@ -77,6 +84,17 @@ impl Forward<'_> {
         }
         if let Err(problem) = self.check_params(upstream) {
             return reply.refuse(&problem);
+        }
+        if let Some(result) = self.listed(upstream) {
+            let message = response(self.raw_id(), &result);
+            return self
+                .answer(
+                    upstream,
+                    message,
+                    StatusCode::OK,
+                    Outlet::new(self.session, self.call, reply),
+                )
+                .await;
         }
         let _under_way = self.federation.start(index);
         let mut outlet = Outlet::new(self.session, self.call, reply);
@@ -160,6 +178,7 @@ impl Forward<'_> {
             cancelled: CancellationToken::new(),
         };
         let cancelled = request.cancelled.clone();
+        let asked = self.asked(upstream, self.envelope.cursor.as_deref());
         let guard = self.begin(request);
         let incoming = tokio::select! {
             incoming = connection.request(&id, body) => incoming?,
@@ -171,6 +190,7 @@ impl Forward<'_> {
             incoming,
             connection: Arc::clone(connection),
             cancelled,
+            asked,
             _guard: guard,
         })
     }
@@ -184,6 +204,20 @@ impl Forward<'_> {
         }
         let id = self.envelope.id.as_ref()?;
         Some(self.session.begin(id.as_str(), request))
+    }
+
+    /// Ends the exchange with an upstream's response, as its client reads it.
+    async fn answer(
+        &self,
+        upstream: &Upstream,
+        response: Bytes,
+        status: StatusCode,
+        reply: Outlet<'_>,
+    ) {
+        match self.in_era(upstream, response).await {
+            Ok(message) => reply.conclude(self.shown(upstream, message), status).await,
+            Err(problem) => reply.refuse(&problem).await,
+        }
     }
 
     async fn relay(&self, upstream: &Upstream, mut sent: Sent, mut reply: Outlet<'_>) {
@@ -218,12 +252,12 @@ impl Forward<'_> {
                     if error_code(&message) == Some(UNSUPPORTED_VERSION) {
                         upstream.unsettle();
                     }
+                    if let Some(asked) = sent.asked {
+                        upstream.keep_list(asked, &message);
+                    }
                     let status = self.status(&message);
                     let message = self.sealed(upstream, message);
-                    return match self.in_era(upstream, message).await {
-                        Ok(message) => reply.conclude(self.shown(upstream, message), status).await,
-                        Err(problem) => reply.refuse(&problem).await,
-                    };
+                    return self.answer(upstream, message, status, reply).await;
                 }
                 Relayed::Message(message) => {
                     reply.event(self.shown(upstream, message)).await;
@@ -250,5 +284,6 @@ struct Sent {
     incoming: Incoming,
     connection: Arc<Connection>,
     cancelled: CancellationToken,
+    asked: Option<Asked>,
     _guard: Option<RequestGuard>,
 }

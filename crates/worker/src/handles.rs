@@ -1,8 +1,9 @@
-//! Upstreams' task ids and request states on their way: sealed toward a modern
-//! client, opened toward the upstream (DESIGN 4).
+//! Upstreams' task ids and request states on their way back: opened toward the
+//! upstream (DESIGN 4). Sealed toward the client are states here, task ids in
+//! `task_names`.
 
 use bytes::Bytes;
-use hexagram_core::{Binding, Handle, Purpose};
+use hexagram_core::{Binding, Era, Handle, Purpose};
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::{handle, splice};
@@ -15,18 +16,15 @@ use crate::raw::RawObject;
 pub(crate) struct Opened {
     /// The upstream that made it.
     pub(crate) upstream: String,
-    purpose: Purpose,
-    inner: String,
-    token: String,
+    /// What it is for.
+    pub(crate) purpose: Purpose,
+    /// The upstream's own words.
+    pub(crate) inner: String,
+    /// The client's.
+    pub(crate) token: String,
 }
 
-impl Opened {
-    fn is(&self, purpose: Purpose, inner: &str) -> bool {
-        self.purpose == purpose && self.inner == inner
-    }
-}
-
-/// Opens the handle that a modern request holds, if it holds one.
+/// Opens the handle that a request holds, if it holds one.
 ///
 /// # Errors
 /// The refusal of one that is not this client's and this request's.
@@ -35,20 +33,27 @@ pub(crate) fn open(
     call: &Call,
     envelope: &Envelope<'_>,
 ) -> Result<Option<Opened>, Problem> {
-    let Some((purpose, token)) = handle::of(envelope) else {
+    let era = call.era();
+    let Some((purpose, token)) = handle::of(envelope).filter(|(purpose, _)| counts(era, *purpose))
+    else {
         return Ok(None);
     };
     let handle = Handle::open(&host.sealer, purpose, token)
         .ok()
         .filter(|handle| handle.principal == call.principal)
         .filter(|handle| handle.binding == binding(purpose, envelope))
-        .ok_or_else(|| handle::unknown(envelope))?;
+        .ok_or_else(|| handle::unknown(envelope, era))?;
     Ok(Some(Opened {
         upstream: handle.upstream,
         purpose,
         inner: handle.inner,
         token: token.to_owned(),
     }))
+}
+
+/// Whether clients of `era` have handles of this kind.
+fn counts(era: Era, purpose: Purpose) -> bool {
+    era == Era::Modern || purpose == Purpose::Task
 }
 
 /// The request with the upstream's own words in place of the handle.
@@ -59,51 +64,37 @@ pub(crate) fn restore(body: &[u8], envelope: &Envelope<'_>, opened: &Opened) -> 
     }
 }
 
-/// An upstream's response with handles in place of its own words. A task that
-/// the request named keeps the name that its client knows.
+/// An upstream's response with its request state sealed.
 pub(crate) fn seal(
     host: &Host,
     call: &Call,
     envelope: &Envelope<'_>,
-    (upstream, opened): (&str, Option<&Opened>),
+    upstream: &str,
     response: Bytes,
 ) -> Bytes {
-    let holds = |member: &str| memchr::memmem::find(&response, member.as_bytes()).is_some();
-    if !holds("\"requestState\"") && !holds("\"taskId\"") {
+    if memchr::memmem::find(&response, b"\"requestState\"").is_none() {
         return response;
     }
     let Some(mut object) = RawObject::parse(&response) else {
         return response;
     };
-    let sealed = |purpose, inner: String| {
-        if let Some(known) = opened.filter(|known| known.is(purpose, &inner)) {
-            return known.token.clone();
-        }
-        let handle = Handle {
-            client: call.client,
-            principal: call.principal,
-            created: hexagram_runtime::clock::unix_seconds(),
-            binding: binding(purpose, envelope),
-            upstream: upstream.to_owned(),
-            inner,
-        };
-        handle.seal(&host.sealer, purpose, hexagram_runtime::random::bytes())
-    };
+    let purpose = Purpose::RequestState;
     object.edit("result", |result| {
-        for (member, purpose) in HANDLES {
-            if let Some(inner) = result.text(member) {
-                result.set(member, &sealed(purpose, inner));
-            }
+        if let Some(inner) = result.text("requestState") {
+            let handle = Handle {
+                client: call.client,
+                principal: call.principal,
+                created: hexagram_runtime::clock::unix_seconds(),
+                binding: binding(purpose, envelope),
+                upstream: upstream.to_owned(),
+                inner,
+            };
+            let nonce = hexagram_runtime::random::bytes();
+            result.set("requestState", &handle.seal(&host.sealer, purpose, nonce));
         }
     });
     serde_json::to_vec(&object).map_or(response, Bytes::from)
 }
-
-/// The members of a result that are handles.
-const HANDLES: [(&str, Purpose); 2] = [
-    ("requestState", Purpose::RequestState),
-    ("taskId", Purpose::Task),
-];
 
 fn binding(purpose: Purpose, envelope: &Envelope<'_>) -> Binding {
     let (method, name) = (envelope.method.as_deref(), envelope.name.as_deref());

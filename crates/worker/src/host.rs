@@ -20,6 +20,7 @@ use crate::federation::Federation;
 use crate::metrics::WorkerMetrics;
 use crate::session::Session;
 use crate::shard::Shard;
+use crate::task_names::TaskNames;
 use crate::upstream::Upstream;
 
 /// The shards of this worker and what answers their messages.
@@ -125,7 +126,10 @@ impl Host {
     /// The state of the exchange's session, or what stands for one where a
     /// modern client meets legacy upstreams. `None` for a deleted session.
     pub(crate) fn session(&self, call: &Call) -> Option<Arc<Session>> {
-        let make = Session::new;
+        let make = |facts, idle| {
+            let tasks = TaskNames::new(call.client, call.principal);
+            Session::new(facts, idle, tasks)
+        };
         let bridge = || make(bridge_facts(), BRIDGE_IDLE.min(self.session_idle));
         match (&call.claims, call.era()) {
             (Some(claims), _) => call.shard.session(claims, || {

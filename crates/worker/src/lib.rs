@@ -15,7 +15,6 @@ mod args;
 mod batch;
 mod changes;
 mod dispatch;
-mod event_id;
 mod facts;
 mod federation;
 mod filter;
@@ -26,6 +25,7 @@ mod hearing;
 mod host;
 mod levels;
 mod link;
+mod list_cache;
 mod listen;
 mod merged;
 mod meter;
@@ -46,6 +46,7 @@ mod standing_modern;
 mod stream;
 mod streams;
 mod subscriptions;
+mod task_names;
 mod upstream;
 mod upstream_listen;
 
@@ -78,7 +79,7 @@ pub use reload::Replaced;
 pub use upstream::{
     ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, ServerInfo,
     Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName, UpstreamSpec,
-    UpstreamTarget, carry_over, close_stream, handler,
+    UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
 };
 
 /// How often idle sessions are looked for.

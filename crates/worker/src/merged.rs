@@ -26,6 +26,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// JSON-RPC "method not found": a server without such a list.
 const NO_SUCH_LIST: i64 = -32601;
 
+/// The list that a server need not have, tasks or no tasks (MCP 2025-11-25).
+const TASKS: &str = "tasks";
+
 type Items = Vec<Box<RawValue>>;
 
 impl Forward<'_> {
@@ -75,6 +78,10 @@ impl Forward<'_> {
     }
 
     async fn list(&self, upstream: &Arc<Upstream>, member: &str) -> Result<Items, UpstreamError> {
+        upstream.settle().await;
+        if member == TASKS && !lists_tasks(upstream) {
+            return Ok(Items::new());
+        }
         let mut items = Items::new();
         let mut cursor = None;
         for _ in 0..MAX_PAGES {
@@ -82,6 +89,8 @@ impl Forward<'_> {
                 break;
             };
             Federation::present_list(upstream, &mut result);
+            let (sealer, name) = (&self.host.sealer, upstream.name());
+            self.session.tasks.present_result(sealer, name, &mut result);
             items.extend(result.items(member));
             cursor = result.text("nextCursor");
             if cursor.is_none() {
@@ -97,7 +106,13 @@ impl Forward<'_> {
         upstream: &Arc<Upstream>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
-        upstream.settle().await;
+        let asked = self.asked(upstream, cursor);
+        let kept = asked
+            .as_ref()
+            .and_then(|asked| self.federation.listed(upstream, asked));
+        if let Some(result) = kept {
+            return Ok(RawObject::parse(&result));
+        }
         let connection = self.connection(upstream, None).await?;
         match self.page_on(&connection, upstream, cursor).await {
             Err(UpstreamError::SessionGone) => {
@@ -117,7 +132,12 @@ impl Forward<'_> {
     ) -> Result<Option<RawObject>, UpstreamError> {
         let id = format!("\"{}\"", self.call.shard.upstream_id());
         let request = self.page_request(upstream, &id, cursor)?;
-        result(&connection.ask(&id, request).await?)
+        let asked = self.asked(upstream, cursor);
+        let answer = connection.ask(&id, request).await?;
+        if let Some(asked) = asked {
+            upstream.keep_list(asked, &answer);
+        }
+        result(&answer)
     }
 
     fn page_request(
@@ -164,6 +184,13 @@ impl Forward<'_> {
         let message = crate::reply::response(reply.id(), b"{}");
         reply.finish(message).await;
     }
+}
+
+/// Not every server with tasks lists them, and one that does not need not say so
+/// in the form of a method that it does not know.
+fn lists_tasks(upstream: &Upstream) -> bool {
+    let info = upstream.known_info();
+    info.is_some_and(|info| info.capabilities.pointer("/tasks/list").is_some())
 }
 
 fn result(answer: &[u8]) -> Result<Option<RawObject>, UpstreamError> {

@@ -32,6 +32,8 @@ pub(crate) struct Meter {
     in_flight: IntGauge,
     seconds: Histogram,
     failures: BTreeMap<&'static str, IntCounter>,
+    lists_hit: IntCounter,
+    lists_missed: IntCounter,
 }
 
 impl Meter {
@@ -40,7 +42,10 @@ impl Meter {
             let counter = metrics.upstream_failures.with_label_values(&[name, kind]);
             (kind, counter)
         };
+        let lists = |cache| metrics.upstream_lists.with_label_values(&[name, cache]);
         Self {
+            lists_hit: lists("hit"),
+            lists_missed: lists("miss"),
             name: name.to_owned(),
             requests: metrics.upstream_requests.with_label_values(&[name]),
             in_flight: metrics.upstream_in_flight.with_label_values(&[name]),
@@ -63,6 +68,14 @@ impl Meter {
         UnderWay {
             meter: self,
             since: Instant::now(),
+        }
+    }
+
+    /// Counts a list that could have been kept, and whether it was.
+    pub(crate) fn listed(&self, hit: bool) {
+        match hit {
+            true => self.lists_hit.inc(),
+            false => self.lists_missed.inc(),
         }
     }
 

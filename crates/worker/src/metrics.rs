@@ -12,6 +12,7 @@ pub struct WorkerMetrics {
     pub(crate) refusals: Refusals,
     pub(crate) upstream_requests: IntCounterVec,
     pub(crate) upstream_failures: IntCounterVec,
+    pub(crate) upstream_lists: IntCounterVec,
     pub(crate) upstream_in_flight: IntGaugeVec,
     pub(crate) upstream_seconds: HistogramVec,
 }
@@ -40,6 +41,11 @@ impl WorkerMetrics {
                 "hexagram_upstream_failures_total",
                 "Times that an upstream could not be used, by kind.",
                 &["upstream", "kind"],
+            ),
+            upstream_lists: metrics.counters(
+                "hexagram_upstream_lists_total",
+                "Lists that an upstream may let us keep, by whether they were there.",
+                &["upstream", "cache"],
             ),
             upstream_in_flight: metrics.gauges(
                 "hexagram_upstream_in_flight",

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hexagram_core::StreamKind;
 use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
-use crate::event_id::StreamKind;
 use crate::host::Call;
 use crate::reply::Reply;
 use crate::session::Session;

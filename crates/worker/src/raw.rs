@@ -24,6 +24,11 @@ impl RawObject {
         Some(&member.1)
     }
 
+    /// The names of its members.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| &**key)
+    }
+
     fn get_mut(&mut self, name: &str) -> Option<&mut Box<RawValue>> {
         let member = self.0.iter_mut().find(|(key, _)| key == name)?;
         Some(&mut member.1)

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hexagram_core::{EventId, StreamId};
 use tokio::time::Instant;
-
-use crate::event_id::{EventId, StreamId};
 
 /// What is kept at most.
 #[derive(Debug, Clone, Copy)]

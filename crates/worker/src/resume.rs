@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use hexagram_core::EventId;
 use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
-use crate::event_id::EventId;
 use crate::replay::Said;
 use crate::reply::{Reply, Run};
 use crate::session::Session;

@@ -18,6 +18,7 @@ use crate::facts::ClientFacts;
 use crate::hearing::Ear;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
+use crate::task_names::TaskNames;
 use crate::upstream::requests;
 use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
 
@@ -63,11 +64,12 @@ pub(crate) struct Session {
     deleted: CancellationToken,
     pub(crate) streams: Streams,
     pub(crate) ear: Ear,
+    pub(crate) tasks: TaskNames,
 }
 
 impl Session {
     /// `idle` is how long it is kept unused.
-    pub(crate) fn new(facts: ClientFacts, idle: Duration) -> Self {
+    pub(crate) fn new(facts: ClientFacts, idle: Duration, tasks: TaskNames) -> Self {
         Self {
             facts,
             connections: Mutex::default(),
@@ -82,6 +84,7 @@ impl Session {
             deleted: CancellationToken::new(),
             streams: Streams::default(),
             ear: Ear::default(),
+            tasks,
         }
     }
 

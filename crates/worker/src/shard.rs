@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hexagram_core::{
-    ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId,
+    ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId, StreamId,
+    StreamKind,
 };
 use parking_lot::Mutex;
 
-use crate::event_id::{StreamId, StreamKind};
 use crate::session::Session;
 
 /// One shard in one epoch.

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hexagram_core::Era;
+use hexagram_core::{Era, EventId};
 use hexagram_mcp::envelope::{Kind, scan};
 use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::event_id::EventId;
 use crate::filter::Filter;
 use crate::followers;
 use crate::hearing::{Heard, Hearing};
@@ -285,6 +284,19 @@ impl Reader {
         }
     }
 
+    /// The message as a legacy client is to see it.
+    fn shown(&self, message: Bytes) -> Bytes {
+        let federation = self.host.federation();
+        let message = federation.present(&self.upstream, message);
+        match federation.names_tasks(Era::Legacy) {
+            true => {
+                let (sealer, name) = (&self.host.sealer, self.upstream.name());
+                self.session.tasks.present(sealer, name, message)
+            }
+            false => message,
+        }
+    }
+
     async fn relay_to(&self, client: &mpsc::Sender<Bytes>, message: &Bytes) -> Result<(), Gone> {
         let translation = Translation {
             upstream: self.upstream.name(),
@@ -296,7 +308,7 @@ impl Reader {
         };
         match translation.translate(message) {
             Relayed::Message(message) => {
-                let message = self.host.federation().present(&self.upstream, message);
+                let message = self.shown(message);
                 client.send(message).await.map_err(|_| Gone)
             }
             Relayed::Garbage(error) => {

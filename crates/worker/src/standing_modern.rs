@@ -62,6 +62,7 @@ impl Changes<'_> {
             }
         };
         while let Heard::Message(message) = listening.next().await {
+            self.upstream.heard(&message);
             if !listening.agreed.admits(&message) {
                 continue;
             }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::ProtocolVersion;
+use hexagram_core::{EventId, ProtocolVersion, StreamId};
 use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::event_id::{EventId, StreamId};
 use crate::replay::Replay;
 use crate::reply::{Flow, Reply};
 

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hexagram_core::{EventId, StreamId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::event_id::{EventId, StreamId};
 use crate::replay::{LIMITS, Replay, Said};
 use crate::stream::{Resumption, Stream};
 

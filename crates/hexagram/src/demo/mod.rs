@@ -7,7 +7,7 @@ mod tour;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use hexagram_worker::{Changes, Upstream, UpstreamName, handler};
+use hexagram_worker::{Changes, Upstream, UpstreamName, handler, handler_without_tasks};
 
 /// Which built-in server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,14 +20,19 @@ pub(crate) enum DemoKind {
     Conformance,
 }
 
-/// The built-in server as an upstream; it tells its changes on the bus.
-pub(crate) fn upstream(kind: DemoKind, changes: &Changes) -> Arc<Upstream> {
+/// The built-in server as an upstream; it tells its changes on the bus. `tasks`
+/// is whether this process may promise to keep them.
+pub(crate) fn upstream(kind: DemoKind, changes: &Changes, tasks: bool) -> Arc<Upstream> {
     let name: UpstreamName = "demo".parse().expect("a literal name");
     Arc::new(match kind {
         DemoKind::Tour => Upstream::from_handler(name, handler(|| tour::Tour)),
         DemoKind::Conformance => {
             let factory = conformance::factory(changes.clone());
-            Upstream::from_handler(name, handler(factory))
+            let factory = match tasks {
+                true => handler(factory),
+                false => handler_without_tasks(factory),
+            };
+            Upstream::from_handler(name, factory)
         }
         DemoKind::Echo => Upstream::from_native(name, Arc::new(echo::Echo)),
     })

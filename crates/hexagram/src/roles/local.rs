@@ -209,7 +209,8 @@ fn upstreams(
 ) -> Result<Vec<Arc<Upstream>>> {
     let given = given.build(children)?;
     Ok(match given.is_empty() {
-        true => vec![demo::upstream(demo, changes)],
+        // One process is the whole cluster: its memory is as durable as that.
+        true => vec![demo::upstream(demo, changes, true)],
         false => given,
     })
 }

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
-use crate::demo::DemoKind;
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 
@@ -53,7 +52,7 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 
 fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<(Worker, Changes)> {
     let changes = Changes::new();
-    let upstreams = upstreams(args.demo, &args.upstream, &changes)?;
+    let upstreams = upstreams(args, &args.upstream, &changes)?;
     let context = context(args, metrics, changes.clone())?;
     Ok((Worker::new(upstreams, context)?, changes))
 }
@@ -61,7 +60,7 @@ fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<(Worker, Changes)> {
 /// Serves the upstreams of the config file as it changes.
 async fn follow(reload: Reload, args: WorkerRole, worker: Worker, changes: Changes) {
     let serve = |given: &UpstreamArgs| {
-        let upstreams = upstreams(args.demo, given, &changes)?;
+        let upstreams = upstreams(&args, given, &changes)?;
         let upstreams = carry_over(&worker.served(), upstreams);
         let replaced = worker.serve_upstreams(upstreams)?;
         tokio::spawn(probe(worker.clone()));
@@ -86,7 +85,7 @@ pub(crate) async fn probe(worker: Worker) {
 }
 
 fn upstreams(
-    demo: Option<DemoKind>,
+    args: &WorkerRole,
     given: &UpstreamArgs,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
@@ -98,7 +97,9 @@ fn upstreams(
         return Err(Mistake::Settings(reason).into());
     }
     let mut upstreams = given.build(&ChildLimit::new(0))?;
-    let demo = demo.map(|kind| crate::demo::upstream(kind, changes));
+    let tasks = args.tasks_in_memory;
+    let demo = args.demo;
+    let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
     upstreams.extend(demo);
     Ok(upstreams)
 }

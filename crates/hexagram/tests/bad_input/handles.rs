@@ -113,7 +113,7 @@ async fn of_another_principal() {
 /// The same contents, sealed a day and an hour ago.
 #[tokio::test]
 async fn expired() {
-    let cluster = Cluster::start(1, 1, &["--demo=conformance"]).await;
+    let cluster = Cluster::start(1, 1, &["--demo=conformance", "--tasks-in-memory"]).await;
     let ring = KeyRing::parse(&fs::read_to_string(&cluster.ring).unwrap()).unwrap();
     let sealer = Sealer::new(&ring, "hexagram");
     let aged = |purpose, token: &str, seconds| {

@@ -85,6 +85,36 @@ async fn metadata_that_is_missing() {
 }
 
 #[tokio::test]
+async fn handles_that_are_no_strings() {
+    let (_server, mut http) = server().await;
+    for wrong in [json!(7), json!(null), json!({}), json!([""])] {
+        let state = changed(|params| params["requestState"] = wrong.clone());
+        let mut params = json!({"taskId": wrong});
+        params["_meta"] = json!({
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        });
+        let task = modern(5, "tasks/get", &json!({})).body(request(5, "tasks/get", &params));
+        for (ask, member) in [(state, "params.requestState"), (task, "params.taskId")] {
+            let expected = Refusal(400, json!(5), -32602, "invalid_params");
+            let error = refused(&http.send(&ask).await, &expected);
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains(member), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_nowhere() {
+    let (_server, mut http) = server().await;
+    for method in ["tools/call", "prompts/get", "resources/read", "tasks/get"] {
+        let ask = modern(5, method, &json!({})).without("mcp-name");
+        let expected = Refusal(400, json!(5), -32020, "header_mismatch");
+        refused(&http.send(&ask).await, &expected);
+    }
+}
+
+#[tokio::test]
 async fn a_version_that_is_not_served() {
     let (_server, mut http) = server().await;
     let future = "2030-01-01";

@@ -1,11 +1,14 @@
 //! Small MCP servers that behave well, badly, or not at all.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+use super::mcp::MODERN;
 
 /// How a server answers `tools/call`; the handshake and lists are as they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,12 @@ pub(crate) enum Behaviour {
     LongJson(usize),
     /// Answers with so many notifications of 64 KiB before the result.
     LongEvents(usize),
+    /// Speaks 2026-07-28 and lets everybody keep its lists for a minute; a tool's
+    /// name tells how often some such server was asked.
+    Lasting,
+    /// Answers with a task (2025-11-25), called "t" as at every such server; its
+    /// status says this.
+    Tasks(&'static str),
 }
 
 /// A running server; it ends when dropped.
@@ -86,7 +95,7 @@ async fn serve(mut stream: BufReader<TcpStream>, behaviour: Behaviour) {
         let sent = match message["method"].as_str() {
             _ if hostile => misbehave(&mut stream, behaviour, &message["id"]).await,
             Some("tools/call") => misbehave(&mut stream, behaviour, &message["id"]).await,
-            _ => stream.write_all(&answer(&message)).await.ok(),
+            _ => stream.write_all(&answer(&message, behaviour)).await.ok(),
         };
         if sent.is_none() {
             return;
@@ -114,8 +123,18 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     Some(body)
 }
 
-fn answer(message: &Value) -> Vec<u8> {
-    let result = match message["method"].as_str() {
+fn answer(message: &Value, behaviour: Behaviour) -> Vec<u8> {
+    let method = message["method"].as_str();
+    let own = method.and_then(|method| match behaviour {
+        Behaviour::Tasks(status) => tasks(status, method, &message["params"]),
+        Behaviour::Lasting => lasting(method),
+        _ => None,
+    });
+    let result = match method {
+        _ if own.is_some() => own.unwrap_or_default(),
+        Some("initialize") if behaviour == Behaviour::Lasting => {
+            return http("400 Bad Request", "text/plain", "no such era");
+        }
         Some("initialize") => json!({
             "protocolVersion": message["params"]["protocolVersion"],
             "capabilities": {"tools": {}},
@@ -130,6 +149,45 @@ fn answer(message: &Value) -> Vec<u8> {
         None => return http("405 Method Not Allowed", "text/plain", ""),
     };
     response(&message["id"], &result)
+}
+
+/// What a server with tasks says.
+fn tasks(status: &str, method: &str, params: &Value) -> Option<Value> {
+    let task = json!({"taskId": "t", "status": "working", "statusMessage": status});
+    Some(match method {
+        "initialize" => json!({
+            "protocolVersion": params["protocolVersion"],
+            "capabilities": {"tools": {}, "tasks": {"list": {}, "cancel": {}}},
+            "serverInfo": {"name": "fake", "version": "1"},
+        }),
+        "tasks/list" => json!({"tasks": [task]}),
+        "tasks/get" | "tasks/cancel" if params["taskId"] == "t" => task,
+        "tasks/result" if params["taskId"] == "t" => {
+            let meta = json!({"io.modelcontextprotocol/related-task": {"taskId": "t"}});
+            json!({"content": said(status)["content"], "_meta": meta})
+        }
+        _ => return None,
+    })
+}
+
+/// What a server says whose lists hold for a minute.
+fn lasting(method: &str) -> Option<Value> {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    Some(match method {
+        "server/discover" => json!({
+            "resultType": "complete",
+            "supportedVersions": [MODERN],
+            "capabilities": {"tools": {}},
+            "ttlMs": 0,
+            "cacheScope": "public",
+        }),
+        "tools/list" => {
+            let name = format!("act{}", ASKED.fetch_add(1, Ordering::Relaxed));
+            let tools = [json!({"name": name, "inputSchema": {"type": "object"}})];
+            json!({"resultType": "complete", "tools": tools, "ttlMs": 60_000, "cacheScope": "public"})
+        }
+        _ => return None,
+    })
 }
 
 fn response(id: &Value, result: &Value) -> Vec<u8> {
@@ -163,7 +221,8 @@ fn notification(text: &str) -> Vec<u8> {
 async fn misbehave(stream: &mut BufReader<TcpStream>, how: Behaviour, id: &Value) -> Option<()> {
     let plain = |body: &str| http("200 OK", "application/json", body);
     let bytes = match how {
-        Behaviour::Good => response(id, &said("ok")),
+        Behaviour::Good | Behaviour::Lasting => response(id, &said("ok")),
+        Behaviour::Tasks(_) => response(id, &json!({"task": {"taskId": "t", "status": "working"}})),
         Behaviour::NotJson => plain("<html>not JSON</html>"),
         Behaviour::NotJsonRpc => plain(r#"{"hello":"world"}"#),
         Behaviour::WrongId => response(&json!("another"), &said("ok")),

@@ -12,5 +12,7 @@ mod cell;
 mod changes;
 mod fixture;
 mod handler;
+mod kept_lists;
 mod matrix;
 mod restarts;
+mod tasks;

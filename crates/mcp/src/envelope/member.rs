@@ -42,4 +42,9 @@ impl Seen {
         self.0 |= bit;
         first
     }
+
+    /// Whether `member` was there.
+    pub(super) fn has(self, member: Member) -> bool {
+        self.0 & (1 << member as u32) != 0
+    }
 }

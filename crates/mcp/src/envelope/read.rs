@@ -273,6 +273,7 @@ impl<'a> Draft<'a> {
 
     /// Takes everything out, field by field: moving the draft costs more.
     fn envelope(&mut self, kind: Kind) -> Envelope<'a> {
+        let untyped = self.untyped();
         let target = self.target();
         let state = self.request_state.take();
         Envelope {
@@ -290,7 +291,21 @@ impl<'a> Draft<'a> {
             cursor: self.cursor.take(),
             state_span: state.as_ref().map(|state| state.span.clone()),
             request_state: state.map(|state| state.value),
+            untyped,
         }
+    }
+
+    /// The handle that is there and no string.
+    fn untyped(&self) -> Option<&'static str> {
+        let of_task = || {
+            let method = self.method.as_deref();
+            method.is_some_and(|method| method.starts_with("tasks/"))
+        };
+        if self.seen.has(Member::RequestState) && self.request_state.is_none() {
+            return Some("requestState");
+        }
+        let task = self.seen.has(Member::TaskId) && self.task_id.is_none();
+        (task && of_task()).then_some("taskId")
     }
 
     /// Takes what the method is aimed at.

@@ -207,3 +207,23 @@ fn negotiation_never_answers_a_modern_version() {
         assert_eq!(negotiate(other), ProtocolVersion::LATEST_LEGACY);
     }
 }
+
+#[test]
+fn a_handle_that_is_no_string_is_named() {
+    let key = "io.modelcontextprotocol";
+    let ask = |method: &str, member: &str, value: &str| {
+        let meta = format!(r#""{key}/protocolVersion":"{MODERN}","{key}/clientCapabilities":{{}}"#);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"{member}":{value},"_meta":{{{meta}}}}}}}"#
+        );
+        opening(Some(MODERN), &body).map_err(|problem| problem.to_string())
+    };
+    for value in ["7", "null", "{}", "[\"x\"]", "true"] {
+        for (method, member) in [("tools/call", "requestState"), ("tasks/get", "taskId")] {
+            let refused = ask(method, member, value).unwrap_err();
+            assert!(refused.contains(&format!("params.{member}")), "{refused}");
+        }
+        assert!(ask("tools/call", "taskId", value).is_ok(), "none of it");
+    }
+    assert!(ask("tools/call", "requestState", "\"x\"").is_ok());
+}

@@ -167,8 +167,21 @@ fn other_methods_mirror_only_themselves() {
 fn a_name_that_the_body_lacks_is_no_match() {
     let call = request("tools/call", r#"{"name":7}"#);
     let method = (names::MCP_METHOD, "tools/call");
-    assert_eq!(mirrored(&call, std::slice::from_ref(&method)), Ok(()));
     assert!(mirrored(&call, &[method, (names::MCP_NAME, "7")]).is_err());
+}
+
+#[test]
+fn a_name_that_both_lack_is_missed() {
+    for (method, member) in [
+        ("tools/call", "params.name"),
+        ("prompts/get", "params.name"),
+        ("resources/read", "params.uri"),
+        ("tasks/get", "params.taskId"),
+    ] {
+        let refused = mirrored(&request(method, "{}"), &[(names::MCP_METHOD, method)]);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(member), "{refused}");
+    }
 }
 
 #[test]

@@ -124,11 +124,30 @@ fn same_fields(top: &Json, env: &Envelope<'_>) {
     same_id(env.progress_token, params.get("progressToken"));
     same_text(env.cursor.as_ref(), params.get("cursor"));
     same_text(env.request_state.as_ref(), params.get("requestState"));
+    assert_eq!(env.untyped, untyped(top, params));
     same_id(env.meta.progress_token, meta.get("progressToken"));
     same_text(env.meta.protocol_version.as_ref(), meta.get(META[1]));
     same_raw(env.meta.client_capabilities, object(META[2]));
     same_raw(env.meta.client_info, object(META[3]));
     same_text(env.meta.log_level.as_ref(), meta.get(META[4]));
+}
+
+/// The handle that is there and no string.
+fn untyped(top: &Json, params: &Json) -> Option<&'static str> {
+    let method = top.get("method").and_then(Json::as_str).unwrap_or_default();
+    let handles = [
+        ("requestState", true),
+        ("taskId", method.starts_with("tasks/")),
+    ];
+    let wrong = |name| {
+        params
+            .get(name)
+            .is_some_and(|value| value.as_str().is_none())
+    };
+    let wrong = handles
+        .into_iter()
+        .find(|(name, counts)| *counts && wrong(name));
+    wrong.map(|(name, _)| name)
 }
 
 fn kind(top: &Json) -> Kind {

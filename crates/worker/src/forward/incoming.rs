@@ -25,13 +25,12 @@ impl Forward<'_> {
         }
     }
 
-    /// Handles in place of the upstream's own words.
+    /// A sealed request state in place of the upstream's own.
     pub(super) fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
         match self.call.era() {
             Era::Modern => {
                 let (host, name) = (self.host, upstream.name());
-                let from = (name, self.opened);
-                handles::seal(host, self.call, self.envelope, from, response)
+                handles::seal(host, self.call, self.envelope, name, response)
             }
             Era::Legacy => response,
         }
@@ -60,7 +59,14 @@ impl Forward<'_> {
 
     /// The message as this client is to see it.
     pub(super) fn shown(&self, upstream: &Upstream, message: Bytes) -> Bytes {
-        self.federation.present(upstream, message)
+        let message = self.federation.present(upstream, message);
+        match self.federation.names_tasks(self.call.era()) {
+            true => {
+                let (sealer, name) = (&self.host.sealer, upstream.name());
+                self.session.tasks.present(sealer, name, message)
+            }
+            false => message,
+        }
     }
 
     /// The response with what the client's era requires.

@@ -13,6 +13,8 @@ use serde_json::Value;
 use super::Forward;
 use crate::across;
 use crate::facts::ClientFacts;
+use crate::federation::list_member;
+use crate::list_cache::Asked;
 use crate::relay::{Outgoing, outgoing};
 use crate::upstream::{Connection, Upstream, UpstreamError};
 
@@ -70,6 +72,19 @@ impl Forward<'_> {
             }
         };
         connection.map(Arc::new)
+    }
+
+    /// The page of a list that the request asks for, where it may be kept.
+    pub(crate) fn asked(&self, upstream: &Upstream, cursor: Option<&str>) -> Option<Asked> {
+        list_member(self.method)?;
+        let (era, principal) = (self.call.era(), self.call.principal);
+        upstream.asked(era, self.envelope, cursor, principal)
+    }
+
+    /// The result that is kept for the page that the request asks for.
+    pub(super) fn listed(&self, upstream: &Upstream) -> Option<Bytes> {
+        let asked = self.asked(upstream, self.envelope.cursor.as_deref())?;
+        self.federation.listed(upstream, &asked)
     }
 
     /// A legacy client's arguments, mirrored as a modern upstream wants them.

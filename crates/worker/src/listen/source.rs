@@ -100,6 +100,7 @@ impl Source<'_> {
                     Err(error) => tracing::debug!(%error, "a subscription was not renewed"),
                 }
             };
+            self.upstream.forget_lists();
             for hint in listening.agreed.hints() {
                 self.tell_message(hint.to_string().into()).await?;
             }
@@ -118,7 +119,10 @@ impl Source<'_> {
     async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<bool, Gone> {
         loop {
             match listening.next().await {
-                Heard::Message(message) => self.tell_message(message).await?,
+                Heard::Message(message) => {
+                    self.upstream.heard(&message);
+                    self.tell_message(message).await?;
+                }
                 Heard::Completed => return Ok(true),
                 Heard::Lost(error) => {
                     tracing::debug!(%error, "an upstream's subscription broke");

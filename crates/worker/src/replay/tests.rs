@@ -1,5 +1,5 @@
 use super::*;
-use crate::event_id::StreamKind;
+use hexagram_core::StreamKind;
 use proptest::prelude::*;
 
 const SMALL: Limits = Limits {

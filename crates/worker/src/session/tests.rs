@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use futures_util::FutureExt;
-use hexagram_core::{Capabilities, ProtocolVersion};
+use hexagram_core::{Capabilities, ClientId, PrincipalId, ProtocolVersion};
 
 use super::*;
 use crate::upstream::{ChildLimit, UpstreamLimits};
@@ -19,7 +19,8 @@ fn session() -> Arc<Session> {
         name: "test".to_owned(),
         software_version: "1".to_owned(),
     };
-    Arc::new(Session::new(facts, IDLE))
+    let tasks = TaskNames::new(ClientId::from_u128(1), PrincipalId::from_u128(1));
+    Arc::new(Session::new(facts, IDLE, tasks))
 }
 
 /// A child that answers `initialize` and then says nothing.

@@ -8,6 +8,7 @@ use hexagram_core::{Capabilities, ProtocolVersion, ShardCount};
 
 use super::*;
 use crate::facts::ClientFacts;
+use crate::task_names::TaskNames;
 
 const EPOCH: u64 = 5;
 
@@ -41,7 +42,8 @@ fn session() -> Session {
         name: String::new(),
         software_version: String::new(),
     };
-    Session::new(facts, Duration::from_secs(1))
+    let tasks = TaskNames::new(ClientId::from_u128(1), PrincipalId::from_u128(1));
+    Session::new(facts, Duration::from_secs(1), tasks)
 }
 
 #[test]

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServerInfo;
 use super::duplex::Duplex;
 use super::mirrored::arguments;
+use super::without_tasks;
 use crate::facts::ClientFacts;
 use hexagram_mcp::client::capabilities_json;
 use hexagram_mcp::envelope::Envelope;
@@ -51,11 +52,20 @@ pub trait HandlerFactory: Send + Sync + 'static {
 pub fn handler<H: ServerHandler>(
     make: impl Fn() -> H + Send + Sync + 'static,
 ) -> Arc<dyn HandlerFactory> {
-    Arc::new(Factory { make })
+    Arc::new(Factory { make, tasks: true })
+}
+
+/// As [`handler`], in a process that cannot promise to keep a task: its handlers
+/// neither offer nor begin any.
+pub fn handler_without_tasks<H: ServerHandler>(
+    make: impl Fn() -> H + Send + Sync + 'static,
+) -> Arc<dyn HandlerFactory> {
+    Arc::new(Factory { make, tasks: false })
 }
 
 struct Factory<F> {
     make: F,
+    tasks: bool,
 }
 
 impl<H, F> HandlerFactory for Factory<F>
@@ -66,7 +76,11 @@ where
     fn info(&self) -> ServerInfo {
         let info = ServerHandler::get_info(&(self.make)());
         let info = serde_json::to_value(info).unwrap_or_default();
-        ServerInfo::from_initialize(&info)
+        let info = ServerInfo::from_initialize(&info);
+        match self.tasks {
+            true => info,
+            false => without_tasks::described(info),
+        }
     }
 
     fn check_params(&self, call: &Envelope<'_>, headers: &HeaderMap) -> Result<(), HeaderError> {
@@ -82,6 +96,10 @@ where
 
     fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>) {
         let closed = CancellationToken::new();
+        let pipe = Pipe {
+            tasks: self.tasks,
+            ..pipe
+        };
         let running = serve_directly_with_ct(Guarded((self.make)()), pipe, client, closed);
         tokio::spawn(async move {
             if let Err(error) = running.waiting().await {
@@ -95,7 +113,12 @@ where
 pub(super) fn connect(factory: &dyn HandlerFactory, facts: &ClientFacts) -> Duplex {
     let (to_handler, incoming) = mpsc::channel(QUEUE);
     let (outgoing, from_handler) = mpsc::channel(QUEUE);
-    factory.serve(Pipe { incoming, outgoing }, peer_info(facts));
+    let pipe = Pipe {
+        incoming,
+        outgoing,
+        tasks: true,
+    };
+    factory.serve(pipe, peer_info(facts));
     Duplex::new(to_handler, from_handler, SILENCE)
 }
 
@@ -112,6 +135,8 @@ fn peer_info(facts: &ClientFacts) -> Option<InitializeRequestParams> {
 pub struct Pipe {
     incoming: mpsc::Receiver<Bytes>,
     outgoing: mpsc::Sender<Bytes>,
+    /// Whether its handler is told of tasks.
+    tasks: bool,
 }
 
 impl Transport<RoleServer> for Pipe {
@@ -134,7 +159,7 @@ impl Transport<RoleServer> for Pipe {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            let message = self.incoming.recv().await?;
+            let message = self.hear().await?;
             match serde_json::from_slice::<ClientJsonRpcMessage>(&message) {
                 Ok(message) => return Some(message),
                 Err(error) => self.refuse(&message, &error).await,
@@ -149,6 +174,21 @@ impl Transport<RoleServer> for Pipe {
 }
 
 impl Pipe {
+    /// The next message that is for the handler.
+    async fn hear(&mut self) -> Option<Bytes> {
+        loop {
+            let message = self.incoming.recv().await?;
+            if self.tasks {
+                return Some(message);
+            }
+            match without_tasks::heard(message) {
+                Ok(message) => return Some(message),
+                // A closed pipe has no client any more.
+                Err(answer) => drop(self.outgoing.send(answer).await),
+            }
+        }
+    }
+
     /// Answers a request that rmcp's types do not know.
     async fn refuse(&self, message: &[u8], error: &serde_json::Error) {
         let Ok(envelope) = hexagram_mcp::envelope::scan(message) else {

@@ -13,6 +13,7 @@ mod handler;
 mod health;
 mod http;
 mod life;
+mod lists;
 mod mirrored;
 mod native;
 mod probe;
@@ -21,6 +22,7 @@ mod restarts;
 mod schemas;
 mod spec;
 pub(crate) mod unread;
+mod without_tasks;
 
 #[cfg(test)]
 mod tests;
@@ -45,13 +47,14 @@ pub use close_stream::close_stream;
 pub(crate) use close_stream::{BEGIN_STREAM, CLOSE_STREAM};
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
-pub use handler::{HandlerFactory, Pipe, handler};
+pub use handler::{HandlerFactory, Pipe, handler, handler_without_tasks};
 pub use health::{LastError, UpstreamHealth};
 pub(crate) use life::UpstreamId;
 pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
+use crate::list_cache::{LIMITS, ListCache};
 use doubt::Doubt;
 use era::Spoken;
 use health::Health;
@@ -122,6 +125,7 @@ pub struct Upstream {
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: watch::Sender<Spoken>,
     schemas: Schemas,
+    lists: Mutex<ListCache>,
     doubt: Doubt,
     // Held while it is asked, so that all who wait share one answer.
     probing: tokio::sync::Mutex<Option<Failure>>,
@@ -168,6 +172,7 @@ impl Upstream {
             info: Mutex::default(),
             spoken: watch::Sender::default(),
             schemas: Schemas::default(),
+            lists: Mutex::new(ListCache::new(LIMITS)),
             doubt: Doubt::default(),
             probing: tokio::sync::Mutex::default(),
         }
@@ -180,6 +185,8 @@ impl Upstream {
 
     fn describe(&self, spoken: Spoken, info: ServerInfo) {
         *self.info.lock() = Some(Arc::new(info));
+        // Another server may be there now.
+        self.forget_lists();
         self.spoken.send_replace(spoken);
         self.answered();
     }

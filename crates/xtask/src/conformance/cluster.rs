@@ -41,8 +41,8 @@ impl Cluster {
             processes: Vec::new(),
         };
         let server = match shape {
-            Shape::Workers => DEMO.into(),
-            Shape::Upstream => format!("--upstream=fixture={}", url(launcher.local()?)),
+            Shape::Workers => vec![DEMO.into(), TASKS.into()],
+            Shape::Upstream => vec![format!("--upstream=fixture={}", url(launcher.local()?))],
         };
         let edges = launcher.cluster(&server)?;
         for process in &mut launcher.processes {
@@ -72,6 +72,8 @@ impl Cluster {
 }
 
 const DEMO: &str = "--demo=conformance";
+/// The suite's tasks outlive no worker, so the memory of one will do.
+const TASKS: &str = "--tasks-in-memory";
 /// The balancer is a proxy as any other: one connection may carry many modern
 /// clients, so each of their requests meets another worker.
 const BEHIND_PROXY: &str = "--trusted-proxies=127.0.0.1/32";
@@ -110,33 +112,29 @@ impl Launcher<'_> {
     }
 
     /// Workers that serve `server`, and edges; gives the edges' addresses.
-    fn cluster(&mut self, server: &str) -> Result<Vec<SocketAddr>> {
+    fn cluster(&mut self, server: &[String]) -> Result<Vec<SocketAddr>> {
         let mut common = vec![format!("--keys={}", self.keys.display())];
         for n in 0..WORKERS {
             common.push(format!("--peer=worker-{n}={}", self.ports.free()?));
         }
         for n in 0..WORKERS {
-            self.role("worker", n, &common, [server])?;
+            self.role("worker", n, &common, server)?;
         }
         let listen = |_| self.ports.free();
         let edges = (0..EDGES).map(listen).collect::<Result<Vec<_>>>()?;
         for (n, listen) in edges.iter().enumerate() {
             let listen = format!("--listen={listen}");
-            self.role("edge", n, &common, [BEHIND_PROXY, &listen])?;
+            self.role("edge", n, &common, &[BEHIND_PROXY.to_owned(), listen])?;
         }
         Ok(edges)
     }
 
-    fn role<const N: usize>(
-        &mut self,
-        role: &str,
-        n: usize,
-        common: &[String],
-        own: [&str; N],
-    ) -> Result<()> {
+    fn role(&mut self, role: &str, n: usize, common: &[String], own: &[String]) -> Result<()> {
         let name = format!("{role}-{n}");
         let named = format!("--name={name}");
-        let own = [role, &named].into_iter().chain(own);
+        let own = [role, &named]
+            .into_iter()
+            .chain(own.iter().map(String::as_str));
         let args = own.chain(common.iter().map(String::as_str));
         self.start(&name, args.map(OsString::from))
     }

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// What a stream belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum StreamKind {
+pub enum StreamKind {
     /// A request; it ends with the response.
     Call,
     /// The session (GET).
@@ -24,30 +24,36 @@ impl StreamKind {
 
 /// One stream of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct StreamId {
-    pub(crate) kind: StreamKind,
+pub struct StreamId {
+    /// What it belongs to.
+    pub kind: StreamKind,
     /// Epoch of the shard in which it began: its next owner counts anew.
-    pub(crate) epoch: u64,
-    pub(crate) number: u64,
+    pub epoch: u64,
+    /// Which of the streams that began in this epoch.
+    pub number: u64,
 }
 
 impl StreamId {
     /// The stream's `seq`th message; 0 is before the first.
-    pub(crate) fn event(self, seq: u64) -> EventId {
+    #[must_use]
+    pub fn event(self, seq: u64) -> EventId {
         EventId { stream: self, seq }
     }
 }
 
 /// One message of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct EventId {
-    pub(crate) stream: StreamId,
-    pub(crate) seq: u64,
+pub struct EventId {
+    /// The stream.
+    pub stream: StreamId,
+    /// Which of its messages, counted from 1; 0 is before the first.
+    pub seq: u64,
 }
 
 impl EventId {
     /// Reads an id in the form that [`fmt::Display`] writes; `None` for any other.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let kind = [StreamKind::Call, StreamKind::Standing]
             .into_iter()
             .find(|kind| text.starts_with(kind.letter()))?;

@@ -1,0 +1,110 @@
+//! An upstream's lists, kept for as long as it allows.
+
+use bytes::Bytes;
+use hexagram_core::{Era, PrincipalId};
+use hexagram_mcp::envelope::{Envelope, scan};
+use tokio::time::Instant;
+
+use super::{Kind, Upstream};
+use crate::list_cache::Asked;
+
+impl Upstream {
+    /// The page that a request of a client of `era` asks for, where it may be
+    /// kept. A handler's lists are in this process anyway, and a legacy server
+    /// says nothing of how long its lists hold.
+    pub(crate) fn asked(
+        &self,
+        era: Era,
+        request: &Envelope<'_>,
+        cursor: Option<&str>,
+        principal: PrincipalId,
+    ) -> Option<Asked> {
+        let keeps = matches!(self.kind, Kind::Http(_)) && self.is_stateless_in(era);
+        let lists = keeps.then(|| self.lists.lock())?;
+        lists.asked(request, cursor, principal)
+    }
+
+    /// The result kept for this page.
+    pub(crate) fn listed(&self, asked: &Asked) -> Option<Bytes> {
+        self.lists.lock().get(asked, Instant::now())
+    }
+
+    /// Keeps the response to a request for this page, if it may be kept.
+    pub(crate) fn keep_list(&self, asked: Asked, response: &[u8]) {
+        self.lists.lock().keep(asked, response, Instant::now());
+    }
+
+    /// Hears what the upstream says on a subscription: a list that has changed is
+    /// kept no longer.
+    pub(crate) fn heard(&self, message: &[u8]) {
+        let method = scan(message).ok().and_then(|message| message.method);
+        if method.is_some_and(|method| method.ends_with("/list_changed")) {
+            self.forget_lists();
+        }
+    }
+
+    /// Forgets its lists: they may have changed unheard.
+    pub(crate) fn forget_lists(&self) {
+        self.lists.lock().forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::era::Spoken;
+    use super::super::tests::upstream;
+    use super::super::{ServerInfo, named};
+    use super::*;
+
+    const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    const PAGE: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[],"ttlMs":60000}}"#;
+
+    fn info() -> ServerInfo {
+        ServerInfo {
+            capabilities: json!({}),
+            server_info: named(&json!(null)),
+            instructions: None,
+        }
+    }
+
+    fn asked(upstream: &Upstream) -> Option<Asked> {
+        let request = scan(LIST).expect("a request");
+        upstream.asked(Era::Modern, &request, None, PrincipalId::from_u128(1))
+    }
+
+    /// Whether a list that is kept outlives what happens then.
+    fn outlives(spoken: Spoken, what: impl FnOnce(&Upstream)) -> Option<bool> {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        upstream.describe(spoken, info());
+        let asked = asked(&upstream)?;
+        upstream.keep_list(asked.clone(), PAGE);
+        what(&upstream);
+        Some(upstream.listed(&asked).is_some())
+    }
+
+    #[tokio::test]
+    async fn a_list_is_kept_until_it_has_changed() {
+        let says = |method: &'static str| {
+            move |upstream: &Upstream| {
+                let message = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
+                upstream.heard(message.as_bytes());
+            }
+        };
+        let progress = outlives(Spoken::Modern, says("notifications/progress"));
+        assert_eq!(progress, Some(true));
+        let changed = outlives(Spoken::Both, says("notifications/tools/list_changed"));
+        assert_eq!(changed, Some(false));
+        let again = outlives(Spoken::Modern, |it| it.describe(Spoken::Both, info()));
+        assert_eq!(again, Some(false), "another server may be there");
+    }
+
+    #[tokio::test]
+    async fn only_modern_upstreams_lists_are_kept() {
+        assert_eq!(outlives(Spoken::Legacy, |_| ()), None);
+        let command = upstream("cat");
+        command.describe(Spoken::Both, info());
+        assert!(asked(&command).is_none());
+    }
+}
