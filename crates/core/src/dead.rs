@@ -36,6 +36,20 @@ impl DeadSet {
     }
 }
 
+impl DeadSet {
+    /// The bits by epoch, 64 to a word, for whoever carries them elsewhere.
+    pub fn words(&self) -> impl Iterator<Item = (Epoch, &[u64])> {
+        self.0.iter().map(|(epoch, words)| (*epoch, &words[..]))
+    }
+}
+
+/// What [`DeadSet::words`] gave.
+impl FromIterator<(Epoch, Vec<u64>)> for DeadSet {
+    fn from_iter<I: IntoIterator<Item = (Epoch, Vec<u64>)>>(words: I) -> Self {
+        Self(words.into_iter().collect())
+    }
+}
+
 fn place(key: SessionKey) -> (usize, u64) {
     let serial = key.serial.get();
     ((serial / 64) as usize, 1 << (serial % 64))
@@ -64,6 +78,8 @@ mod tests {
             for &(epoch, serial) in &deleted {
                 dead.insert(key(epoch, serial));
             }
+            let carried: DeadSet = dead.words().map(|(epoch, words)| (epoch, words.to_vec())).collect();
+            prop_assert_eq!(&carried, &dead);
             prop_assert_eq!(dead.contains(key(asked.0, asked.1)), deleted.contains(&asked));
         }
     }

@@ -11,11 +11,12 @@ use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::host::{Call, Host};
+use crate::place::{Place, Successor};
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
 use crate::stream::Resumption;
 use crate::upstream::NativeHandler;
-use crate::{answer, batch, dispatch, one_way, resume, standing};
+use crate::{answer, batch, dispatch, handoff, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
@@ -25,9 +26,16 @@ impl Host {
     pub(crate) fn admit(self: &Arc<Self>, mut open: Open, mut reply: Reply) -> Option<Run> {
         self.metrics.exchanges.inc();
         let Some(shard) = self.owned(&open) else {
-            let known = self.shard(open.shard).map_or(0, |shard| shard.epoch.get());
-            reply.misdirected(open.shard, known);
+            self.misdirect(&open, reply);
             return None;
+        };
+        let entered = Arc::clone(&shard);
+        let _admission = match entered.enter() {
+            Ok(admission) => admission,
+            Err(to) => {
+                reply.moving(open.shard, open.epoch, &to);
+                return None;
+            }
         };
         let kind = open.kind();
         let after = std::mem::take(&mut open.last_event_id);
@@ -57,7 +65,17 @@ impl Host {
     fn owned(&self, open: &Open) -> Option<Arc<Shard>> {
         self.shard(open.shard)
             .filter(|shard| shard.epoch.get() == open.epoch)
-            .cloned()
+    }
+
+    /// Says what is known of a shard that is not served here in that epoch.
+    fn misdirect(&self, open: &Open, reply: Reply) {
+        let place = self.place(open.shard);
+        let served = place.and_then(Place::shard).map(|shard| Successor {
+            worker: self.name.clone(),
+            epoch: shard.epoch,
+        });
+        let known = served.or_else(|| place?.successor());
+        reply.misdirected(open.shard, known.as_ref());
     }
 
     /// Runs one message, or a batch of them.
@@ -119,9 +137,19 @@ impl Host {
     fn one_way(self: &Arc<Self>, call: Call, reply: Reply) -> Option<Run> {
         reply.end(StatusCode::ACCEPTED);
         // Where nothing is held for a session, there is nobody to tell.
-        let session = call.shard.held_session(call.claims.as_ref()?.key)?;
-        let body = session.tasks.restore(&self.sealer, call.body);
-        Some(Box::pin(one_way::deliver(session, body)))
+        let key = call.claims.as_ref()?.key;
+        let session = call.shard.held_session(key);
+        if session.is_none() && !call.shard.runs_elsewhere(key) {
+            return None;
+        }
+        let host = Arc::clone(self);
+        Some(Box::pin(async move {
+            handoff::pass_on(&call.shard, key, call.body.clone()).await;
+            if let Some(session) = session {
+                let body = session.tasks.restore(&host.sealer, call.body);
+                one_way::deliver(session, body).await;
+            }
+        }))
     }
 
     fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {
@@ -151,9 +179,9 @@ impl Host {
         };
         let id = || call.shard.stream_id(StreamKind::Standing);
         let stream = session.streams.listen(id, resumption);
-        let host = Arc::clone(self);
+        let (host, shard) = (Arc::clone(self), Arc::clone(&call.shard));
         Some(Box::pin(standing::run(
-            host, session, stream, position, reply,
+            host, session, shard, stream, position, reply,
         )))
     }
 
@@ -162,14 +190,24 @@ impl Host {
             reply.refuse(&Problem::SessionRequired);
             return None;
         };
-        let held = call.shard.delete(claims.key);
+        let (key, shard) = (claims.key, Arc::clone(&call.shard));
+        let held = shard.delete(key);
         // What runs in it must not answer once the client knows that it is over.
         if let Some(session) = &held {
             session.delete();
         }
-        reply.end(StatusCode::OK);
-        let session = held?;
-        Some(Box::pin(async move { session.close().await }))
+        if !shard.runs_elsewhere(key) {
+            reply.end(StatusCode::OK);
+            let session = held?;
+            return Some(Box::pin(async move { session.close().await }));
+        }
+        Some(Box::pin(async move {
+            handoff::pass_on(&shard, key, bytes::Bytes::new()).await;
+            reply.end(StatusCode::OK);
+            if let Some(session) = held {
+                session.close().await;
+            }
+        }))
     }
 }
 
@@ -208,6 +246,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         claims: session_claims(&open)?,
         params: params(&open.params),
         once: open.once,
+        reattached: open.reattach,
         batched: false,
         body: open.body,
     })

@@ -31,6 +31,7 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
         tokio::select! {
             biased;
             () = session.deleted() => flow.revoke(),
+            () = call.shard.deposed.cancelled() => flow.depose(),
             () = &mut work => {}
         }
         return session.touch();
@@ -38,6 +39,7 @@ pub(crate) async fn request(host: Arc<Host>, call: Call, reply: Reply) {
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
+        () = call.shard.deposed.cancelled() => flow.depose(),
         () = flow.left() => {
             let request = under_way.lock().take();
             cancelled(request).await;

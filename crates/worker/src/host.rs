@@ -8,16 +8,20 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use hexagram_core::{
     Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
+    ShardId, WorkerId,
 };
+use hexagram_proto::link::Owned;
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerContext;
 use crate::changes::Changes;
+use crate::edges::Edges;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::metrics::WorkerMetrics;
+use crate::place::Place;
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::task_names::TaskNames;
@@ -25,8 +29,11 @@ use crate::upstream::Upstream;
 
 /// The shards of this worker and what answers their messages.
 pub(crate) struct Host {
-    // By number; `None` for those of other workers.
-    shards: Vec<Option<Arc<Shard>>>,
+    // By number.
+    places: Vec<Place>,
+    /// Edges that are linked now.
+    pub(crate) edges: Edges,
+    pub(crate) name: WorkerId,
     session_idle: Duration,
     draining: CancellationToken,
     count: ShardCount,
@@ -48,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) params: HeaderMap,
     /// The client is known for this exchange only.
     pub(crate) once: bool,
+    /// The client has heard the beginning already, from another owner.
+    pub(crate) reattached: bool,
     /// The body is one message of a batch.
     pub(crate) batched: bool,
 }
@@ -60,12 +69,14 @@ impl Call {
 
 impl Host {
     pub(crate) fn new(context: WorkerContext, federation: Federation) -> Self {
-        let mut shards = vec![None; usize::from(context.shards.get())];
+        let places: Vec<Place> = context.shards.iter().map(|_| Place::default()).collect();
         for (id, epoch) in context.owned {
-            shards[id.index()] = Some(Arc::new(Shard::new(id, epoch)));
+            places[id.index()].serve(Arc::new(Shard::new(id, epoch)));
         }
         Self {
-            shards,
+            places,
+            edges: Edges::default(),
+            name: context.name,
             session_idle: context.session_idle,
             draining: CancellationToken::new(),
             count: context.shards,
@@ -76,8 +87,9 @@ impl Host {
         }
     }
 
-    pub(crate) fn shards(&self) -> impl Iterator<Item = &Arc<Shard>> {
-        self.shards.iter().flatten()
+    /// The shards served here.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = Arc<Shard>> {
+        self.places.iter().filter_map(Place::shard)
     }
 
     /// The upstreams as they are now.
@@ -107,9 +119,51 @@ impl Host {
     }
 
     /// The shard of this number, if it is served here.
-    pub(crate) fn shard(&self, number: u32) -> Option<&Arc<Shard>> {
-        let id = self.count.shard(u16::try_from(number).ok()?)?;
-        self.shards[id.index()].as_ref()
+    pub(crate) fn shard(&self, number: u32) -> Option<Arc<Shard>> {
+        self.place(number)?.shard()
+    }
+
+    /// Where the shard of this number is, or would be.
+    pub(crate) fn place(&self, number: u32) -> Option<&Place> {
+        let id = self.shard_id(number)?;
+        Some(&self.places[id.index()])
+    }
+
+    /// The shards served here, as a Hello says it.
+    pub(crate) fn owned_now(&self) -> Vec<Owned> {
+        let owned = self.shards().map(|shard| Owned {
+            shard: shard.id.get().into(),
+            epoch: shard.epoch.get(),
+        });
+        owned.collect()
+    }
+
+    /// All shards of the cluster.
+    pub(crate) fn places(&self) -> impl Iterator<Item = ShardId> + use<> {
+        self.count.iter()
+    }
+
+    /// Where a shard is, or would be.
+    pub(crate) fn place_of(&self, shard: ShardId) -> &Place {
+        &self.places[shard.index()]
+    }
+
+    /// How many shards the cluster has.
+    pub(crate) const fn count(&self) -> ShardCount {
+        self.count
+    }
+
+    /// How long a session is kept unused, or what stands for one.
+    pub(crate) fn idle(&self, is_session: bool) -> Duration {
+        match is_session {
+            true => self.session_idle,
+            false => BRIDGE_IDLE.min(self.session_idle),
+        }
+    }
+
+    /// The shard of this number, if the cluster has it.
+    pub(crate) fn shard_id(&self, number: u32) -> Option<ShardId> {
+        self.count.shard(u16::try_from(number).ok()?)
     }
 
     /// Waits for the drain.

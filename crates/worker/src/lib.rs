@@ -9,20 +9,24 @@
 //! A message runs where it arrived: no task, queue or mailbox belongs to a shard.
 
 mod across;
+mod admin;
 mod admit;
 mod answer;
 mod args;
 mod batch;
 mod changes;
 mod dispatch;
+mod edges;
 mod facts;
 mod federation;
 mod filter;
 mod followers;
 mod forward;
 mod handles;
+mod handoff;
 mod hearing;
 mod host;
+mod kept;
 mod levels;
 mod link;
 mod list_cache;
@@ -33,6 +37,7 @@ mod metrics;
 mod one_way;
 mod outlet;
 mod pause;
+mod place;
 mod raw;
 mod relay;
 mod reload;
@@ -55,7 +60,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use hexagram_core::{Epoch, Incarnation, Sealer, ShardCount, ShardId, WorkerId};
+use hexagram_core::{Epoch, Incarnation, Owner, Sealer, ShardCount, ShardId, WorkerId};
+use hexagram_proto::admin::admin_server::AdminServer;
+use hexagram_proto::handoff::handoff_server::HandoffServer;
 use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
 use hexagram_proto::{hello, settings};
@@ -68,11 +75,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use admin::AdminService;
 use federation::Federation;
+use handoff::{Handoffs, TakeService};
 
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
+pub use handoff::{Dial, Membership};
+pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use reload::Replaced;
@@ -101,11 +112,16 @@ pub struct WorkerContext {
     pub incarnation: Incarnation,
     /// Number of shards of the cluster.
     pub shards: ShardCount,
-    /// The shards served here, each in its epoch.
+    /// The shards served here from the start, each in its epoch; none where
+    /// there is a register.
     pub owned: Vec<(ShardId, Epoch)>,
+    /// Where this worker learns what it owns, unless that is fixed.
+    pub membership: Option<Membership>,
+    /// What the workers of this process share.
+    pub kept: Kept,
     /// [`ShardMap::fingerprint`](hexagram_core::ShardMap::fingerprint) of the
     /// static map; edges with another are refused.
-    pub map_fingerprint: u64,
+    pub map_fingerprint: Option<u64>,
     /// Mints sealed session ids.
     pub sealer: Arc<Sealer>,
     /// The bus of this process's handlers.
@@ -135,6 +151,8 @@ pub struct Worker {
     host: Arc<host::Host>,
     hello: Hello,
     drain: DrainArgs,
+    cluster: String,
+    handoffs: Option<Arc<Handoffs>>,
 }
 
 impl Worker {
@@ -149,7 +167,7 @@ impl Worker {
         let federation = Federation::new(upstreams, &context.metrics)?;
         let hello = Hello {
             key_fingerprints: context.sealer.fingerprints(),
-            map_fingerprint: Some(context.map_fingerprint),
+            map_fingerprint: context.map_fingerprint,
             ..hello(
                 &context.cluster,
                 context.name.as_str(),
@@ -158,10 +176,22 @@ impl Worker {
                 &context.owned,
             )
         };
+        let me = Owner {
+            worker: context.name.clone(),
+            incarnation: context.incarnation,
+        };
+        let (drain, cluster) = (context.drain.clone(), context.cluster.clone());
+        let (membership, kept) = (context.membership.clone(), context.kept.clone());
+        let host = Arc::new(host::Host::new(context, federation));
+        let handoffs = membership.map(|membership| {
+            Handoffs::new(Arc::clone(&host), me, cluster.clone(), membership, kept)
+        });
         Ok(Self {
             hello,
-            drain: context.drain.clone(),
-            host: Arc::new(host::Host::new(context, federation)),
+            drain,
+            cluster,
+            handoffs: handoffs.map(Arc::new),
+            host,
         })
     }
 
@@ -252,9 +282,26 @@ impl Worker {
         let service = LinkServer::new(service)
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
-        let sweeper = tokio::spawn(sweep(Arc::clone(&self.host)));
+        let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.handoffs.clone()));
+        let follower = self
+            .handoffs
+            .clone()
+            .map(|handoffs| tokio::spawn(handoffs.follow()));
+        let taking = self
+            .handoffs
+            .clone()
+            .map(|all| HandoffServer::new(TakeService(all)));
+        let reporting = self.handoffs.clone().map(|handoffs| {
+            AdminServer::new(AdminService {
+                handoffs,
+                cluster: self.cluster.clone(),
+                draining: shutdown.clone(),
+            })
+        });
         let served = server()
             .add_service(service)
+            .add_optional_service(taking)
+            .add_optional_service(reporting)
             .serve_with_incoming_shutdown(incoming, work.done.clone().cancelled_owned());
         tokio::pin!(served);
         let served = tokio::select! {
@@ -262,6 +309,9 @@ impl Worker {
             () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
+        if let Some(follower) = follower {
+            follower.abort();
+        }
         // An upstream that does not answer keeps nobody from ending.
         let closed = tokio::time::timeout(CLOSE_GRACE, self.host.close_all()).await;
         if closed.is_err() {
@@ -270,10 +320,27 @@ impl Worker {
         served
     }
 
+    /// Waits until other workers serve all shards (invariant I11), at most the
+    /// drain's grace. Until then this one serves as always.
+    async fn given_away(&self) {
+        let Some(handoffs) = &self.handoffs else {
+            return;
+        };
+        let mut changes = handoffs.changes();
+        let gone = async { while handoffs.holds_any() && changes.changed().await.is_ok() {} };
+        if tokio::time::timeout(self.drain.grace(), gone)
+            .await
+            .is_err()
+        {
+            tracing::warn!("drain grace is over, and some shards are still here");
+        }
+    }
+
     /// Waits for the shutdown, then for the edges to begin nothing more, then
     /// for the exchanges that still run.
     async fn drained(&self, shutdown: &CancellationToken, work: &link::Work) {
         shutdown.cancelled().await;
+        self.given_away().await;
         work.leaving.cancel();
         work.open.wait(NOTICE).await;
         self.host.drain();
@@ -306,12 +373,15 @@ fn server() -> Server {
         .http2_keepalive_timeout(Some(settings::KEEP_ALIVE_TIMEOUT))
 }
 
-async fn sweep(host: Arc<host::Host>) {
+async fn sweep(host: Arc<host::Host>, handoffs: Option<Arc<Handoffs>>) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         host.sweep().await;
+        if let Some(handoffs) = &handoffs {
+            handoffs.forget_tails();
+        }
     }
 }
 

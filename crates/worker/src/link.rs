@@ -89,7 +89,10 @@ impl link_server::Link for LinkService {
         let edge = self.greet(&mut incoming).await?;
         tracing::info!(edge = edge.name, "link up");
         let (out, drained) = outbox();
+        // From here on the edge hears of every change: its Hello comes first.
+        let number = self.host.edges.add(out.clone());
         let link = EdgeLink {
+            number,
             host: Arc::clone(&self.host),
             outbox: out.clone(),
             flows: Arc::default(),
@@ -109,7 +112,11 @@ impl link_server::Link for LinkService {
             };
             tracing::info!(edge = edge.name, reason, "link down");
         });
-        let frames = frames(self.hello.clone(), drained).map(Ok);
+        let hello = Hello {
+            owned: self.host.owned_now(),
+            ..self.hello.clone()
+        };
+        let frames = frames(hello, drained).map(Ok);
         Ok(Response::new(Box::pin(frames)))
     }
 }
@@ -118,6 +125,7 @@ type Flows = Arc<Mutex<HashMap<u64, Arc<Flow>>>>;
 
 /// One edge's link: its running exchanges and half-received messages.
 struct EdgeLink {
+    number: u64,
     host: Arc<Host>,
     outbox: Outbox<WorkerMessage>,
     flows: Flows,
@@ -283,6 +291,7 @@ impl EdgeLink {
 /// learn that nobody waits for them.
 impl Drop for EdgeLink {
     fn drop(&mut self) {
+        self.host.edges.remove(self.number);
         self.outbox.close();
         self.announcer.abort();
         for flow in self.flows.lock().values() {

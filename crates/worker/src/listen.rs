@@ -89,13 +89,18 @@ impl Subscription {
             Err(problem) => return self.reply.refuse(&problem),
         };
         self.agree_to_lists(forward.host);
-        self.acknowledge().await;
+        if forward.call.reattached {
+            self.hint().await;
+        } else {
+            self.acknowledge().await;
+        }
         for message in early {
             self.tell(&message).await;
         }
         tokio::select! {
             () = self.relay(forward.host.federations()) => {}
             () = forward.host.drained() => {}
+            () = forward.call.shard.moved.cancelled() => return self.reply.reattach(),
         }
         self.complete().await;
     }
@@ -153,12 +158,15 @@ impl Subscription {
                     Some(event) => self.take(event).await,
                     None => return,
                 },
-                _ = federations.changed() => {
-                    for hint in self.lists.hints() {
-                        self.tell(hint.to_string().as_bytes()).await;
-                    }
-                }
+                _ = federations.changed() => self.hint().await,
             }
+        }
+    }
+
+    /// Tells the client what it may have missed: it asks again, to no harm.
+    async fn hint(&mut self) {
+        for hint in self.lists.hints() {
+            self.tell(hint.to_string().as_bytes()).await;
         }
     }
 

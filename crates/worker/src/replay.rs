@@ -71,6 +71,12 @@ impl Replay {
         }
     }
 
+    /// All messages, oldest first, with their age.
+    pub(crate) fn all(&self, now: Instant) -> impl Iterator<Item = (&Said, Duration)> {
+        let aged = move |said| (said, age(said, now));
+        self.said.iter().map(aged)
+    }
+
     /// The messages of a stream behind a position, oldest first.
     pub(crate) fn after(&self, position: EventId) -> Vec<Said> {
         let behind = |said: &&Said| said.id.stream == position.stream && said.id.seq > position.seq;
@@ -79,8 +85,8 @@ impl Replay {
 
     /// Drops what is too old.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let age = self.limits.age;
-        let is_old = |said: &Said| now.duration_since(said.at) > age;
+        let limit = self.limits.age;
+        let is_old = |said: &Said| age(said, now) > limit;
         while self.said.front().is_some_and(is_old) {
             self.remove(0);
         }
@@ -112,6 +118,10 @@ impl Replay {
             self.bytes -= said.message.len();
         }
     }
+}
+
+fn age(said: &Said, now: Instant) -> Duration {
+    now.duration_since(said.at)
 }
 
 #[cfg(test)]

@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::Era;
+use hexagram_core::{Era, WorkerId};
 use hexagram_mcp::error::Problem;
-use hexagram_proto::link::{End, Event, Head, Misdirected, Start, WorkerMessage, worker_message};
+use hexagram_proto::link::{
+    End, Event, Head, Misdirected, Reattach, Start, WorkerMessage, worker_message,
+};
 use hexagram_proto::{CHUNK_BYTES, Outbox, Window, chunks};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::metrics::Refusals;
+use crate::place::Successor;
 
 /// What is left to do after an exchange was admitted, for a task of its own.
 pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,6 +42,7 @@ pub(crate) struct Flow {
     window: Mutex<Window>,
     gone: AtomicBool,
     revoked: AtomicBool,
+    deposed: AtomicBool,
     changed: Notify,
 }
 
@@ -48,6 +52,7 @@ impl Flow {
             window: Mutex::new(Window::new(credit)),
             gone: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
+            deposed: AtomicBool::new(false),
             changed: Notify::new(),
         }
     }
@@ -67,6 +72,25 @@ impl Flow {
     /// The session was deleted: an exchange dropped unanswered says so.
     pub(crate) fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// The shard is another's now: an exchange dropped unanswered says that
+    /// nobody knows what became of it.
+    pub(crate) fn depose(&self) {
+        self.deposed.store(true, Ordering::Release);
+    }
+
+    /// What to say of an exchange that was dropped unanswered.
+    fn dropped(&self) -> Problem {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        match (is(&self.revoked), is(&self.deposed)) {
+            (true, _) => Problem::SessionNotFound,
+            (false, true) => Problem::OutcomeUnknown {
+                detail: "another worker serves this client now".to_owned(),
+                upstream: None,
+            },
+            (false, false) => Problem::Internal,
+        }
     }
 
     /// Whether the client left.
@@ -252,15 +276,44 @@ impl Reply {
         }));
     }
 
-    /// Tells the edge that the shard is not served here in that epoch.
-    pub(crate) fn misdirected(mut self, shard: u32, epoch: u64) {
+    /// Tells the edge that the shard is not served here in that epoch, and who
+    /// serves it.
+    pub(crate) fn misdirected(self, shard: u32, known: Option<&Successor>) {
+        self.turn_away(Misdirected {
+            shard,
+            epoch: known.map_or(0, |known| known.epoch.get()),
+            to: known
+                .map(|known| known.worker.to_string())
+                .unwrap_or_default(),
+            ..Misdirected::default()
+        });
+    }
+
+    /// Tells the edge that the shard is frozen and where it moves to.
+    pub(crate) fn moving(self, shard: u32, epoch: u64, to: &WorkerId) {
+        self.turn_away(Misdirected {
+            shard,
+            epoch,
+            to: to.to_string(),
+            moving: true,
+            ..Misdirected::default()
+        });
+    }
+
+    fn turn_away(mut self, misdirected: Misdirected) {
         self.done = true;
         self.refusals.count_misdirected();
         self.push(worker_message::Kind::Misdirected(Misdirected {
             exchange: self.number,
-            shard,
-            epoch,
-            ..Misdirected::default()
+            ..misdirected
+        }));
+    }
+
+    /// Ends a standing stream here: its edge opens it again at the shard's new owner.
+    pub(crate) fn reattach(mut self) {
+        self.done = true;
+        self.push(worker_message::Kind::Reattach(Reattach {
+            exchange: self.number,
         }));
     }
 
@@ -324,10 +377,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         // A client that left minds no error, and it is none of ours.
         if !self.done && !self.flow.is_gone() {
-            self.fail(&match self.flow.revoked.load(Ordering::Acquire) {
-                true => Problem::SessionNotFound,
-                false => Problem::Internal,
-            });
+            self.fail(&self.flow.dropped());
         }
     }
 }

@@ -246,6 +246,34 @@ impl Session {
         self.in_flight.lock().get(client_id).cloned()
     }
 
+    /// The client's ids of the requests under way.
+    pub(crate) fn under_way(&self) -> Vec<String> {
+        self.in_flight
+            .lock()
+            .keys()
+            .map(|id| id.to_string())
+            .collect()
+    }
+
+    /// Whether a request is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.in_flight.lock().is_empty()
+    }
+
+    /// The upstream sessions open now.
+    pub(crate) fn opened_now(&self) -> Vec<Opened> {
+        let opened = self.opened.borrow();
+        let open = opened.iter().filter(|opened| opened.connection.is_open());
+        open.cloned().collect()
+    }
+
+    /// Goes on with an upstream session that another owner has opened.
+    pub(crate) fn adopt(&self, upstream: &Arc<Upstream>, connection: Arc<Connection>) {
+        let place = Arc::new(Place::new(Some(Arc::clone(&connection))));
+        self.connections.lock().insert(upstream.id(), place);
+        self.note(upstream, &connection);
+    }
+
     pub(crate) fn touch(&self) {
         *self.used.lock() = Instant::now();
     }

@@ -10,41 +10,145 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hexagram_core::{
     ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId, StreamId,
-    StreamKind,
+    StreamKind, WorkerId,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::handoff::Former;
 use crate::session::Session;
 
 /// One shard in one epoch.
 pub(crate) struct Shard {
     pub(crate) id: ShardId,
     pub(crate) epoch: Epoch,
+    // Sessions minted in an earlier epoch are gone.
+    floor: Epoch,
+    gate: RwLock<Gate>,
+    /// Fires when the shard's standing streams are to go on elsewhere.
+    pub(crate) moved: CancellationToken,
+    /// Fires when the shard was given to another without this worker's help.
+    pub(crate) deposed: CancellationToken,
+    /// Whether what upstreams say unasked waits: the shard is about to move.
+    pub(crate) quiet: watch::Sender<bool>,
+    /// Standing streams on which upstreams are heard.
+    pub(crate) speaking: watch::Sender<usize>,
+    /// Who still runs what it had admitted before it gave the shard away.
+    pub(crate) former: Mutex<Option<Former>>,
     serials: AtomicU64,
     upstream_ids: AtomicU64,
     streams: AtomicU64,
     table: Mutex<Table>,
 }
 
+/// Whether a shard admits messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gate {
+    Open,
+    /// It moves to this worker.
+    Frozen(WorkerId),
+}
+
+/// A message may be admitted as long as this is held: the shard does not freeze.
+pub(crate) struct Admission<'a>(
+    #[expect(dead_code, reason = "held, never read")] RwLockReadGuard<'a, Gate>,
+);
+
 /// Sessions that hold something beyond their sealed id.
 #[derive(Default)]
-struct Table {
-    sessions: HashMap<SessionKey, Arc<Session>>,
+pub(crate) struct Table {
+    pub(crate) sessions: HashMap<SessionKey, Arc<Session>>,
     // Modern clients whose upstream is legacy and so needs a session of its own.
-    bridges: HashMap<(ClientId, PrincipalId), Arc<Session>>,
-    dead: DeadSet,
+    pub(crate) bridges: HashMap<(ClientId, PrincipalId), Arc<Session>>,
+    pub(crate) dead: DeadSet,
 }
 
 impl Shard {
     pub(crate) fn new(id: ShardId, epoch: Epoch) -> Self {
+        Self::with(id, epoch, epoch, Table::default())
+    }
+
+    /// A shard that goes on with what its last owner held.
+    pub(crate) fn with(id: ShardId, epoch: Epoch, floor: Epoch, table: Table) -> Self {
         Self {
             id,
             epoch,
+            floor,
+            gate: RwLock::new(Gate::Open),
+            moved: CancellationToken::new(),
+            deposed: CancellationToken::new(),
+            quiet: watch::Sender::new(false),
+            speaking: watch::Sender::new(0),
+            former: Mutex::default(),
             serials: AtomicU64::new(0),
             upstream_ids: AtomicU64::new(0),
             streams: AtomicU64::new(0),
-            table: Mutex::default(),
+            table: Mutex::new(table),
         }
+    }
+
+    /// Lets a message in, unless the shard is frozen: then the name of the worker
+    /// that it moves to.
+    pub(crate) fn enter(&self) -> Result<Admission<'_>, WorkerId> {
+        let gate = self.gate.read();
+        match &*gate {
+            Gate::Open => Ok(Admission(gate)),
+            Gate::Frozen(to) => Err(to.clone()),
+        }
+    }
+
+    /// Admits nothing more; returns when nothing is being admitted.
+    pub(crate) fn freeze(&self, to: WorkerId) {
+        *self.gate.write() = Gate::Frozen(to);
+        self.quiet.send_replace(true);
+    }
+
+    /// Admits again.
+    pub(crate) fn thaw(&self) {
+        *self.gate.write() = Gate::Open;
+        self.quiet.send_replace(false);
+    }
+
+    /// Waits until what upstreams say unasked is to wait.
+    pub(crate) async fn quieted(&self) {
+        let mut quiet = self.quiet.subscribe();
+        // The shard holds the sender, so this never fails.
+        let _ = quiet.wait_for(|quiet| *quiet).await;
+    }
+
+    /// Waits until nothing is said on standing streams any more.
+    pub(crate) async fn hushed(&self) {
+        let mut speaking = self.speaking.subscribe();
+        // The shard holds the sender, so this never fails.
+        let _ = speaking.wait_for(|count| *count == 0).await;
+    }
+
+    /// Waits until upstreams may be heard again.
+    pub(crate) async fn thawed(&self) {
+        let mut quiet = self.quiet.subscribe();
+        let _ = quiet.wait_for(|quiet| !*quiet).await;
+    }
+
+    /// Whether something of a session may still run at the shard's old owner.
+    pub(crate) fn runs_elsewhere(&self, session: SessionKey) -> bool {
+        let former = self.former.lock();
+        former.as_ref().is_some_and(|former| former.knows(session))
+    }
+
+    /// Whether any client has a request under way here.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.sessions().iter().any(|session| session.is_busy())
+    }
+
+    /// Sessions minted in an earlier epoch are gone.
+    pub(crate) const fn floor(&self) -> Epoch {
+        self.floor
+    }
+
+    /// Looks at all that is held here.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        look(&self.table.lock())
     }
 
     /// The key of a new session.
@@ -72,9 +176,9 @@ impl Shard {
     }
 
     /// Whether a session may still answer (invariant I12). Ids minted below
-    /// this epoch may have been deleted without our knowledge.
+    /// the floor may have been deleted without our knowledge.
     pub(crate) fn is_alive(&self, key: SessionKey) -> bool {
-        key.epoch >= self.epoch && !self.table.lock().dead.contains(key)
+        key.epoch >= self.floor && !self.table.lock().dead.contains(key)
     }
 
     /// The session's state, made anew if it has none yet; `None` once the

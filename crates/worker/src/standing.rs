@@ -17,12 +17,13 @@ use tokio::time::Instant;
 
 use crate::filter::Filter;
 use crate::followers;
-use crate::hearing::{Heard, Hearing};
+use crate::hearing::{self, Hearing};
 use crate::host::Host;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::relay::{Relayed, Translation};
 use crate::reply::Reply;
 use crate::session::{Opened, Session};
+use crate::shard::Shard;
 use crate::standing_modern::Changes;
 use crate::stream::Stream;
 use crate::upstream::{Connection, Upstream, UpstreamId, unread};
@@ -32,6 +33,8 @@ const QUEUE: usize = 64;
 /// After its client left, the stream is kept up this long, so that what the
 /// upstreams say meanwhile is not lost.
 const LINGER: Duration = Duration::from_secs(60);
+/// What was heard before a shard freezes is said within this time.
+const LAST_WORDS: Duration = Duration::from_millis(20);
 
 /// Listens to the session's stream until the client leaves, the stream ends, or
 /// a later listener takes this one's place. One whose `position` is on another
@@ -40,6 +43,7 @@ const LINGER: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     host: Arc<Host>,
     session: Arc<Session>,
+    shard: Arc<Shard>,
     (stream, is_new): (Arc<Stream>, bool),
     position: Option<EventId>,
     reply: Reply,
@@ -49,9 +53,18 @@ pub(crate) async fn run(
     let position = position.filter(|position| position.stream == stream.id);
     stream.attach(reply, position).await;
     if is_new {
-        tokio::spawn(speak(host, Arc::clone(&session), Arc::clone(&stream)));
+        let shard = Arc::clone(&shard);
+        tokio::spawn(speak(
+            host,
+            Arc::clone(&session),
+            shard,
+            Arc::clone(&stream),
+        ));
     }
-    stream.listened(&flow).await;
+    tokio::select! {
+        () = stream.listened(&flow) => {}
+        () = shard.moved.cancelled() => stream.hand_over().await,
+    }
     session.touch();
 }
 
@@ -65,32 +78,80 @@ impl Drop for Listening<'_> {
 }
 
 /// Relays what the upstreams say until the session or this worker ends, or
-/// nobody has listened for a while. Upstream streams are opened as the client's
-/// upstream sessions are, not before.
-async fn speak(host: Arc<Host>, session: Arc<Session>, stream: Arc<Stream>) {
-    let (sender, messages) = mpsc::channel(QUEUE);
-    let modern = followers::each(host.federations(), |upstream| {
-        let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
-        Changes {
-            host,
-            session,
-            upstream,
-            client,
+/// nobody has listened for a while. While the shard is about to move they are not
+/// heard, and once it has moved the new owner hears them.
+async fn speak(host: Arc<Host>, session: Arc<Session>, shard: Arc<Shard>, stream: Arc<Stream>) {
+    while let Heard::Hushed = {
+        let _speaking = Speaking::begin(&shard);
+        hear(&host, &session, &shard, &stream).await
+    } {
+        tokio::select! {
+            () = shard.moved.cancelled() => return,
+            () = shard.thawed() => {}
         }
-        .follow()
-    });
-    tokio::select! {
-        () = session.closed() => {}
-        () = host.drained() => {}
-        () = async { modern.await; pending().await } => {}
-        () = tell_of_others(&host, &sender) => {}
-        () = forsaken(&session, &stream) => {}
-        () = attach(Arc::clone(&host), Arc::clone(&session), Sink::Client(sender.clone())) => {}
-        () = relay_all(messages, &stream) => {}
     }
     session.streams.end_standing(&stream);
     stream.end().await;
     session.touch();
+}
+
+/// Why the upstreams are not heard any more.
+enum Heard {
+    /// The stream is over.
+    Out,
+    /// The shard is about to move.
+    Hushed,
+}
+
+/// Upstream streams are opened as the client's upstream sessions are, not before.
+async fn hear(host: &Arc<Host>, session: &Arc<Session>, shard: &Shard, stream: &Stream) -> Heard {
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let relayed = relay_all(messages, stream);
+    tokio::pin!(relayed);
+    let heard = {
+        let modern = followers::each(host.federations(), |upstream| {
+            let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
+            Changes {
+                host,
+                session,
+                upstream,
+                client,
+            }
+            .follow()
+        });
+        tokio::select! {
+            () = shard.quieted() => Heard::Hushed,
+            () = session.closed() => Heard::Out,
+            () = host.drained() => Heard::Out,
+            () = async { modern.await; pending().await } => Heard::Out,
+            () = tell_of_others(host, &sender) => Heard::Out,
+            () = forsaken(session, stream) => Heard::Out,
+            () = attach(Arc::clone(host), Arc::clone(session), Sink::Client(sender.clone())) => Heard::Out,
+            () = &mut relayed => Heard::Out,
+        }
+    };
+    drop(sender);
+    if let Heard::Hushed = heard {
+        // What was heard is said; a reader that takes none is not waited for.
+        let _ = tokio::time::timeout(LAST_WORDS, relayed).await;
+    }
+    heard
+}
+
+/// A standing stream on which upstreams are heard.
+struct Speaking<'a>(&'a Shard);
+
+impl<'a> Speaking<'a> {
+    fn begin(shard: &'a Shard) -> Self {
+        shard.speaking.send_modify(|count| *count += 1);
+        Self(shard)
+    }
+}
+
+impl Drop for Speaking<'_> {
+    fn drop(&mut self) {
+        self.0.speaking.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Tells the client that its lists are others whenever the upstreams are.
@@ -213,7 +274,7 @@ enum Sink {
     /// A legacy client, on its standing stream.
     Client(mpsc::Sender<Bytes>),
     /// A modern client's subscriptions, each with its filter.
-    Subscriptions(broadcast::Sender<Heard>),
+    Subscriptions(broadcast::Sender<hearing::Heard>),
 }
 
 /// Nobody reads any more.
@@ -268,7 +329,7 @@ impl Reader {
     }
 
     /// Notifications go to the subscriptions; a modern client is asked nothing.
-    async fn announce(&self, heard: &broadcast::Sender<Heard>, message: &Bytes) {
+    async fn announce(&self, heard: &broadcast::Sender<hearing::Heard>, message: &Bytes) {
         let Ok(envelope) = scan(message) else {
             return;
         };

@@ -2,6 +2,7 @@
 //! before it is sent, and a client that comes back takes the reader's place.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +51,8 @@ pub(crate) struct Stream {
     log: Arc<Mutex<Replay>>,
     // Held while a message is on its way, so that each is sent once and in turn.
     seat: tokio::sync::Mutex<Seat>,
+    /// Number of the last message; it grows under the seat's lock.
+    seq: AtomicU64,
     // The reader's flow, to interrupt one that does not read.
     reader: Mutex<Option<Arc<Flow>>>,
     /// Clients that listen, or are about to.
@@ -57,23 +60,28 @@ pub(crate) struct Stream {
     over: CancellationToken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seat {
     reply: Option<Reply>,
-    /// Number of the last message.
-    seq: u64,
 }
 
 impl Stream {
     pub(crate) fn new(id: StreamId, resumption: Resumption, log: Arc<Mutex<Replay>>) -> Self {
+        Self::going_on(id.event(0), resumption, log)
+    }
+
+    /// One whose last message was this.
+    pub(crate) fn going_on(
+        position: EventId,
+        resumption: Resumption,
+        log: Arc<Mutex<Replay>>,
+    ) -> Self {
         Self {
-            id,
+            id: position.stream,
             resumption,
             log,
-            seat: tokio::sync::Mutex::new(Seat {
-                reply: None,
-                seq: 0,
-            }),
+            seat: tokio::sync::Mutex::default(),
+            seq: AtomicU64::new(position.seq),
             reader: Mutex::default(),
             listeners: watch::Sender::new(0),
             over: CancellationToken::new(),
@@ -113,11 +121,23 @@ impl Stream {
     pub(crate) async fn close(&self) {
         self.interrupt(None);
         let mut seat = self.seat.lock().await;
-        let position = self.id.event(seat.seq);
+        let position = self.position();
         if let Some(reply) = &mut seat.reply {
             self.stand(reply, position);
         }
         seat.leave();
+    }
+
+    /// The last message.
+    pub(crate) fn position(&self) -> EventId {
+        self.id.event(self.seq.load(Ordering::Relaxed))
+    }
+
+    /// Sends the reader to the shard's new owner, where it goes on.
+    pub(crate) async fn hand_over(&self) {
+        if let Some(reply) = self.seat.lock().await.reply.take() {
+            reply.reattach();
+        }
     }
 
     /// Whether a client that left can come back.
@@ -131,7 +151,7 @@ impl Stream {
     pub(crate) async fn attach(&self, mut reply: Reply, position: Option<EventId>) {
         self.interrupt(Some(Arc::clone(reply.flow())));
         let mut seat = self.seat.lock().await;
-        let position = position.unwrap_or_else(|| self.id.event(seat.seq));
+        let position = position.unwrap_or_else(|| self.position());
         seat.leave();
         self.stand(&mut reply, position);
         let missed = self.log.lock().after(position);
@@ -189,9 +209,9 @@ impl Stream {
         }
     }
 
-    fn keep(&self, seat: &mut Seat, message: &Bytes, last: bool) -> String {
-        seat.seq += 1;
-        let id = self.id.event(seat.seq);
+    fn keep(&self, _: &mut Seat, message: &Bytes, last: bool) -> String {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self.id.event(seq);
         if self.is_resumable() {
             let message = message.clone();
             self.log.lock().append(id, message, last, Instant::now());

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hexagram_core::{EventId, StreamId};
+use hexagram_proto::handoff;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -20,6 +22,8 @@ struct Table {
     log: Arc<Mutex<Replay>>,
     calls: HashMap<StreamId, Arc<Stream>>,
     standing: Option<Arc<Stream>>,
+    // Where it was at another owner; it goes on there.
+    stood: Option<EventId>,
 }
 
 impl Default for Table {
@@ -28,6 +32,7 @@ impl Default for Table {
             log: Arc::new(Mutex::new(Replay::new(LIMITS))),
             calls: HashMap::new(),
             standing: None,
+            stood: None,
         }
     }
 }
@@ -79,10 +84,11 @@ impl Streams {
         let mut table = self.0.lock();
         let table = table.get_or_insert_default();
         let is_new = table.standing.is_none();
-        let log = &table.log;
-        let stream = table
-            .standing
-            .get_or_insert_with(|| Arc::new(Stream::new(id(), resumption, Arc::clone(log))));
+        let (log, stood) = (&table.log, table.stood.take());
+        let stream = table.standing.get_or_insert_with(|| {
+            let position = stood.unwrap_or_else(|| id().event(0));
+            Arc::new(Stream::going_on(position, resumption, Arc::clone(log)))
+        });
         stream.listeners.send_modify(|count| *count += 1);
         (Arc::clone(stream), is_new)
     }
@@ -95,6 +101,49 @@ impl Streams {
             table.end_standing(stream);
         }
         is_forsaken
+    }
+
+    /// What all streams have said lately.
+    pub(crate) fn said(&self) -> Vec<handoff::Said> {
+        let table = self.0.lock();
+        let Some(table) = &*table else {
+            return Vec::new();
+        };
+        let log = table.log.lock();
+        let said = log.all(Instant::now());
+        said.map(|(said, age)| handoff::Said {
+            event_id: said.id.to_string(),
+            message: said.message.clone(),
+            last: said.last,
+            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+        })
+        .collect()
+    }
+
+    /// Where the standing stream is.
+    pub(crate) fn standing(&self) -> Option<EventId> {
+        let table = self.0.lock();
+        let table = table.as_ref()?;
+        let standing = table.standing.as_ref();
+        standing.map(|stream| stream.position()).or(table.stood)
+    }
+
+    /// Goes on with what the streams of another owner have said.
+    pub(crate) fn restore(&self, said: &[handoff::Said], standing: Option<EventId>) {
+        if said.is_empty() && standing.is_none() {
+            return;
+        }
+        let mut table = self.0.lock();
+        let table = table.get_or_insert_default();
+        table.stood = standing;
+        let (mut log, now) = (table.log.lock(), Instant::now());
+        for said in said {
+            let age = Duration::from_millis(said.age_ms);
+            if let Some(id) = EventId::parse(&said.event_id) {
+                let at = now.checked_sub(age).unwrap_or(now);
+                log.append(id, said.message.clone(), said.last, at);
+            }
+        }
     }
 
     /// Forgets the standing stream: a later one begins anew.

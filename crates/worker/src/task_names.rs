@@ -37,6 +37,11 @@ impl TaskNames {
         }
     }
 
+    /// Whose tasks they are.
+    pub(crate) const fn owner(&self) -> (ClientId, PrincipalId) {
+        (self.client, self.principal)
+    }
+
     /// The client knows a task by this name.
     pub(crate) fn learn(&self, upstream: &str, id: &str, name: &str) {
         let mut known = self.known.lock();

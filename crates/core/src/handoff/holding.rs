@@ -112,6 +112,15 @@ impl<O: Clone> Holding<O> {
         Ok(())
     }
 
+    /// Takes no part in a planned move: its epoch is used up, and nothing else
+    /// changes.
+    ///
+    /// # Errors
+    /// If the plan is an old one.
+    pub fn decline(&mut self, epoch: Epoch) -> Result<(), HoldingError> {
+        self.spend(epoch)
+    }
+
     /// Gives the move up and serves on, in the same epoch as before.
     ///
     /// # Errors

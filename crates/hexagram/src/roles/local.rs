@@ -13,8 +13,8 @@ use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_worker::{
-    Changes, ChildLimit, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics,
-    carry_over,
+    Changes, ChildLimit, Kept, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext,
+    WorkerMetrics, carry_over,
 };
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -189,7 +189,9 @@ fn workers(
             incarnation: incarnation(),
             shards: args.serve.cluster.shards,
             owned: owned(map, &name),
-            map_fingerprint: map.fingerprint(),
+            map_fingerprint: Some(map.fingerprint()),
+            membership: None,
+            kept: Kept::new(),
             sealer: Arc::clone(sealer),
             changes: changes.clone(),
             metrics: metrics.clone(),

@@ -8,7 +8,8 @@ use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_worker::{
-    Changes, ChildLimit, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics, carry_over,
+    Changes, ChildLimit, Kept, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics,
+    carry_over,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -114,7 +115,9 @@ fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<Wor
         incarnation: incarnation(),
         shards: cluster.shards,
         owned: owned(&map, &args.name),
-        map_fingerprint: map.fingerprint(),
+        map_fingerprint: Some(map.fingerprint()),
+        membership: None,
+        kept: Kept::new(),
         sealer: cluster.sealer()?,
         changes,
         metrics: WorkerMetrics::register(metrics),

@@ -192,7 +192,11 @@ fn a_cancelled_request_ends_without_a_response() {
 #[test]
 fn a_shard_that_is_not_here_is_told_and_counted() {
     let mut scene = scene(0);
-    scene.reply.misdirected(3, 5);
+    let known = Successor {
+        worker: "worker-1".parse().expect("a name"),
+        epoch: hexagram_core::Epoch::new(5).expect("an epoch"),
+    };
+    scene.reply.misdirected(3, Some(&known));
     let kinds = sent(&mut scene.sent);
     assert!(
         matches!(&kinds[..], [Kind::Misdirected(to)] if (to.shard, to.epoch) == (3, 5)),

@@ -102,6 +102,15 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         .join(": ")
 }
 
+/// What a session is known by outside of its worker; empty where it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) session_id: String,
+    pub(crate) protocol_version: String,
+    /// The last event id of its standing stream.
+    pub(crate) position: String,
+}
+
 /// One client's session with a Streamable HTTP upstream.
 #[derive(Debug)]
 pub(crate) struct HttpConnection {
@@ -142,6 +151,42 @@ impl HttpConnection {
         if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
             self.headers.lock().insert(MCP_PROTOCOL_VERSION, version);
         }
+    }
+
+    /// What another worker needs to go on with this session; `None` where there
+    /// is none.
+    pub(crate) fn carried(&self) -> Option<Carried> {
+        let headers = self.headers.lock();
+        let text = |value: Option<&HeaderValue>| {
+            let value = value.and_then(|value| value.to_str().ok());
+            value.map(str::to_owned).unwrap_or_default()
+        };
+        let live = !self.stateless && self.is_open();
+        live.then(|| Carried {
+            session_id: text(headers.get(MCP_SESSION_ID)),
+            protocol_version: text(headers.get(MCP_PROTOCOL_VERSION)),
+            position: text(self.standing.lock().as_ref()),
+        })
+    }
+
+    /// The session that another worker has opened.
+    pub(super) fn going_on(target: Target, carried: &Carried) -> Self {
+        let this = Self::new(target);
+        this.negotiated(
+            Some(&carried.protocol_version)
+                .filter(|version| !version.is_empty())
+                .map(String::as_str),
+        );
+        let value = |text: &str| {
+            HeaderValue::from_str(text)
+                .ok()
+                .filter(|value| !value.is_empty())
+        };
+        if let Some(id) = value(&carried.session_id) {
+            this.headers.lock().insert(MCP_SESSION_ID, id);
+        }
+        *this.standing.lock() = value(&carried.position);
+        this
     }
 
     fn headers(&self) -> HeaderMap {

@@ -58,6 +58,7 @@ use crate::list_cache::{LIMITS, ListCache};
 use doubt::Doubt;
 use era::Spoken;
 use health::Health;
+pub(crate) use http::Carried;
 use http::HttpConnection;
 use life::Life;
 use probe::Failure;
@@ -239,6 +240,16 @@ impl Upstream {
     /// Whether requests of clients of `era` reach it without a session.
     pub(crate) fn is_stateless_in(&self, era: Era) -> bool {
         self.era_for(era) == Era::Modern
+    }
+
+    /// Goes on with a session that another worker has opened; `None` where this
+    /// upstream's sessions live in their process.
+    pub(crate) fn go_on(&self, carried: &Carried) -> Option<Connection> {
+        let Kind::Http(target) = &self.kind else {
+            return None;
+        };
+        let target = target.lock().clone();
+        Some(Connection::Http(HttpConnection::going_on(target, carried)))
     }
 
     /// Opens a session of this client's own.

@@ -17,7 +17,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
-use hexagram_worker::{Changes, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{Changes, Kept, Membership, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -26,8 +26,8 @@ use tonic::Streaming;
 use tonic::transport::Endpoint;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-const CLUSTER: &str = "test";
-const EPOCH: u64 = 7;
+pub(crate) const CLUSTER: &str = "test";
+pub(crate) const EPOCH: u64 = 7;
 /// Fingerprint of the static map.
 const MAP: u64 = 64;
 
@@ -37,26 +37,53 @@ struct Drain {
     args: DrainArgs,
 }
 
-/// A worker with all shards, reached over in-memory pipes.
+/// A worker, reached over in-memory pipes.
 pub(crate) struct Served {
+    name: &'static str,
     pipe: mpsc::Sender<DuplexStream>,
     pub(crate) shutdown: CancellationToken,
     sealer: Arc<Sealer>,
     pub(crate) metrics: Metrics,
 }
 
+/// Where a worker learns what it owns, and how it is reached.
+pub(crate) struct Place {
+    pub(crate) name: &'static str,
+    pub(crate) membership: Option<Membership>,
+    pub(crate) kept: Kept,
+    pub(crate) pipe: mpsc::Sender<DuplexStream>,
+    pub(crate) pipes: mpsc::Receiver<DuplexStream>,
+}
+
+/// A worker with all shards for ever.
 pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
+    let (pipe, pipes) = mpsc::channel(1);
+    let place = Place {
+        name: "worker-0",
+        membership: None,
+        kept: Kept::new(),
+        pipe,
+        pipes,
+    };
+    worker_at(place, upstream)
+}
+
+pub(crate) fn worker_at(place: Place, upstream: Arc<Upstream>) -> Served {
     let shards = ShardCount::default();
     let sealer = Arc::new(Sealer::new(&KeyRing::generate(1, [7; 32]), CLUSTER));
     let epoch = Epoch::new(EPOCH).unwrap();
     let metrics = Metrics::new();
+    let is_fixed = place.membership.is_none();
+    let all = shards.iter().filter(|_| is_fixed);
     let context = WorkerContext {
         cluster: CLUSTER.to_owned(),
-        name: "worker-0".parse().unwrap(),
+        name: place.name.parse().unwrap(),
         incarnation: Incarnation::new(1).unwrap(),
         shards,
-        owned: shards.iter().map(|shard| (shard, epoch)).collect(),
-        map_fingerprint: MAP,
+        owned: all.map(|shard| (shard, epoch)).collect(),
+        membership: place.membership,
+        kept: place.kept,
+        map_fingerprint: is_fixed.then_some(MAP),
         sealer: Arc::clone(&sealer),
         changes: Changes::new(),
         metrics: WorkerMetrics::register(&metrics),
@@ -64,11 +91,11 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         drain: Drain::parse_from(["test"]).args,
     };
     let worker = Worker::new(vec![upstream], context).unwrap();
-    let (pipe, pipes) = mpsc::channel(1);
     let shutdown = CancellationToken::new();
-    tokio::spawn(worker.serve_pipes(pipes, shutdown.clone()));
+    tokio::spawn(worker.serve_pipes(place.pipes, shutdown.clone()));
     Served {
-        pipe,
+        name: place.name,
+        pipe: place.pipe,
         shutdown,
         sealer,
         metrics,
@@ -85,7 +112,7 @@ pub(crate) enum Change {
 }
 
 pub(crate) struct Session {
-    claims: SessionClaims,
+    pub(crate) claims: SessionClaims,
     pub(crate) epoch: u64,
 }
 
@@ -136,7 +163,7 @@ impl Edge {
             .map_err(refused)?
             .into_inner();
         let first = frames.message().await.map_err(refused)?.unwrap();
-        assert_eq!(first.hello.unwrap().name, "worker-0");
+        assert_eq!(first.hello.unwrap().name, worker.name);
         Ok(Self {
             outbox,
             frames,
@@ -284,7 +311,7 @@ impl Edge {
         self.outbox.push(EdgeMessage { kind: Some(kind) }).unwrap();
     }
 
-    async fn receive(&mut self) -> Kind {
+    pub(crate) async fn receive(&mut self) -> Kind {
         while self.ready.is_empty() {
             let frame = tokio::time::timeout(DEADLINE, self.frames.message()).await;
             let frame = frame.expect("an answer in time").unwrap().expect("a link");
@@ -314,7 +341,7 @@ fn our_hello() -> Hello {
     )
 }
 
-fn exchange_of(kind: &Kind) -> u64 {
+pub(crate) fn exchange_of(kind: &Kind) -> u64 {
     match kind {
         Kind::Start(start) => start.exchange,
         Kind::Event(event) => event.exchange,

@@ -1,0 +1,84 @@
+//! What a worker tells its controller: what it holds, at each change and at
+//! least once a second.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use hexagram_proto::admin::admin_server::Admin;
+use hexagram_proto::admin::{Report, WatchRequest};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::handoff::Handoffs;
+
+/// Longest silence; a controller takes three of them for a sign.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Serves the controller.
+pub(crate) struct AdminService {
+    pub(crate) handoffs: Arc<Handoffs>,
+    pub(crate) cluster: String,
+    /// Fires when this worker wants to end.
+    pub(crate) draining: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<Report, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let asked = request.get_ref();
+        let shards = u32::from(self.handoffs.host.count().get());
+        if asked.cluster != self.cluster || asked.shards != shards {
+            return Err(Status::failed_precondition(format!(
+                "this worker belongs to cluster {:?} with {shards} shards",
+                self.cluster
+            )));
+        }
+        let reporter = Reporter {
+            handoffs: Arc::clone(&self.handoffs),
+            changes: self.handoffs.changes(),
+            draining: self.draining.clone(),
+            first: true,
+        };
+        let reports = stream::unfold(reporter, |mut reporter| async {
+            let report = reporter.next().await;
+            Some((Ok(report), reporter))
+        });
+        Ok(Response::new(Box::pin(reports)))
+    }
+}
+
+struct Reporter {
+    handoffs: Arc<Handoffs>,
+    changes: watch::Receiver<u64>,
+    draining: CancellationToken,
+    first: bool,
+}
+
+impl Reporter {
+    async fn next(&mut self) -> Report {
+        if !std::mem::take(&mut self.first) {
+            let was_draining = self.draining.is_cancelled();
+            tokio::select! {
+                _ = self.changes.changed() => {}
+                () = self.draining.cancelled(), if !was_draining => {}
+                () = tokio::time::sleep(SILENCE) => {}
+            }
+        }
+        self.changes.mark_unchanged();
+        let me = &self.handoffs.me;
+        Report {
+            name: me.worker.to_string(),
+            incarnation: me.incarnation.get(),
+            shards: self.handoffs.held(),
+            draining: self.draining.is_cancelled(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Giving a shard away: prepare, freeze, grant (DESIGN 7, steps 2 to 4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{Owner, Phase, Plan, ShardId};
+use hexagram_proto::CHUNK_BYTES;
+use hexagram_proto::handoff::handoff_client::HandoffClient;
+use hexagram_proto::handoff::{GrantPart, Move};
+use hexagram_runtime::random::jittered;
+use prost::Message;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use super::{Handoffs, state};
+use crate::place::Successor;
+use crate::shard::Shard;
+
+/// The taker has seen the plan by then, or the move is given up.
+const PREPARE: Duration = Duration::from_secs(3);
+/// What upstreams have said unasked reaches its clients by then; what does not is
+/// replayed by the taker.
+const QUIET: Duration = Duration::from_millis(50);
+/// For one attempt to hand the state over.
+const GRANT: Duration = Duration::from_secs(5);
+/// Pause between two attempts.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A way to the taker.
+type Taker = HandoffClient<Channel>;
+
+/// Carries out a planned move, or gives it up before the point of no return.
+pub(super) async fn give(handoffs: Arc<Handoffs>, shard: ShardId, plan: Plan<Owner>) {
+    let giving = Giving {
+        meant: handoffs.message(shard, plan.epoch, &handoffs.me, &plan.to),
+        handoffs,
+        shard,
+        plan,
+    };
+    match giving.prepare().await {
+        Ok(taker) => giving.hand_over(taker).await,
+        Err(error) => giving.decline(&error),
+    }
+}
+
+struct Giving {
+    handoffs: Arc<Handoffs>,
+    shard: ShardId,
+    plan: Plan<Owner>,
+    meant: Move,
+}
+
+impl Giving {
+    /// Finds the taker ready. Nothing is frozen yet: the wait costs no client
+    /// anything.
+    async fn prepare(&self) -> Result<Taker, Status> {
+        let prepared = async {
+            let mut taker = self.dial().await?;
+            taker.prepare(self.meant.clone()).await?;
+            Ok(taker)
+        };
+        tokio::time::timeout(PREPARE, prepared)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the taker does not answer")))
+    }
+
+    async fn dial(&self) -> Result<Taker, Status> {
+        let address = self.handoffs.address(&self.plan.to);
+        let address = address.ok_or_else(|| Status::unavailable("its address is not known"))?;
+        let channel = address.dial().await;
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(HandoffClient::new(channel))
+    }
+
+    fn decline(&self, error: &Status) {
+        tracing::warn!(
+            shard = self.shard.get(), to = %self.plan.to, error = error.message(),
+            "a planned move is given up"
+        );
+        let mut seat = self.handoffs.seats[self.shard.index()].lock();
+        // A later plan says so by itself.
+        if seat.holding.decline(self.plan.epoch).is_ok() {
+            seat.resumed = Some(self.plan.epoch);
+            drop(seat);
+            self.handoffs.tell_controller();
+        }
+    }
+
+    async fn hand_over(&self, taker: Taker) {
+        let Some(shard) = self.freeze() else { return };
+        let _ = tokio::time::timeout(QUIET, shard.hushed()).await;
+        if !self.is_planned() {
+            return self.resume(&shard);
+        }
+        let Some(state) = self.grant(&shard) else {
+            return;
+        };
+        self.deliver(taker, &state).await;
+    }
+
+    /// Whether the register still wants the move; its taker may have died.
+    fn is_planned(&self) -> bool {
+        let map = self.handoffs.map();
+        map.is_some_and(|map| map.entry(self.shard).plan() == Some(&self.plan))
+    }
+
+    /// Gives the move up and serves on.
+    fn resume(&self, shard: &Shard) {
+        let mut seat = self.handoffs.seats[self.shard.index()].lock();
+        if let Ok(epoch) = seat.holding.resume() {
+            seat.resumed = Some(self.plan.epoch);
+            shard.thaw();
+            self.handoffs.host.edges.resumed(self.shard, epoch);
+            self.handoffs.tell_controller();
+        }
+    }
+
+    /// Stops admitting; `None` when something else has happened meanwhile.
+    fn freeze(&self) -> Option<Arc<Shard>> {
+        let mut seat = self.handoffs.seats[self.shard.index()].lock();
+        seat.holding.freeze(self.plan.clone()).ok()?;
+        let shard = self.handoffs.host.place_of(self.shard).shard()?;
+        shard.freeze(self.plan.to.worker.clone());
+        Some(shard)
+    }
+
+    /// The point of no return; gives the state to hand over.
+    fn grant(&self, shard: &Shard) -> Option<Vec<u8>> {
+        let mut seat = self.handoffs.seats[self.shard.index()].lock();
+        let state = state::export(shard, &self.handoffs.kept);
+        seat.holding.grant().ok()?;
+        drop(seat);
+        self.handoffs.tell_controller();
+        Some(state.encode_to_vec())
+    }
+
+    /// Offers the state until the taker has it or the register knows better.
+    async fn deliver(&self, mut taker: Taker, state: &[u8]) {
+        while self.is_granted() {
+            let parts = futures_util::stream::iter(parts(&self.meant, state));
+            let offered = tokio::time::timeout(GRANT, taker.grant(parts)).await;
+            match offered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
+                Ok(_) => return self.taken(),
+                Err(error) => tracing::warn!(
+                    shard = self.shard.get(), to = %self.plan.to, error = error.message(),
+                    "a granted shard is not taken yet"
+                ),
+            }
+            tokio::time::sleep(jittered(AGAIN)).await;
+            if let Ok(again) = self.dial().await {
+                taker = again;
+            }
+        }
+    }
+
+    fn is_granted(&self) -> bool {
+        let seat = self.handoffs.seats[self.shard.index()].lock();
+        *seat.holding.phase() == Phase::Granted(self.plan.clone())
+    }
+
+    fn taken(&self) {
+        let mut seat = self.handoffs.seats[self.shard.index()].lock();
+        if seat.holding.taken(self.plan.epoch) {
+            let to = Successor {
+                worker: self.plan.to.worker.clone(),
+                epoch: self.plan.epoch,
+            };
+            self.handoffs.leave(self.shard, to, true);
+            self.handoffs.tell_controller();
+        }
+    }
+}
+
+/// The move, then its state piece by piece.
+fn parts(meant: &Move, state: &[u8]) -> Vec<GrantPart> {
+    let first = GrantPart {
+        r#move: Some(meant.clone()),
+        state: bytes::Bytes::new(),
+    };
+    let pieces = state.chunks(CHUNK_BYTES).map(|piece| GrantPart {
+        r#move: None,
+        state: bytes::Bytes::copy_from_slice(piece),
+    });
+    std::iter::once(first).chain(pieces).collect()
+}

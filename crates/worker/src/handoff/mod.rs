@@ -1,0 +1,244 @@
+//! The worker's part in moving shards (DESIGN 7): it follows the register, gives
+//! shards away as planned and takes those that others give.
+//!
+//! ```text
+//! register -> Handoffs -> give -> (gRPC) -> take -> Handoffs
+//!                          `-> state <-'
+//! ```
+//!
+//! What may happen is decided by [`Holding`]; what stands here does it.
+
+mod give;
+mod state;
+mod tails;
+mod take;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, RegisterMap, ShardId};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::admin::{self, Held};
+use hexagram_proto::handoff::Move;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::host::Host;
+use crate::kept::Kept;
+use crate::place::Successor;
+use crate::shard::Shard;
+
+pub(crate) use tails::{Former, pass_on};
+pub(crate) use take::TakeService;
+
+/// Format of the state that a grant carries.
+const STATE_FORMAT: u32 = 1;
+
+/// Turns an address of the register's map into a way to a worker.
+pub type Dial = Arc<dyn Fn(&str) -> WorkerAddress + Send + Sync>;
+
+/// Where a worker learns what it owns.
+#[derive(Clone)]
+pub struct Membership {
+    /// The register's map; none before the first.
+    pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
+    /// How other workers are reached.
+    pub dial: Dial,
+}
+
+/// What this worker holds, and how that changes.
+pub(crate) struct Handoffs {
+    pub(crate) host: Arc<Host>,
+    pub(crate) me: Owner,
+    cluster: String,
+    membership: Membership,
+    kept: Kept,
+    seats: Vec<Mutex<Seat>>,
+    changed: watch::Sender<u64>,
+    // Shards given away in which something still runs.
+    tails: RwLock<HashMap<(ShardId, Epoch), Arc<Shard>>>,
+}
+
+/// One shard's machine, and what its driver remembers.
+#[derive(Default)]
+struct Seat {
+    holding: Holding<Owner>,
+    /// The last planned move that came to nothing here.
+    resumed: Option<Epoch>,
+    /// Who may give this shard, in which epoch.
+    expected: Option<(Owner, Epoch)>,
+}
+
+impl Handoffs {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        me: Owner,
+        cluster: String,
+        membership: Membership,
+        kept: Kept,
+    ) -> Self {
+        let seats = host.places().map(|_| Mutex::default()).collect();
+        Self {
+            host,
+            me,
+            cluster,
+            membership,
+            kept,
+            seats,
+            changed: watch::Sender::new(0),
+            tails: RwLock::default(),
+        }
+    }
+
+    /// Does what the register says, for as long as this worker lives.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        let mut register = self.membership.register.clone();
+        loop {
+            let map = register.borrow_and_update().clone();
+            if let Some(map) = map {
+                self.hear(&map);
+            }
+            if register.changed().await.is_err() {
+                // The source is gone; what is known keeps serving (invariant I9).
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn hear(self: &Arc<Self>, map: &RegisterMap) {
+        for (shard, entry) in map.entries() {
+            if *entry.owner() == self.me {
+                self.own(shard, entry);
+            } else {
+                self.lose(shard, entry);
+            }
+        }
+    }
+
+    /// The register names this worker.
+    fn own(self: &Arc<Self>, shard: ShardId, entry: &Entry<Owner>) {
+        let mut seat = self.seats[shard.index()].lock();
+        if seat.holding.claim(entry.epoch()).is_ok() {
+            // Nobody gave it: what earlier owners deleted is not known.
+            self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
+        }
+        let serves = seat.holding.serving() == Some(entry.epoch());
+        if let Some(plan) = entry.plan().filter(|_| serves)
+            && seat.holding.spent() < Some(plan.epoch)
+        {
+            tokio::spawn(give::give(Arc::clone(self), shard, plan.clone()));
+        }
+    }
+
+    /// The register names another.
+    fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
+        let mut seat = self.seats[shard.index()].lock();
+        let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
+        if seat.holding.superseded(entry.epoch()) {
+            self.leave(shard, successor(entry), was_granted);
+            self.tell_controller();
+        }
+    }
+
+    /// Serves a shard whose epoch the machine has claimed.
+    fn activate(&self, seat: &mut Seat, shard: Arc<Shard>) {
+        let (id, epoch) = (shard.id, shard.epoch);
+        if seat.holding.activate(epoch).is_err() {
+            return;
+        }
+        self.host.place_of(id).serve(shard);
+        self.host.edges.active(id, epoch);
+        tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
+        self.tell_controller();
+    }
+
+    /// Serves a shard no more. Its standing streams go on at the new owner; calls
+    /// run to their end where the shard was given away, and have no owner to
+    /// speak for them where it was taken.
+    fn leave(&self, shard: ShardId, to: Successor, was_granted: bool) {
+        tracing::info!(shard = shard.get(), epoch = to.epoch.get(), to = %to.worker, "served elsewhere");
+        let Some(left) = self.host.place_of(shard).give(to) else {
+            return;
+        };
+        if was_granted {
+            self.keep_tails(&left);
+        } else {
+            left.deposed.cancel();
+        }
+        left.moved.cancel();
+    }
+
+    /// What this worker holds, for its controller.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        let seats = self.host.places().zip(&self.seats);
+        seats
+            .map(|(shard, seat)| held(shard, &seat.lock()))
+            .collect()
+    }
+
+    /// News of what this worker holds.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether any shard is still this worker's to serve or to give.
+    pub(crate) fn holds_any(&self) -> bool {
+        let mut seats = self.seats.iter();
+        seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    }
+
+    fn tell_controller(&self) {
+        self.changed.send_modify(|change| *change += 1);
+    }
+
+    fn map(&self) -> Option<Arc<RegisterMap>> {
+        self.membership.register.borrow().clone()
+    }
+
+    /// The way to another worker, while the register knows one.
+    fn address(&self, owner: &Owner) -> Option<WorkerAddress> {
+        let map = self.map()?;
+        let address = map.addresses().get(owner)?;
+        Some((self.membership.dial)(address))
+    }
+
+    fn message(&self, shard: ShardId, epoch: Epoch, from: &Owner, to: &Owner) -> Move {
+        Move {
+            cluster: self.cluster.clone(),
+            shards: u32::from(self.host.count().get()),
+            shard: shard.get().into(),
+            epoch: epoch.get(),
+            from: from.worker.to_string(),
+            from_incarnation: from.incarnation.get(),
+            to: to.worker.to_string(),
+            to_incarnation: to.incarnation.get(),
+            state_format: STATE_FORMAT,
+        }
+    }
+}
+
+fn successor(entry: &Entry<Owner>) -> Successor {
+    Successor {
+        worker: entry.owner().worker.clone(),
+        epoch: entry.epoch(),
+    }
+}
+
+fn held(shard: ShardId, seat: &Seat) -> Held {
+    let (phase, epoch) = match seat.holding.phase() {
+        Phase::Absent => (admin::Phase::Absent, None),
+        Phase::Claiming(epoch) => (admin::Phase::Claiming, Some(*epoch)),
+        Phase::Serving(epoch) => (admin::Phase::Serving, Some(*epoch)),
+        Phase::Frozen { epoch, .. } => (admin::Phase::Frozen, Some(*epoch)),
+        Phase::Granted(plan) => (admin::Phase::Granted, Some(plan.epoch)),
+    };
+    let number = |epoch: Option<Epoch>| epoch.map_or(0, Epoch::get);
+    Held {
+        shard: shard.get().into(),
+        phase: phase.into(),
+        epoch: number(epoch),
+        spent: number(seat.holding.spent()),
+        load: 0,
+        resumed: number(seat.resumed),
+    }
+}

@@ -1,0 +1,165 @@
+//! Taking a shard that another worker gives, and what reaches this worker about
+//! exchanges of shards that it gave away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{Epoch, Incarnation, Owner, ShardId};
+use hexagram_proto::handoff::handoff_server::Handoff;
+use hexagram_proto::handoff::{
+    Forwarded, GrantPart, Move, Prepared, ShardState, TailMessage, Taken,
+};
+use prost::Message;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Former, Handoffs, STATE_FORMAT, state};
+
+/// A plan that the giver has seen is seen here by then.
+const SEEN: Duration = Duration::from_secs(2);
+/// Largest state of a shard, in bytes.
+const MAX_STATE: usize = 256 << 20;
+
+/// Serves other workers.
+pub(crate) struct TakeService(pub(crate) Arc<Handoffs>);
+
+/// A move that is meant for this worker.
+struct Meant {
+    shard: ShardId,
+    epoch: Epoch,
+    from: Owner,
+}
+
+#[tonic::async_trait]
+impl Handoff for TakeService {
+    async fn prepare(&self, request: Request<Move>) -> Result<Response<Prepared>, Status> {
+        let meant = self.0.meant(request.get_ref())?;
+        self.0.expect(meant).await?;
+        Ok(Response::new(Prepared {}))
+    }
+
+    async fn grant(
+        &self,
+        request: Request<Streaming<GrantPart>>,
+    ) -> Result<Response<Taken>, Status> {
+        let mut parts = request.into_inner();
+        let first = parts.message().await?.and_then(|part| part.r#move);
+        let named =
+            first.ok_or_else(|| Status::invalid_argument("a grant names its move first"))?;
+        let meant = self.0.meant(&named)?;
+        if let Some(epoch) = self.0.spent(&meant) {
+            return Ok(Response::new(taken(epoch)));
+        }
+        self.0.expected(&meant)?;
+        let state = collect(parts).await?;
+        let epoch = self.0.take(&meant, state, named)?;
+        Ok(Response::new(taken(epoch)))
+    }
+
+    async fn forward(&self, request: Request<TailMessage>) -> Result<Response<Forwarded>, Status> {
+        let running = self.0.hear_forwarded(request.into_inner()).await?;
+        Ok(Response::new(Forwarded { running }))
+    }
+}
+
+fn taken(epoch: Epoch) -> Taken {
+    Taken { epoch: epoch.get() }
+}
+
+async fn collect(mut parts: Streaming<GrantPart>) -> Result<ShardState, Status> {
+    let mut state = Vec::new();
+    while let Some(part) = parts.message().await? {
+        if state.len() + part.state.len() > MAX_STATE {
+            return Err(Status::resource_exhausted("the shard's state is too large"));
+        }
+        state.extend_from_slice(&part.state);
+    }
+    ShardState::decode(&state[..])
+        .map_err(|error| Status::invalid_argument(format!("unreadable state: {error}")))
+}
+
+impl Handoffs {
+    /// Refuses a move that is meant for another cluster, or another worker.
+    fn meant(&self, named: &Move) -> Result<Meant, Status> {
+        let refuse = |reason: String| Err(Status::failed_precondition(reason));
+        if named.cluster != self.cluster {
+            return refuse(format!("this worker belongs to cluster {:?}", self.cluster));
+        }
+        let count = u32::from(self.host.count().get());
+        if named.shards != count {
+            return refuse(format!("this cluster has {count} shards"));
+        }
+        let me = (self.me.worker.as_str(), self.me.incarnation.get());
+        if (named.to.as_str(), named.to_incarnation) != me {
+            return refuse(format!("this is worker {}", self.me));
+        }
+        if named.state_format != STATE_FORMAT {
+            return refuse(format!("this worker reads state of format {STATE_FORMAT}"));
+        }
+        read(self, named).ok_or_else(|| Status::invalid_argument("malformed move"))
+    }
+
+    /// Waits until the register shows the plan, and remembers who may give.
+    async fn expect(&self, meant: Meant) -> Result<(), Status> {
+        let mut register = self.membership.register.clone();
+        let planned = register.wait_for(|map| {
+            map.as_ref().is_some_and(|map| {
+                let entry = map.entry(meant.shard);
+                let plan = entry.plan();
+                *entry.owner() == meant.from
+                    && plan.is_some_and(|plan| plan.to == self.me && plan.epoch == meant.epoch)
+            })
+        });
+        let seen = tokio::time::timeout(SEEN, planned).await;
+        if !matches!(seen, Ok(Ok(_))) {
+            return Err(Status::failed_precondition(
+                "the register shows no such move",
+            ));
+        }
+        let mut seat = self.seats[meant.shard.index()].lock();
+        seat.expected = Some((meant.from, meant.epoch));
+        Ok(())
+    }
+
+    /// The epoch that answers a grant which came before, or came too late: the
+    /// giver is to forget the shard.
+    fn spent(&self, meant: &Meant) -> Option<Epoch> {
+        let spent = self.seats[meant.shard.index()].lock().holding.spent();
+        spent.filter(|spent| *spent >= meant.epoch)
+    }
+
+    fn expected(&self, meant: &Meant) -> Result<(), Status> {
+        let seat = self.seats[meant.shard.index()].lock();
+        let expected = seat.expected.as_ref();
+        match expected.is_some_and(|(from, epoch)| *from == meant.from && *epoch == meant.epoch) {
+            true => Ok(()),
+            false => Err(Status::failed_precondition(
+                "this worker expects no such grant",
+            )),
+        }
+    }
+
+    /// Takes the shard and serves it.
+    fn take(&self, meant: &Meant, state: ShardState, named: Move) -> Result<Epoch, Status> {
+        let tails = Former::of(&state, named, self.address(&meant.from));
+        let shard = state::import(state, meant.shard, meant.epoch, &self.host, &self.kept)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        *shard.former.lock() = tails;
+        let mut seat = self.seats[meant.shard.index()].lock();
+        seat.holding
+            .claim(meant.epoch)
+            .map_err(|error| Status::failed_precondition(error.to_string()))?;
+        self.activate(&mut seat, Arc::new(shard));
+        Ok(meant.epoch)
+    }
+}
+
+fn read(handoffs: &Handoffs, named: &Move) -> Option<Meant> {
+    Some(Meant {
+        shard: handoffs.host.shard_id(named.shard)?,
+        epoch: Epoch::new(named.epoch)?,
+        from: Owner {
+            worker: named.from.parse().ok()?,
+            incarnation: Incarnation::new(named.from_incarnation)?,
+        },
+    })
+}
