@@ -25,6 +25,13 @@ pub(crate) mod unread;
 #[cfg(test)]
 mod tests;
 
+/// A server that says what a test wants, for tests of what uses upstreams.
+#[cfg(test)]
+pub(crate) mod fake {
+    pub(crate) use super::http::tests::{Request, Server, reply};
+    pub(crate) use super::tests::{greeting, soon, upstream};
+}
+
 use std::sync::Arc;
 use std::time::Duration;
 
