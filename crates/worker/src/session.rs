@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -102,22 +102,33 @@ impl Session {
     /// # Errors
     /// What kept it from being opened; the next call tries again.
     pub(crate) async fn connection(
-        &self,
+        self: &Arc<Self>,
         upstream: &Arc<Upstream>,
     ) -> Result<Arc<Connection>, UpstreamError> {
-        let place = self.place(upstream);
-        let mut place = place.lock().await;
+        let place = self.place(upstream).lock_owned().await;
         if let Some(connection) = place.as_ref().filter(|connection| connection.is_open()) {
             return Ok(Arc::clone(connection));
         }
         if upstream.is_retired() {
             return Err(UpstreamError::Removed);
         }
+        let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));
+        // A task of its own: who gives up leaves what was opened to the others.
+        tokio::spawn(async move { this.open_in(place, upstream).await })
+            .await
+            .unwrap_or_else(|error| Err(UpstreamError::Unreachable(error.to_string())))
+    }
+
+    async fn open_in(
+        &self,
+        mut place: OwnedMutexGuard<Option<Arc<Connection>>>,
+        upstream: Arc<Upstream>,
+    ) -> Result<Arc<Connection>, UpstreamError> {
         let connection = Arc::new(upstream.open(&self.facts).await?);
         // It is there anyway; what was asked of the old one is asked again.
-        let _ = tokio::time::timeout(RESTORE, self.restore(upstream, &connection)).await;
+        let _ = tokio::time::timeout(RESTORE, self.restore(&upstream, &connection)).await;
         *place = Some(Arc::clone(&connection));
-        self.note(upstream, &connection);
+        self.note(&upstream, &connection);
         if self.closed.is_cancelled() || upstream.is_retired() {
             // Closed while it was opened: the closing may have missed it.
             connection.close().await;

@@ -252,11 +252,14 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
-        let (connection, result) = self.handshake(facts).await.inspect_err(|error| {
-            if !matches!(error, UpstreamError::Unreachable(_)) {
-                self.unsettle();
-            }
-        })?;
+        let (connection, result) =
+            self.handshake(facts, Duration::MAX)
+                .await
+                .inspect_err(|error| {
+                    if !matches!(error, UpstreamError::Unreachable(_)) {
+                        self.unsettle();
+                    }
+                })?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
             && *self.spoken.borrow() == Spoken::Legacy
@@ -266,10 +269,12 @@ impl Upstream {
         Ok(connection)
     }
 
-    /// A session, and the result of `initialize` where we had to ask.
+    /// A session, and the result of `initialize` where we had to ask; within
+    /// `patience`, if that is less than the upstream's own limit.
     async fn handshake(
         &self,
         facts: &ClientFacts,
+        patience: Duration,
     ) -> Result<(Connection, Option<Value>), UpstreamError> {
         let since = Instant::now();
         let (connection, limits) = match &self.kind {
@@ -294,7 +299,9 @@ impl Upstream {
                 ));
             }
         };
-        let initialized = connection.initialized(facts, limits.handshake).await;
+        let initialized = connection
+            .initialized(facts, limits.handshake.min(patience))
+            .await;
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }
