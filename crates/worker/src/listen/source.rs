@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
 use crate::filter::Filter;
-use crate::forward::Forward;
+use crate::forward::{Attempt, Forward};
 use crate::hearing;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::raw::{RawObject, error_code};
@@ -48,11 +48,10 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Tells events until the upstream ends the subscription or the client is gone.
     pub(super) async fn follow(self) {
-        let upstream = &self.upstream;
-        upstream.settle().await;
+        let attempt = self.forward.attempt(&self.upstream, None).await;
         // The client being gone is an end like any other.
-        let _ = match upstream.era_for(Era::Modern) {
-            Era::Modern => self.follow_modern().await,
+        let _ = match attempt.era {
+            Era::Modern => self.follow_modern(&attempt).await,
             Era::Legacy => self.follow_legacy().await,
         };
     }
@@ -80,8 +79,8 @@ impl Source<'_> {
 
     /// Subscribes as the client did; again when the upstream is lost, with
     /// hints of what may have been missed.
-    async fn follow_modern(&self) -> Result<(), Gone> {
-        let mut listening = match self.open().await {
+    async fn follow_modern(&self, attempt: &Attempt<'_>) -> Result<(), Gone> {
+        let mut listening = match self.open(attempt).await {
             Ok(listening) => listening,
             Err(error) => return self.refused(&error).await,
         };
@@ -95,7 +94,7 @@ impl Source<'_> {
             listening = loop {
                 tokio::time::sleep(jittered(pause)).await;
                 pause = next_pause(pause, since.elapsed());
-                match self.open().await {
+                match self.open(attempt).await {
                     Ok(listening) => break listening,
                     Err(error) => tracing::debug!(%error, "a subscription was not renewed"),
                 }
@@ -106,8 +105,8 @@ impl Source<'_> {
         }
     }
 
-    async fn open(&self) -> Result<UpstreamSubscription, UpstreamError> {
-        let connection = self.forward.connection(&self.upstream, None).await?;
+    async fn open(&self, attempt: &Attempt<'_>) -> Result<UpstreamSubscription, UpstreamError> {
+        let connection = self.forward.connection(attempt).await?;
         let params = self.forward.envelope.params.and_then(RawObject::parse);
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.map_or("{}", |meta| meta.get());

@@ -15,6 +15,7 @@ mod http;
 mod life;
 mod mirrored;
 mod native;
+pub(crate) mod pages;
 mod probe;
 pub(crate) mod requests;
 mod restarts;
@@ -29,7 +30,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod fake {
     pub(crate) use super::http::tests::{Request, Server, reply};
-    pub(crate) use super::tests::{greeting, soon, upstream};
+    pub(crate) use super::tests::{greeting, soon, turn_legacy, upstream, upstream_called};
 }
 
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub use native::{NativeHandler, NativeRequest};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
+use crate::raw::error_code;
 use doubt::Doubt;
 use era::Spoken;
 use health::Health;
@@ -66,6 +68,9 @@ use http::HttpConnection;
 use life::Life;
 use probe::Failure;
 use schemas::Schemas;
+
+/// "This protocol version is not spoken here."
+const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Messages that come back from an upstream. Ends after a request's response.
 pub(crate) type Incoming = BoxStream<'static, Result<Bytes, UpstreamError>>;
@@ -233,6 +238,15 @@ impl Upstream {
     pub(crate) fn unsettle(&self) {
         if matches!(self.kind, Kind::Http(_)) {
             self.doubt.raise();
+        }
+    }
+
+    /// Notes what a response tells of it: that it is there, and perhaps that it
+    /// is another server than it was.
+    pub(crate) fn responded(&self, response: &[u8]) {
+        self.answered();
+        if error_code(response) == Some(UNSUPPORTED_VERSION) {
+            self.unsettle();
         }
     }
 

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use hexagram_core::{Capabilities, ProtocolVersion};
 use serde_json::{Value, json};
 
+use super::era::Spoken;
 use super::http::tests::{Request, Server, reply};
 use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
 use crate::facts::ClientFacts;
@@ -46,11 +47,19 @@ pub(super) fn limits() -> UpstreamLimits {
 }
 
 pub(crate) fn upstream(target: &str) -> Arc<Upstream> {
-    upstream_with(target, limits())
+    upstream_called("up", target)
 }
 
-pub(crate) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
-    let spec = format!("up={target}").parse().expect("a spec");
+pub(crate) fn upstream_called(name: &str, target: &str) -> Arc<Upstream> {
+    made(name, target, limits())
+}
+
+pub(super) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+    made("up", target, limits)
+}
+
+fn made(name: &str, target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+    let spec = format!("{name}={target}").parse().expect("a spec");
     let upstream = Upstream::from_spec(spec, limits, &ChildLimit::new(4));
     Arc::new(upstream.expect("an upstream"))
 }
@@ -140,6 +149,11 @@ async fn a_command_that_recovers_is_used_again() {
     };
     soon(open).await.close().await;
     assert_eq!(upstream.health().reachable, Some(true));
+}
+
+/// As if the upstream had just been found to be a legacy one.
+pub(crate) fn turn_legacy(upstream: &Upstream) {
+    upstream.spoken.send_replace(Spoken::Legacy);
 }
 
 /// What a legacy server with tools and sessions says before it is asked to work.
