@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
 use crate::hearing::Ear;
+use crate::missed::Missed;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::upstream::requests;
@@ -55,6 +56,7 @@ pub(crate) struct Session {
     in_flight: Mutex<HashMap<Box<str>, InFlight>>,
     log_level: Mutex<Option<Box<str>>>,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) missed: Missed,
     opened: watch::Sender<Vec<Opened>>,
     used: Mutex<Instant>,
     idle: Duration,
@@ -74,6 +76,7 @@ impl Session {
             in_flight: Mutex::default(),
             log_level: Mutex::default(),
             subscriptions: Subscriptions::default(),
+            missed: Missed::default(),
             opened: watch::Sender::new(Vec::new()),
             used: Mutex::new(Instant::now()),
             idle,
@@ -156,6 +159,7 @@ impl Session {
         let id = upstream.id();
         self.connections.lock().remove(&id);
         self.subscriptions.forget(id);
+        self.missed.take(id);
         let is_left = |opened: &Opened| opened.upstream.id() == id;
         let left: Vec<_> = {
             let opened = self.opened.borrow();

@@ -244,6 +244,11 @@ impl HttpConnection {
         self.post(&self.target.client, body, None).await.map(drop)
     }
 
+    /// Whether the standing stream goes on where it was lost.
+    pub(super) fn resumes(&self) -> bool {
+        self.standing.lock().is_some()
+    }
+
     /// The upstream's standing stream; empty where it offers none.
     pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
         let source = self.standing_source();

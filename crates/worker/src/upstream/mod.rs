@@ -241,6 +241,14 @@ impl Upstream {
         }
     }
 
+    /// What it did until now does not work any more: another server may be
+    /// there, unless there is none.
+    pub(crate) fn doubt_after(&self, error: &UpstreamError) {
+        if !matches!(error, UpstreamError::Unreachable(_)) {
+            self.unsettle();
+        }
+    }
+
     /// Notes what a response tells of it: that it is there, and perhaps that it
     /// is another server than it was.
     pub(crate) fn responded(&self, response: &[u8]) {
@@ -266,14 +274,8 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
-        let (connection, result) =
-            self.handshake(facts, Duration::MAX)
-                .await
-                .inspect_err(|error| {
-                    if !matches!(error, UpstreamError::Unreachable(_)) {
-                        self.unsettle();
-                    }
-                })?;
+        let opened = self.handshake(facts, Duration::MAX).await;
+        let (connection, result) = opened.inspect_err(|error| self.doubt_after(error))?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
             && *self.spoken.borrow() == Spoken::Legacy
