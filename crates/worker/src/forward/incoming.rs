@@ -29,9 +29,8 @@ impl Forward<'_> {
         let response = self.sealed(upstream, response);
         match self.in_era(attempt, response) {
             Ok(response) => {
-                outlet
-                    .conclude(self.shown(upstream, response), status)
-                    .await
+                let response = self.shown(upstream, response);
+                outlet.conclude(response, status).await;
             }
             Err(problem) => outlet.refuse(&problem).await,
         }

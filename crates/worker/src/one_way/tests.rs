@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Instant;
-
 use futures_util::StreamExt;
 use hexagram_core::{Capabilities, ProtocolVersion};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{End, WorkerMessage};
 use hexagram_proto::{Drained, INITIAL_WINDOW, outbox};
 use hexagram_runtime::metrics::Metrics;
+use tokio::time::Instant;
 
 use super::*;
 use crate::facts::ClientFacts;

@@ -198,7 +198,7 @@ mod tests {
         tokio::pin!(one);
         assert!((&mut one).now_or_never().is_none());
         assert_eq!(version(&schemas, 3).await, 1);
-        let other = schemas.of("other", || pending::<Listed>());
+        let other = schemas.of("other", pending::<Listed>);
         answer.send(tools(2)).expect("a listing");
         let (one, other) = tokio::join!(one, other);
         assert!(one.is_ok() && other.is_ok());
