@@ -117,11 +117,18 @@ impl Host {
     }
 
     fn one_way(self: &Arc<Self>, call: Call, reply: Reply) -> Option<Run> {
-        reply.end(StatusCode::ACCEPTED);
-        // Where nothing is held for a session, there is nobody to tell.
-        let session = call.shard.held_session(call.claims.as_ref()?.key)?;
-        let body = session.tasks.restore(&self.sealer, call.body);
-        Some(Box::pin(one_way::deliver(session, body)))
+        let key = call.claims.as_ref().map(|claims| claims.key);
+        match key.and_then(|key| call.shard.held_session(key)) {
+            Some(session) => {
+                let body = session.tasks.restore(&self.sealer, call.body);
+                Some(Box::pin(one_way::run(session, body, reply)))
+            }
+            // Where nothing is held for a session, there is nobody to tell.
+            None => {
+                reply.end(StatusCode::ACCEPTED);
+                None
+            }
+        }
     }
 
     fn stream(self: &Arc<Self>, call: &Call, after: &str, reply: Reply) -> Option<Run> {

@@ -155,7 +155,7 @@ impl Subscription {
                 },
                 _ = federations.changed() => {
                     for hint in self.lists.hints() {
-                        self.tell(hint.to_string().as_bytes()).await;
+                        self.tell(&hint).await;
                     }
                 }
             }
