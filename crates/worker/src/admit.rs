@@ -135,20 +135,27 @@ impl Host {
     }
 
     fn one_way(self: &Arc<Self>, call: Call, reply: Reply) -> Option<Run> {
-        reply.end(StatusCode::ACCEPTED);
-        // Where nothing is held for a session, there is nobody to tell.
-        let key = call.claims.as_ref()?.key;
+        let Some(key) = call.claims.as_ref().map(|claims| claims.key) else {
+            reply.end(StatusCode::ACCEPTED);
+            return None;
+        };
         let session = call.shard.held_session(key);
-        if session.is_none() && !call.shard.runs_elsewhere(key) {
+        let elsewhere = call.shard.runs_elsewhere(key);
+        if session.is_none() && !elsewhere {
+            // Where nothing is held for a session, there is nobody to tell.
+            reply.end(StatusCode::ACCEPTED);
             return None;
         }
         let host = Arc::clone(self);
         Some(Box::pin(async move {
-            handoff::pass_on(&call.shard, key, call.body.clone()).await;
-            if let Some(session) = session {
-                let body = session.tasks.restore(&host.sealer, call.body);
-                one_way::deliver(session, body).await;
+            if elsewhere {
+                handoff::pass_on(&call.shard, key, call.body.clone()).await;
             }
+            let Some(session) = session else {
+                return reply.end(StatusCode::ACCEPTED);
+            };
+            let body = session.tasks.restore(&host.sealer, call.body);
+            one_way::run(session, body, reply).await;
         }))
     }
 

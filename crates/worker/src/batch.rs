@@ -40,9 +40,8 @@ pub(crate) fn run(host: &Arc<Host>, call: Call, reply: Reply) -> Option<Run> {
         };
         parts.begin(host, part);
     }
-    if parts.flows.is_empty() && parts.refusals.is_empty() {
-        reply.end(StatusCode::ACCEPTED);
-        return parts.one_way();
+    if parts.requests == 0 && parts.refusals.is_empty() {
+        return Some(Box::pin(parts.accept(drained, reply)));
     }
     let host = Arc::clone(host);
     Some(Box::pin(async move {
@@ -64,8 +63,9 @@ pub(crate) fn run(host: &Arc<Host>, call: Call, reply: Reply) -> Option<Run> {
 /// replies gather here instead of on the link.
 struct Parts {
     outbox: Outbox<WorkerMessage>,
-    /// Of the requests, by their place in the batch.
+    /// By their place in the batch.
     flows: HashMap<u64, Arc<Flow>>,
+    requests: usize,
     /// Answers to what is no message, or has no place in a batch.
     refusals: Vec<Bytes>,
     runs: Vec<Run>,
@@ -77,6 +77,7 @@ impl Parts {
         Self {
             outbox,
             flows: HashMap::new(),
+            requests: 0,
             refusals: Vec::new(),
             runs: Vec::new(),
             next: 0,
@@ -91,29 +92,35 @@ impl Parts {
         self.next += 1;
         let refusals = host.metrics.refusals.clone();
         let reply = Reply::new(self.next, INITIAL_WINDOW, self.outbox.clone(), refusals);
-        if is_request {
-            self.flows.insert(self.next, Arc::clone(reply.flow()));
-        }
+        self.requests += usize::from(is_request);
+        self.flows.insert(self.next, Arc::clone(reply.flow()));
         self.runs.extend(host.message(part, reply));
     }
 
-    /// What is left to do where nobody waits for an answer.
-    fn one_way(self) -> Option<Run> {
-        (!self.runs.is_empty()).then(|| {
-            let all: Run = Box::pin(async move {
-                join_all(self.runs).await;
-            });
-            all
-        })
+    /// Accepts messages that have no answer, once each was taken or given up on.
+    async fn accept(self, mut drained: Drained<WorkerMessage>, reply: Reply) {
+        let accepted = async {
+            let mut waiting = self.flows.len();
+            while waiting > 0
+                && let Some(messages) = drained.next().await
+            {
+                // One for each: that it is over.
+                waiting = waiting.saturating_sub(messages.len());
+            }
+            reply.end(StatusCode::ACCEPTED);
+        };
+        tokio::join!(join_all(self.runs), accepted);
     }
 
     async fn finish(self, drained: Drained<WorkerMessage>, mut answers: Answers<'_>) {
         for refusal in self.refusals {
             answers.add(refusal).await;
         }
-        let gathered = gather(drained, self.flows, &mut answers);
-        tokio::join!(join_all(self.runs), gathered);
-        answers.finish().await;
+        let answered = async {
+            gather(drained, self.flows, &mut answers).await;
+            answers.finish().await;
+        };
+        tokio::join!(join_all(self.runs), answered);
     }
 }
 
@@ -132,7 +139,7 @@ fn check(body: &Bytes) -> Result<Kind, Bytes> {
     Ok(envelope.kind)
 }
 
-/// Takes what the requests are answered until all are.
+/// Takes what the messages are answered until all are over.
 async fn gather(
     mut drained: Drained<WorkerMessage>,
     mut flows: HashMap<u64, Arc<Flow>>,

@@ -1,11 +1,13 @@
 //! What a client wants to hear of on a subscription.
 
+use bytes::Bytes;
 use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::raw::RawObject;
+use crate::upstream::Upstream;
 
 /// Resources that one subscription may name.
 const MAX_RESOURCES: usize = 1_000;
@@ -91,6 +93,13 @@ impl Filter {
         }
     }
 
+    /// What of it this upstream tells, by what is known of it.
+    pub(crate) fn told_by(self, upstream: &Upstream) -> Self {
+        let known = upstream.known_info();
+        let capabilities = known.map(|known| known.capabilities.clone());
+        self.supported_by(&capabilities.unwrap_or_default())
+    }
+
     /// Both together.
     pub(crate) fn join(&mut self, other: Self) {
         self.tools_list_changed |= other.tools_list_changed;
@@ -128,7 +137,7 @@ impl Filter {
 
     /// The changes that may have been missed while nobody listened: hints that
     /// do no harm when nothing changed.
-    pub(crate) fn hints(&self) -> Vec<Value> {
+    pub(crate) fn hints(&self) -> Vec<Bytes> {
         let lists = [
             (self.tools_list_changed, "tools"),
             (self.prompts_list_changed, "prompts"),
@@ -142,7 +151,8 @@ impl Filter {
             let method = "notifications/resources/updated";
             serde_json::json!({"jsonrpc": "2.0", "method": method, "params": {"uri": uri}})
         });
-        lists.chain(resources).collect()
+        let hints = lists.chain(resources);
+        hints.map(|hint| hint.to_string().into()).collect()
     }
 }
 
@@ -199,7 +209,8 @@ mod tests {
         assert!(!read.wants(updated, Some("x:2")) && !read.wants(updated, Some("x:12")));
         assert!(read.wants(updated, Some("x:1/sub")));
         assert!(!read.wants(updated, None));
-        assert_eq!(read.hints()[0]["params"]["uri"], "x:1");
+        let hint: Value = serde_json::from_slice(&read.hints()[0]).expect("JSON");
+        assert_eq!(hint["params"]["uri"], "x:1");
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Subscription {
     /// Tells the client what it may have missed: it asks again, to no harm.
     async fn hint(&mut self) {
         for hint in self.lists.hints() {
-            self.tell(hint.to_string().as_bytes()).await;
+            self.tell(&hint).await;
         }
     }
 

@@ -12,15 +12,14 @@ use serde_json::value::RawValue;
 
 use crate::across::modernized;
 use crate::federation::Federation;
-use crate::forward::Forward;
+use crate::forward::{Attempt, Forward};
 use crate::levels::{bad_level, level};
 use crate::raw::RawObject;
 use crate::relay::outgoing;
 use crate::reply::Reply;
+use crate::upstream::pages::{self, Page};
 use crate::upstream::{Connection, Upstream, UpstreamError};
 
-/// Pages of one upstream's list that are fetched for a merged list, at most.
-const MAX_PAGES: usize = 64;
 /// An upstream that has not given its list by then counts as missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// JSON-RPC "method not found": a server without such a list.
@@ -53,10 +52,7 @@ impl Forward<'_> {
         let mut missing = Vec::new();
         for (list, upstream) in join_all(lists).await.into_iter().zip(upstreams) {
             match list {
-                Ok(list) => {
-                    upstream.answered();
-                    items.extend(list);
-                }
+                Ok(list) => items.extend(list),
                 Err(error) => missing.push((upstream, self.problem(upstream, &error, false))),
             }
         }
@@ -78,47 +74,45 @@ impl Forward<'_> {
     }
 
     async fn list(&self, upstream: &Arc<Upstream>, member: &str) -> Result<Items, UpstreamError> {
-        upstream.settle().await;
+        let attempt = self.attempt(upstream, None).await;
         if member == TASKS && !lists_tasks(upstream) {
             return Ok(Items::new());
         }
-        let mut items = Items::new();
-        let mut cursor = None;
-        for _ in 0..MAX_PAGES {
-            let Some(mut result) = self.page(upstream, cursor.as_deref()).await? else {
-                break;
-            };
-            Federation::present_list(upstream, &mut result);
-            let (sealer, name) = (&self.host.sealer, upstream.name());
-            self.session.tasks.present_result(sealer, name, &mut result);
-            items.extend(result.items(member));
-            cursor = result.text("nextCursor");
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(items)
+        let attempt = &attempt;
+        pages::all(|cursor| async move {
+            let page = self.page(attempt, cursor.as_deref()).await?;
+            Ok(page.map(|mut result| {
+                Federation::present_list(upstream, &mut result);
+                let (sealer, name) = (&self.host.sealer, upstream.name());
+                self.session.tasks.present_result(sealer, name, &mut result);
+                Page {
+                    items: result.items(member),
+                    next: result.text("nextCursor"),
+                }
+            }))
+        })
+        .await
     }
 
     /// One page; `None` where the server has no such list.
     async fn page(
         &self,
-        upstream: &Arc<Upstream>,
+        attempt: &Attempt<'_>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
-        let asked = self.asked(upstream, cursor);
+        let asked = self.asked(attempt.upstream, cursor);
         let kept = asked
             .as_ref()
-            .and_then(|asked| self.federation.listed(upstream, asked));
+            .and_then(|asked| self.federation.listed(attempt.upstream, asked));
         if let Some(result) = kept {
             return Ok(RawObject::parse(&result));
         }
-        let connection = self.connection(upstream, None).await?;
-        match self.page_on(&connection, upstream, cursor).await {
+        let connection = self.connection(attempt).await?;
+        match self.page_on(&connection, attempt, cursor).await {
             Err(UpstreamError::SessionGone) => {
-                self.session.forget(upstream, &connection).await;
-                let connection = self.connection(upstream, None).await?;
-                self.page_on(&connection, upstream, cursor).await
+                self.session.forget(attempt.upstream, &connection).await;
+                let connection = self.connection(attempt).await?;
+                self.page_on(&connection, attempt, cursor).await
             }
             other => other,
         }
@@ -127,28 +121,29 @@ impl Forward<'_> {
     async fn page_on(
         &self,
         connection: &Connection,
-        upstream: &Upstream,
+        attempt: &Attempt<'_>,
         cursor: Option<&str>,
     ) -> Result<Option<RawObject>, UpstreamError> {
         let id = format!("\"{}\"", self.call.shard.upstream_id());
-        let request = self.page_request(upstream, &id, cursor)?;
-        let asked = self.asked(upstream, cursor);
+        let request = self.page_request(attempt, &id, cursor)?;
+        let asked = self.asked(attempt.upstream, cursor);
         let answer = connection.ask(&id, request).await?;
+        attempt.upstream.responded(&answer);
         if let Some(asked) = asked {
-            upstream.keep_list(asked, &answer);
+            attempt.upstream.keep_list(asked, &answer);
         }
         result(&answer)
     }
 
     fn page_request(
         &self,
-        upstream: &Upstream,
+        attempt: &Attempt<'_>,
         id: &str,
         cursor: Option<&str>,
     ) -> Result<Bytes, UpstreamError> {
         let params = self.envelope.params.and_then(RawObject::parse);
         let mut params = params.unwrap_or_default();
-        if self.is_across(upstream) || self.call.era() == Era::Legacy {
+        if attempt.is_across() || self.call.era() == Era::Legacy {
             // Nothing of it concerns the other era, and its progress token is the client's.
             params.remove("_meta");
         }
@@ -159,7 +154,7 @@ impl Forward<'_> {
         let method = self.method;
         let request =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#);
-        match self.is_across(upstream) && self.call.era() == Era::Legacy {
+        match attempt.is_across() && self.call.era() == Era::Legacy {
             true => self.to_modern(request.as_bytes()),
             false => Ok(Bytes::from(request)),
         }

@@ -1,29 +1,57 @@
-//! Carries a client's notifications and responses to whom they concern.
+//! Carries a client's notifications and responses to whom they concern, before
+//! they are accepted: what the client sends after its 202 must not overtake
+//! them (invariant I6).
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use hexagram_mcp::envelope::{Envelope, scan};
+use hexagram_mcp::error::Problem;
 use hexagram_mcp::splice;
+use http::StatusCode;
 
 use crate::merged::PATIENCE;
 use crate::relay::upstream_of;
+use crate::reply::Reply;
 use crate::session::Session;
 use crate::upstream::UpstreamError;
 
-/// Delivers one message. Nobody waits for it, so a failure is only logged.
-pub(crate) async fn deliver(session: Arc<Session>, body: Bytes) {
+/// A client waits no longer than this for its upstreams to take a message.
+const TAKEN: Duration = Duration::from_secs(1);
+
+/// Delivers one message and accepts it once it was taken, or after [`TAKEN`]:
+/// a slow upstream keeps its messages' order only as long as that.
+pub(crate) async fn run(session: Arc<Session>, body: Bytes, reply: Reply) {
+    let delivered = deliver(&session, body);
+    tokio::pin!(delivered);
+    let taken = tokio::select! {
+        biased;
+        () = session.deleted() => return reply.refuse(&Problem::SessionNotFound),
+        taken = tokio::time::timeout(TAKEN, &mut delivered) => taken,
+    };
+    reply.end(StatusCode::ACCEPTED);
+    if taken.is_err() {
+        delivered.await;
+    }
+}
+
+/// Delivers one message. A failure is only logged: it has no answer.
+pub(crate) async fn deliver(session: &Session, body: Bytes) {
     session.touch();
     // The body was scanned when it was admitted.
     let Ok(envelope) = scan(&body) else {
         return;
     };
     let sent = match envelope.method.as_deref() {
-        None => respond(&session, &body, &envelope).await,
+        None => respond(session, &body, &envelope).await,
         Some("notifications/initialized") => Ok(()),
-        Some("notifications/cancelled") => cancel(&session, &body, &envelope).await,
-        Some(_) => return broadcast(&session, &body).await,
+        Some("notifications/cancelled") => cancel(session, &body, &envelope).await,
+        Some(_) => return broadcast(session, &body).await,
     };
     if let Err(error) = sent {
         tracing::debug!(%error, "a client's message did not reach its upstream");

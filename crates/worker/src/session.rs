@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
 use crate::hearing::Ear;
+use crate::missed::Missed;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::task_names::TaskNames;
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     in_flight: Mutex<HashMap<Box<str>, InFlight>>,
     log_level: Mutex<Option<Box<str>>>,
     pub(crate) subscriptions: Subscriptions,
+    pub(crate) missed: Missed,
     opened: watch::Sender<Vec<Opened>>,
     used: Mutex<Instant>,
     idle: Duration,
@@ -76,6 +78,7 @@ impl Session {
             in_flight: Mutex::default(),
             log_level: Mutex::default(),
             subscriptions: Subscriptions::default(),
+            missed: Missed::default(),
             opened: watch::Sender::new(Vec::new()),
             used: Mutex::new(Instant::now()),
             idle,
@@ -105,22 +108,33 @@ impl Session {
     /// # Errors
     /// What kept it from being opened; the next call tries again.
     pub(crate) async fn connection(
-        &self,
+        self: &Arc<Self>,
         upstream: &Arc<Upstream>,
     ) -> Result<Arc<Connection>, UpstreamError> {
-        let place = self.place(upstream);
-        let mut place = place.lock().await;
+        let place = self.place(upstream).lock_owned().await;
         if let Some(connection) = place.as_ref().filter(|connection| connection.is_open()) {
             return Ok(Arc::clone(connection));
         }
         if upstream.is_retired() {
             return Err(UpstreamError::Removed);
         }
+        let (this, upstream) = (Arc::clone(self), Arc::clone(upstream));
+        // A task of its own: who gives up leaves what was opened to the others.
+        tokio::spawn(async move { this.open_in(place, upstream).await })
+            .await
+            .unwrap_or_else(|error| Err(UpstreamError::Unreachable(error.to_string())))
+    }
+
+    async fn open_in(
+        &self,
+        mut place: OwnedMutexGuard<Option<Arc<Connection>>>,
+        upstream: Arc<Upstream>,
+    ) -> Result<Arc<Connection>, UpstreamError> {
         let connection = Arc::new(upstream.open(&self.facts).await?);
         // It is there anyway; what was asked of the old one is asked again.
-        let _ = tokio::time::timeout(RESTORE, self.restore(upstream, &connection)).await;
+        let _ = tokio::time::timeout(RESTORE, self.restore(&upstream, &connection)).await;
         *place = Some(Arc::clone(&connection));
-        self.note(upstream, &connection);
+        self.note(&upstream, &connection);
         if self.closed.is_cancelled() || upstream.is_retired() {
             // Closed while it was opened: the closing may have missed it.
             connection.close().await;
@@ -148,6 +162,7 @@ impl Session {
         let id = upstream.id();
         self.connections.lock().remove(&id);
         self.subscriptions.forget(id);
+        self.missed.take(id);
         let is_left = |opened: &Opened| opened.upstream.id() == id;
         let left: Vec<_> = {
             let opened = self.opened.borrow();

@@ -17,10 +17,12 @@ use tokio::time::Instant;
 
 use crate::filter::Filter;
 use crate::followers;
+use crate::gone::Gone;
 use crate::hearing::{self, Hearing};
 use crate::host::Host;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::relay::{Relayed, Translation};
+use crate::reopen::reopen;
 use crate::reply::Reply;
 use crate::session::{Opened, Session};
 use crate::shard::Shard;
@@ -110,7 +112,7 @@ async fn hear(host: &Arc<Host>, session: &Arc<Session>, shard: &Shard, stream: &
     tokio::pin!(relayed);
     let heard = {
         let modern = followers::each(host.federations(), |upstream| {
-            let (host, session, client) = (host.as_ref(), session.as_ref(), &sender);
+            let (host, session, client) = (host.as_ref(), session, &sender);
             Changes {
                 host,
                 session,
@@ -160,7 +162,7 @@ async fn tell_of_others(host: &Host, client: &mpsc::Sender<Bytes>) {
     while federations.changed().await.is_ok() {
         for hint in Filter::all(Vec::new()).hints() {
             // The stream that reads may just be ending.
-            let _ = client.send(hint.to_string().into()).await;
+            let _ = client.send(hint).await;
         }
     }
 }
@@ -213,6 +215,9 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sink: Sink) {
             let before = readers.get(&id);
             if before.is_some_and(|reader| Arc::ptr_eq(&reader.connection, &connection)) {
                 continue;
+            }
+            if before.is_some() {
+                session.missed.note(id);
             }
             let pause = before.map_or(FIRST_REOPEN, Attached::next_pause);
             let reader = Reader {
@@ -277,45 +282,81 @@ enum Sink {
     Subscriptions(broadcast::Sender<hearing::Heard>),
 }
 
-/// Nobody reads any more.
-struct Gone;
+impl Sink {
+    /// The era of the clients behind it.
+    fn era(&self) -> Era {
+        match self {
+            Self::Client(_) => Era::Legacy,
+            Self::Subscriptions(_) => Era::Modern,
+        }
+    }
+}
 
 impl Reader {
     async fn read(mut self) {
         loop {
             let since = Instant::now();
-            match self.connection.standing().await {
-                Ok(mut incoming) => {
-                    while let Some(Ok(message)) = incoming.next().await {
-                        self.pause = FIRST_REOPEN;
-                        if self.relay(&message).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "an upstream's standing stream is not open"),
+            if self.hear().await.is_err() {
+                return;
             }
             tokio::time::sleep(jittered(self.pause)).await;
             self.pause = next_pause(self.pause, since.elapsed());
+            self.upstream.settle().await;
+            if self.upstream.is_stateless_in(self.sink.era()) {
+                return self.leave().await;
+            }
             if !self.connection.is_open() {
                 return self.renew().await;
             }
         }
     }
 
+    /// Relays the stream until it breaks.
+    async fn hear(&mut self) -> Result<(), Gone> {
+        let (id, missed) = (self.upstream.id(), &self.session.missed);
+        let resumes = self.connection.resumes();
+        let mut incoming = match self.connection.standing().await {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                tracing::debug!(%error, "an upstream's standing stream is not open");
+                // It was open: another server may be there now.
+                if missed.is_due(id) {
+                    self.upstream.doubt_after(&error);
+                }
+                return Ok(());
+            }
+        };
+        if missed.take(id) && !resumes {
+            self.hint().await?;
+        }
+        while let Some(Ok(message)) = incoming.next().await {
+            self.pause = FIRST_REOPEN;
+            self.relay(&message).await?;
+        }
+        self.session.missed.note(id);
+        Ok(())
+    }
+
+    /// Tells what may have changed while the upstream was not heard.
+    async fn hint(&self) -> Result<(), Gone> {
+        let resources = self.session.subscriptions.of(self.upstream.id());
+        for hint in Filter::all(resources).told_by(&self.upstream).hints() {
+            self.relay(&hint).await?;
+        }
+        Ok(())
+    }
+
+    /// The upstream needs no session any more: it is heard in another way.
+    async fn leave(self) {
+        self.session.forget(&self.upstream, &self.connection).await;
+        self.connection.close().await;
+    }
+
     /// Opens a new upstream session in place of one that is gone: a client that
     /// only listens would never notice. The new one gets a reader of its own.
-    async fn renew(mut self) {
-        let upstream = &self.upstream;
-        self.session.forget(upstream, &self.connection).await;
-        while let Err(error) = self.session.connection(upstream).await {
-            tracing::debug!(upstream = upstream.name(), %error, "upstream session not renewed");
-            if upstream.is_retired() {
-                return;
-            }
-            tokio::time::sleep(jittered(self.pause)).await;
-            self.pause = next_pause(self.pause, Duration::ZERO);
-        }
+    async fn renew(self) {
+        self.session.forget(&self.upstream, &self.connection).await;
+        reopen(&self.session, &self.upstream, self.sink.era(), self.pause).await;
     }
 
     async fn relay(&self, message: &Bytes) -> Result<(), Gone> {

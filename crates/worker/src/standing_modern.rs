@@ -11,32 +11,32 @@ use tokio::time::Instant;
 
 use crate::across;
 use crate::filter::Filter;
+use crate::gone::Gone;
 use crate::host::Host;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::raw::RawObject;
+use crate::reopen::reopen;
 use crate::session::Session;
 use crate::upstream::{Upstream, UpstreamError};
 use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
-/// The client is gone: nobody takes events any more.
-struct Gone;
-
 /// A legacy client's changes from a modern upstream.
 pub(crate) struct Changes<'a> {
     pub(crate) host: &'a Host,
-    pub(crate) session: &'a Session,
+    pub(crate) session: &'a Arc<Session>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) client: &'a mpsc::Sender<Bytes>,
 }
 
 impl Changes<'_> {
     /// Subscribes to what the client has subscribed to, again whenever that
-    /// changes or the upstream is lost.
+    /// changes or the upstream is lost. Where that comes back as a legacy one, it
+    /// is given the session in which its stream is read.
     pub(crate) async fn follow(self) {
         let upstream = &self.upstream;
-        upstream.settle().await;
         let mut pause = FIRST_REOPEN;
         loop {
+            upstream.settle().await;
             upstream.speaks(Era::Modern, Era::Legacy).await;
             let since = Instant::now();
             let changed = self.session.subscriptions.changed();
@@ -50,38 +50,50 @@ impl Changes<'_> {
             }
             tokio::time::sleep(jittered(pause)).await;
             pause = next_pause(pause, since.elapsed());
+            upstream.settle().await;
+            if !upstream.is_stateless_in(Era::Legacy) {
+                reopen(self.session, upstream, Era::Legacy, pause).await;
+            }
         }
     }
 
     async fn hear(&self, resources: Vec<String>) -> Result<(), Gone> {
+        let (id, missed) = (self.upstream.id(), &self.session.missed);
         let mut listening = match self.open(resources).await {
             Ok(listening) => listening,
             Err(error) => {
                 tracing::debug!(upstream = self.upstream.name(), %error, "no subscription");
+                // There was one: another server may be there now.
+                if missed.is_due(id) {
+                    self.upstream.doubt_after(&error);
+                }
                 return Ok(());
             }
         };
+        if missed.take(id) {
+            for hint in listening.agreed.hints() {
+                self.tell(hint).await?;
+            }
+        }
         while let Heard::Message(message) = listening.next().await {
             self.upstream.heard(&message);
-            if !listening.agreed.admits(&message) {
-                continue;
+            if listening.agreed.admits(&message) {
+                self.tell(untagged(message)).await?;
             }
-            let message = self.present(untagged(message));
-            self.client.send(message).await.map_err(|_| Gone)?;
         }
+        missed.note(id);
         Ok(())
     }
 
-    fn present(&self, message: Bytes) -> Bytes {
-        self.host.federation().present(&self.upstream, message)
+    async fn tell(&self, message: Bytes) -> Result<(), Gone> {
+        let message = self.host.federation().present(&self.upstream, message);
+        self.client.send(message).await.map_err(|_| Gone)
     }
 
     async fn open(&self, resources: Vec<String>) -> Result<UpstreamSubscription, UpstreamError> {
         let (facts, upstream) = (&self.session.facts, &self.upstream);
         let connection = upstream.open_stateless(facts, HeaderMap::new())?;
-        let known = upstream.known_info();
-        let capabilities = known.map(|known| known.capabilities.clone());
-        let filter = Filter::all(resources).supported_by(&capabilities.unwrap_or_default());
+        let filter = Filter::all(resources).told_by(upstream);
         upstream_listen::open(Arc::new(connection), &across::meta(facts), &filter).await
     }
 }

@@ -2,6 +2,7 @@
 //! new upstream session can be told of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,6 +20,8 @@ const MAX_URI: usize = 8 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     counts: Mutex<HashMap<(UpstreamId, Box<str>), usize>>,
+    // Held while an upstream is told.
+    turns: Mutex<HashMap<UpstreamId, Arc<tokio::sync::Mutex<()>>>>,
     changed: Notify,
 }
 
@@ -44,6 +47,22 @@ impl Subscriptions {
             counts.remove(&key);
         }
         none
+    }
+
+    /// Has `tell` tell an upstream whether this resource is wanted, as of when its
+    /// turn has come: of those that cross, the last one says what holds.
+    pub(crate) async fn tell<F>(
+        &self,
+        upstream: UpstreamId,
+        uri: &str,
+        tell: impl FnOnce(bool) -> F,
+    ) where
+        F: Future<Output = ()>,
+    {
+        let turn = Arc::clone(self.turns.lock().entry(upstream).or_default());
+        let _turn = turn.lock().await;
+        let is_wanted = self.counts.lock().contains_key(&(upstream, uri.into()));
+        tell(is_wanted).await;
     }
 
     /// Notes a legacy client's own subscription: asking twice is asking once.
@@ -85,6 +104,7 @@ impl Subscriptions {
     /// Forgets all of one upstream.
     pub(crate) fn forget(&self, upstream: UpstreamId) {
         self.counts.lock().retain(|(of, _), _| *of != upstream);
+        self.turns.lock().remove(&upstream);
     }
 
     /// Whether there are any.
@@ -111,6 +131,28 @@ mod tests {
         assert!(!all.remove(a, "x"));
         assert_eq!(all.of(a), Vec::<String>::new());
         assert!(!all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_last_said_wins() {
+        let all = Subscriptions::default();
+        let a = UpstreamId::next();
+        let told = Mutex::new(Vec::new());
+        let (answer, answered) = tokio::sync::oneshot::channel::<()>();
+        let left = all.tell(a, "x", async |is_wanted| {
+            let _ = answered.await;
+            told.lock().push(is_wanted);
+        });
+        tokio::pin!(left);
+        assert!(futures_util::poll!(&mut left).is_pending());
+        // The client is back before the upstream has taken its leave.
+        all.add(a, "x");
+        let back = all.tell(a, "x", async |is_wanted| told.lock().push(is_wanted));
+        tokio::pin!(back);
+        assert!(futures_util::poll!(&mut back).is_pending());
+        answer.send(()).expect("it waits");
+        tokio::join!(left, back);
+        assert_eq!(*told.lock(), [false, true]);
     }
 
     #[tokio::test]

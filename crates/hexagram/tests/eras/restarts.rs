@@ -53,22 +53,60 @@ async fn a_session_is_restored_at_an_upstream_of_both_eras() {
     a_session_is_restored(Spoken::Both).await;
 }
 
+/// Nothing has changed while the upstream was away: what comes are the hints.
+async fn hints_come(era: Era, before: Spoken, after: Spoken) {
+    let (server, mut fixture) = local(before).await;
+    let mut client = Client::new(era, &[server.listen]).await;
+    let mut stream = client.listen(WATCHED).await;
+    // A legacy stream is open once it is heard.
+    heard(&fixture, &Change::Tools, &mut stream, TOOLS_CHANGED).await;
+    fixture.restart(after).await;
+    let mut missing: HashSet<_> = [UPDATED, TOOLS_CHANGED].into();
+    while !missing.is_empty() {
+        let hint = stream.message().await.message();
+        missing.retain(|method| hint["method"] != *method);
+    }
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+}
+
 #[tokio::test]
 async fn a_listener_is_told_what_it_may_have_missed() {
-    let (server, mut fixture) = local(Spoken::Modern).await;
-    let mut stream = Client::new(Era::Modern, &[server.listen])
-        .await
-        .listen(WATCHED)
-        .await;
-    fixture.restart(Spoken::Modern).await;
-    // Nothing has changed: these are the hints.
-    let hints = [stream.message().await, stream.message().await];
-    let hints: HashSet<_> = hints
-        .map(|hint| hint.message()["method"].to_string())
-        .into();
-    let expected = [UPDATED, TOOLS_CHANGED].map(|method| json!(method).to_string());
-    assert_eq!(hints, expected.into());
-    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+    hints_come(Era::Modern, Spoken::Modern, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_modern_listener_is_told_what_it_may_have_missed_at_a_legacy_upstream() {
+    hints_come(Era::Modern, Spoken::Legacy, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_is_told_what_it_may_have_missed() {
+    hints_come(Era::Legacy, Spoken::Legacy, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_is_told_what_it_may_have_missed_at_a_modern_upstream() {
+    hints_come(Era::Legacy, Spoken::Modern, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_follows_its_upstream_into_the_modern_era() {
+    hints_come(Era::Legacy, Spoken::Legacy, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_legacy_listener_follows_its_upstream_into_the_legacy_era() {
+    hints_come(Era::Legacy, Spoken::Modern, Spoken::Legacy).await;
+}
+
+#[tokio::test]
+async fn a_modern_listener_follows_its_upstream_into_the_modern_era() {
+    hints_come(Era::Modern, Spoken::Legacy, Spoken::Modern).await;
+}
+
+#[tokio::test]
+async fn a_modern_listener_follows_its_upstream_into_the_legacy_era() {
+    hints_come(Era::Modern, Spoken::Modern, Spoken::Legacy).await;
 }
 
 /// A client that does nothing but listen hears on after the upstream was away.

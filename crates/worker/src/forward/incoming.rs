@@ -6,27 +6,57 @@ use hexagram_mcp::envelope::{Kind, scan};
 use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
-use super::Forward;
+use super::{Attempt, Forward};
 use crate::across::{self, modernized};
 use crate::federation::Destination;
 use crate::handles;
+use crate::outlet::Outlet;
 use crate::raw::error_code;
 use crate::upstream::Upstream;
 
-/// A modern server's "header and body differ".
-const HEADER_MISMATCH: i64 = -32020;
-
 impl Forward<'_> {
+    /// Answers the client with the upstream's response.
+    pub(super) async fn conclude(
+        &self,
+        attempt: &Attempt<'_>,
+        response: Bytes,
+        outlet: Outlet<'_>,
+    ) {
+        let upstream = attempt.upstream;
+        upstream.responded(&response);
+        self.note(upstream, &response);
+        let status = self.status(&response);
+        let response = self.sealed(upstream, response);
+        self.answer(attempt, response, status, outlet).await;
+    }
+
+    /// Ends the exchange with a response, as its client reads it.
+    pub(super) async fn answer(
+        &self,
+        attempt: &Attempt<'_>,
+        response: Bytes,
+        status: StatusCode,
+        outlet: Outlet<'_>,
+    ) {
+        match self.in_era(attempt, response) {
+            Ok(response) => {
+                let response = self.shown(attempt.upstream, response);
+                outlet.conclude(response, status).await;
+            }
+            Err(problem) => outlet.refuse(&problem).await,
+        }
+    }
+
     /// The HTTP status of a reply that is this response alone.
-    pub(super) fn status(&self, response: &[u8]) -> StatusCode {
+    fn status(&self, response: &[u8]) -> StatusCode {
         match self.call.era() {
             Era::Modern => error_code(response).map_or(StatusCode::OK, Problem::modern_status),
             Era::Legacy => StatusCode::OK,
         }
     }
 
-    /// A sealed request state in place of the upstream's own.
-    pub(super) fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
+    /// Handles in place of the upstream's own words.
+    fn sealed(&self, upstream: &Upstream, response: Bytes) -> Bytes {
         match self.call.era() {
             Era::Modern => {
                 let (host, name) = (self.host, upstream.name());
@@ -37,7 +67,7 @@ impl Forward<'_> {
     }
 
     /// Remembers what must be asked again of a new upstream session.
-    pub(super) fn note(&self, upstream: &Upstream, response: &[u8]) {
+    fn note(&self, upstream: &Upstream, response: &[u8]) {
         let on = match self.method {
             "resources/subscribe" => true,
             "resources/unsubscribe" => false,
@@ -70,22 +100,13 @@ impl Forward<'_> {
     }
 
     /// The response with what the client's era requires.
-    pub(super) async fn in_era(
-        &self,
-        upstream: &Upstream,
-        message: Bytes,
-    ) -> Result<Bytes, Problem> {
-        if !self.is_across(upstream) {
-            return Ok(message);
+    fn in_era(&self, attempt: &Attempt<'_>, response: Bytes) -> Result<Bytes, Problem> {
+        if !attempt.is_across() {
+            return Ok(response);
         }
         match self.call.era() {
-            Era::Modern => Ok(modernized(&message, self.method)),
-            Era::Legacy => {
-                if error_code(&message) == Some(HEADER_MISMATCH) {
-                    upstream.forget_schemas().await;
-                }
-                across::to_legacy(message, self.method)
-            }
+            Era::Modern => Ok(modernized(&response, self.method)),
+            Era::Legacy => across::to_legacy(response, self.method),
         }
     }
 }

@@ -10,7 +10,7 @@ use hexagram_mcp::splice;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::Forward;
+use super::{Attempt, Forward};
 use crate::across;
 use crate::facts::ClientFacts;
 use crate::federation::list_member;
@@ -19,13 +19,9 @@ use crate::relay::{Outgoing, outgoing};
 use crate::upstream::{Connection, Upstream, UpstreamError};
 
 impl Forward<'_> {
-    pub(super) fn outgoing(
-        &self,
-        upstream: &Upstream,
-        name: Option<&str>,
-    ) -> Result<Outgoing, UpstreamError> {
-        let out = self.translated(name)?;
-        let body = match (self.is_across(upstream), self.call.era()) {
+    pub(super) fn outgoing(&self, attempt: &Attempt<'_>) -> Result<Outgoing, UpstreamError> {
+        let out = self.translated(attempt.name)?;
+        let body = match (attempt.is_across(), self.call.era()) {
             (false, _) => out.body,
             (true, Era::Legacy) => self.to_modern(&out.body)?,
             (true, Era::Modern) => across::request_to_legacy(out.body),
@@ -55,10 +51,10 @@ impl Forward<'_> {
     /// where the upstream needs none.
     pub(crate) async fn connection(
         &self,
-        upstream: &Arc<Upstream>,
-        name: Option<&str>,
+        attempt: &Attempt<'_>,
     ) -> Result<Arc<Connection>, UpstreamError> {
-        if !upstream.is_stateless_in(self.call.era()) {
+        let upstream = attempt.upstream;
+        if attempt.era == Era::Legacy {
             return self.session.connection(upstream).await;
         }
         let connection = match self.call.era() {
@@ -67,7 +63,7 @@ impl Forward<'_> {
                 upstream.open_stateless(&facts, self.call.params.clone())
             }
             Era::Legacy => {
-                let params = self.mirrored(upstream, name).await?;
+                let params = self.mirrored(attempt).await?;
                 upstream.open_stateless(&self.session.facts, params)
             }
         };
@@ -88,16 +84,12 @@ impl Forward<'_> {
     }
 
     /// A legacy client's arguments, mirrored as a modern upstream wants them.
-    async fn mirrored(
-        &self,
-        upstream: &Upstream,
-        name: Option<&str>,
-    ) -> Result<HeaderMap, UpstreamError> {
-        let tool = name.or(self.envelope.name.as_deref());
+    async fn mirrored(&self, attempt: &Attempt<'_>) -> Result<HeaderMap, UpstreamError> {
+        let tool = attempt.name.or(self.envelope.name.as_deref());
         match tool.filter(|_| self.method == "tools/call") {
             Some(tool) => {
                 let facts = &self.session.facts;
-                upstream.mirrored(tool, self.envelope, facts).await
+                attempt.upstream.mirrored(tool, self.envelope, facts).await
             }
             None => Ok(HeaderMap::new()),
         }

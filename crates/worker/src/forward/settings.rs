@@ -3,10 +3,10 @@
 use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 
-use super::Forward;
+use super::{Attempt, Forward};
 use crate::levels::{bad_level, is_level, level};
+use crate::upstream::Connection;
 use crate::upstream::requests;
-use crate::upstream::{Connection, Upstream};
 
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
@@ -36,12 +36,8 @@ impl Forward<'_> {
 
     /// What a legacy client sets for its session, where a modern upstream has
     /// none: it is kept here and said with every request.
-    pub(super) fn answered_here(
-        &self,
-        upstream: &Upstream,
-        name: Option<&str>,
-    ) -> Option<Result<(), Problem>> {
-        if self.call.era() == Era::Modern || !self.is_across(upstream) {
+    pub(super) fn answered_here(&self, attempt: &Attempt<'_>) -> Option<Result<(), Problem>> {
+        if self.call.era() == Era::Modern || !attempt.is_across() {
             return None;
         }
         let on = match self.method {
@@ -52,12 +48,15 @@ impl Forward<'_> {
             "resources/unsubscribe" => false,
             _ => return None,
         };
-        let uri = name.or(self.envelope.name.as_deref());
+        let uri = attempt.name.or(self.envelope.name.as_deref());
         let Some(uri) = uri else {
             let detail = format!("{}: uri must be a string", self.method);
             return Some(Err(Problem::InvalidParams { detail }));
         };
-        let held = self.session.subscriptions.set(upstream.id(), uri, on);
+        let held = self
+            .session
+            .subscriptions
+            .set(attempt.upstream.id(), uri, on);
         Some(held.map_err(|detail| Problem::InvalidParams { detail }))
     }
 }

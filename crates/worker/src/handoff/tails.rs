@@ -162,7 +162,7 @@ impl Handoffs {
             return false;
         };
         let body = session.tasks.restore(&self.host.sealer, body.clone());
-        one_way::deliver(Arc::clone(&session), body).await;
+        one_way::deliver(&session, body).await;
         session.is_busy()
     }
 }

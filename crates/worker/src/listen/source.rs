@@ -7,17 +7,19 @@ use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
 use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::filter::Filter;
-use crate::forward::Forward;
+use crate::forward::{Attempt, Forward};
+use crate::gone::Gone;
 use crate::hearing;
 use crate::pause::{FIRST_REOPEN, next_pause};
 use crate::raw::{RawObject, error_code};
 use crate::session::Session;
 use crate::standing;
 use crate::upstream::requests;
-use crate::upstream::{Connection, Upstream, UpstreamError, UpstreamId};
+use crate::upstream::{Upstream, UpstreamError, UpstreamId};
 use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
 /// JSON-RPC.
@@ -34,8 +36,13 @@ pub(super) enum Event {
     Message(Bytes),
 }
 
-/// The client is gone: nobody takes events any more.
-struct Gone;
+/// How an upstream was heard no more.
+enum End {
+    /// It has ended the subscription in its own form, or has refused it.
+    Over,
+    /// It is lost, or speaks another era now.
+    Lost,
+}
 
 /// One upstream as a source of events.
 pub(super) struct Source<'a> {
@@ -46,15 +53,52 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Tells events until the upstream ends the subscription or the client is gone.
+    /// Tells events until the upstream ends the subscription or the client is
+    /// gone. One that is lost is listened to again, in the era that it speaks then.
     pub(super) async fn follow(self) {
-        let upstream = &self.upstream;
-        upstream.settle().await;
-        // The client being gone is an end like any other.
-        let _ = match upstream.era_for(Era::Modern) {
-            Era::Modern => self.follow_modern().await,
-            Era::Legacy => self.follow_legacy().await,
-        };
+        let mut pause = FIRST_REOPEN;
+        let mut again = false;
+        loop {
+            let since = Instant::now();
+            match self.listen(again).await {
+                Ok(End::Lost) => {}
+                Ok(End::Over) | Err(Gone) => return,
+            }
+            again = true;
+            tokio::time::sleep(jittered(pause)).await;
+            pause = next_pause(pause, since.elapsed());
+        }
+    }
+
+    async fn listen(&self, again: bool) -> Result<End, Gone> {
+        let attempt = self.forward.attempt(&self.upstream, None).await;
+        match attempt.era {
+            Era::Modern => self.listen_modern(&attempt, again).await,
+            Era::Legacy => self.listen_legacy(again).await,
+        }
+    }
+
+    /// The upstream is heard from now on, with hints of what may have been missed.
+    async fn begin(&self, agreed: Filter, again: bool) -> Result<(), Gone> {
+        if again {
+            self.upstream.forget_lists();
+        }
+        let hints = again.then(|| agreed.hints());
+        self.tell(Event::Agreed(agreed)).await?;
+        for hint in hints.into_iter().flatten() {
+            self.tell_message(hint).await?;
+        }
+        Ok(())
+    }
+
+    /// One that was heard may come back; else the client learns why not.
+    async fn failed(&self, error: &UpstreamError, again: bool) -> Result<End, Gone> {
+        if !again {
+            return self.refused(error).await.map(|()| End::Over);
+        }
+        tracing::debug!(%error, "a subscription was not renewed");
+        self.upstream.doubt_after(error);
+        Ok(End::Lost)
     }
 
     async fn tell(&self, event: Event) -> Result<(), Gone> {
@@ -78,107 +122,77 @@ impl Source<'_> {
         self.tell(Event::Refused(problem)).await
     }
 
-    /// Subscribes as the client did; again when the upstream is lost, with
-    /// hints of what may have been missed.
-    async fn follow_modern(&self) -> Result<(), Gone> {
-        let mut listening = match self.open().await {
+    /// Subscribes as the client did.
+    async fn listen_modern(&self, attempt: &Attempt<'_>, again: bool) -> Result<End, Gone> {
+        let mut listening = match self.open(attempt).await {
             Ok(listening) => listening,
-            Err(error) => return self.refused(&error).await,
+            Err(error) => return self.failed(&error, again).await,
         };
-        self.tell(Event::Agreed(listening.agreed.clone())).await?;
-        let mut pause = FIRST_REOPEN;
-        loop {
-            let since = Instant::now();
-            if self.relay(&mut listening).await? {
-                return Ok(());
-            }
-            listening = loop {
-                tokio::time::sleep(jittered(pause)).await;
-                pause = next_pause(pause, since.elapsed());
-                match self.open().await {
-                    Ok(listening) => break listening,
-                    Err(error) => tracing::debug!(%error, "a subscription was not renewed"),
-                }
-            };
-            self.upstream.forget_lists();
-            for hint in listening.agreed.hints() {
-                self.tell_message(hint.to_string().into()).await?;
-            }
-        }
+        self.begin(listening.agreed.clone(), again).await?;
+        self.relay(&mut listening).await
     }
 
-    async fn open(&self) -> Result<UpstreamSubscription, UpstreamError> {
-        let connection = self.forward.connection(&self.upstream, None).await?;
+    async fn open(&self, attempt: &Attempt<'_>) -> Result<UpstreamSubscription, UpstreamError> {
+        let connection = self.forward.connection(attempt).await?;
         let params = self.forward.envelope.params.and_then(RawObject::parse);
         let meta = params.as_ref().and_then(|params| params.get("_meta"));
         let meta = meta.map_or("{}", |meta| meta.get());
         upstream_listen::open(connection, meta, &self.filter).await
     }
 
-    /// Whether the upstream has ended the subscription in its own form.
-    async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<bool, Gone> {
+    async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<End, Gone> {
         loop {
             match listening.next().await {
                 Heard::Message(message) => {
                     self.upstream.heard(&message);
                     self.tell_message(message).await?;
                 }
-                Heard::Completed => return Ok(true),
+                Heard::Completed => return Ok(End::Over),
                 Heard::Lost(error) => {
                     tracing::debug!(%error, "an upstream's subscription broke");
-                    return Ok(false);
+                    return Ok(End::Lost);
                 }
             }
         }
     }
 
     /// Subscribes in the upstream's own way, within the client's bridge.
-    async fn follow_legacy(&self) -> Result<(), Gone> {
+    async fn listen_legacy(&self, again: bool) -> Result<End, Gone> {
         let session = self.forward.session;
-        let connection = match session.connection(&self.upstream).await {
-            Ok(connection) => connection,
-            Err(error) => return self.refused(&error).await,
-        };
-        let info = self.upstream.known_info();
-        let known = info.map(|info| info.capabilities.clone());
-        let agreed = self.filter.clone().supported_by(&known.unwrap_or_default());
+        if let Err(error) = session.connection(&self.upstream).await {
+            return self.failed(&error, again).await;
+        }
+        let agreed = self.filter.clone().told_by(&self.upstream);
         let hearing = standing::hearing(self.forward.host, session);
         let mut heard = hearing.subscribe();
-        let _subscribed = self
-            .subscribe(session, connection, agreed.resources())
-            .await;
-        self.tell(Event::Agreed(agreed)).await?;
-        self.relay_heard(&mut heard).await
+        let _subscribed = self.subscribe(agreed.resources()).await;
+        self.begin(agreed, again).await?;
+        tokio::select! {
+            end = self.relay_heard(&mut heard) => end,
+            () = self.upstream.speaks(Era::Modern, Era::Modern) => Ok(End::Lost),
+        }
     }
 
     /// Asks for every resource; what was asked is taken back in the end.
-    async fn subscribe(
-        &self,
-        session: &Arc<Session>,
-        connection: Arc<Connection>,
-        resources: &[String],
-    ) -> Subscribed {
+    async fn subscribe(&self, resources: &[String]) -> Subscribed {
+        let (session, upstream) = (self.forward.session, self.upstream.id());
+        let is_new = |uri: &&String| session.subscriptions.add(upstream, uri);
+        let new = resources.iter().filter(is_new).cloned().collect();
         // Dropped on the way, it takes back what was asked so far.
-        let mut subscribed = Subscribed {
+        let subscribed = Subscribed {
             session: Arc::clone(session),
-            upstream: self.upstream.id(),
-            resources: Vec::new(),
+            upstream,
+            resources: resources.to_vec(),
         };
-        for uri in resources {
-            subscribed.resources.push(uri.clone());
-            if session.subscriptions.add(self.upstream.id(), uri)
-                && let Err(error) = requests::subscribe(uri).ask(&connection).await
-            {
-                tracing::debug!(%error, "a resource was not subscribed to");
-            }
-        }
+        // Whatever became of it, the upstream is heard.
+        let _ = tell_wishes(session, upstream, new).await;
         subscribed
     }
 
     async fn relay_heard(
         &self,
         heard: &mut broadcast::Receiver<hearing::Heard>,
-    ) -> Result<(), Gone> {
+    ) -> Result<End, Gone> {
         loop {
             match heard.recv().await {
                 Ok((of, message)) if of == self.upstream.id() => {
@@ -187,10 +201,10 @@ impl Source<'_> {
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(_)) => {
                     for hint in self.filter.hints() {
-                        self.tell_message(hint.to_string().into()).await?;
+                        self.tell_message(hint).await?;
                     }
                 }
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                Err(broadcast::error::RecvError::Closed) => return Ok(End::Over),
             }
         }
     }
@@ -207,16 +221,36 @@ impl Drop for Subscribed {
     fn drop(&mut self) {
         let last = |uri: &String| self.session.subscriptions.remove(self.upstream, uri);
         self.resources.retain(last);
-        let Some(connection) = self.session.open_connection(self.upstream) else {
-            return;
-        };
         let resources = std::mem::take(&mut self.resources);
-        tokio::spawn(async move {
-            for uri in resources {
-                if let Err(error) = requests::unsubscribe(&uri).ask(&connection).await {
-                    tracing::debug!(%error, "a resource was not unsubscribed from");
-                }
-            }
-        });
+        tell_wishes(&self.session, self.upstream, resources);
+    }
+}
+
+/// Tells the upstream session which of these resources are wanted now. In a task
+/// of its own: a request that is cut off may still be heard, after a later one.
+fn tell_wishes(
+    session: &Arc<Session>,
+    upstream: UpstreamId,
+    resources: Vec<String>,
+) -> JoinHandle<()> {
+    let session = Arc::clone(session);
+    tokio::spawn(async move {
+        for uri in &resources {
+            let ask = |is_wanted| ask(&session, upstream, uri, is_wanted);
+            session.subscriptions.tell(upstream, uri, ask).await;
+        }
+    })
+}
+
+async fn ask(session: &Session, upstream: UpstreamId, uri: &str, is_wanted: bool) {
+    let Some(connection) = session.open_connection(upstream) else {
+        return;
+    };
+    let request = match is_wanted {
+        true => requests::subscribe(uri),
+        false => requests::unsubscribe(uri),
+    };
+    if let Err(error) = request.ask(&connection).await {
+        tracing::debug!(%error, uri, is_wanted, "an upstream did not take a subscription");
     }
 }

@@ -5,7 +5,10 @@
 use futures_util::FutureExt;
 use hexagram_core::{Capabilities, ClientId, PrincipalId, ProtocolVersion};
 
+use tokio::sync::Notify;
+
 use super::*;
+use crate::upstream::fake::{Request, Server, greeting, upstream as upstream_at};
 use crate::upstream::{ChildLimit, UpstreamLimits};
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -38,7 +41,7 @@ fn upstream() -> Arc<Upstream> {
     Arc::new(upstream.unwrap())
 }
 
-async fn connection(session: &Session, upstream: &Arc<Upstream>) -> Arc<Connection> {
+async fn connection(session: &Arc<Session>, upstream: &Arc<Upstream>) -> Arc<Connection> {
     let opened = tokio::time::timeout(DEADLINE, session.connection(upstream)).await;
     opened.expect("it never opened").unwrap()
 }
@@ -134,4 +137,31 @@ async fn a_retired_upstream_is_left_and_not_opened_again() {
     assert!(session.subscriptions.is_empty());
     let again = session.connection(&upstream).await;
     assert!(matches!(again, Err(UpstreamError::Removed)));
+}
+
+/// Its client may leave at any time, also between the answer to `initialize`
+/// and the end of the handshake.
+#[tokio::test]
+async fn what_its_opener_left_is_there_for_the_next() {
+    let taken = Arc::new(Notify::new());
+    let server = Server::start({
+        let taken = Arc::clone(&taken);
+        move |request: &Request| {
+            if request.body.contains("notifications/initialized") {
+                taken.notify_one();
+            }
+            greeting(request)
+        }
+    })
+    .await;
+    let (session, upstream) = (session(), upstream_at(&server.url()));
+    tokio::select! {
+        biased;
+        () = taken.notified() => {}
+        _ = session.connection(&upstream) => unreachable!("the handshake has just ended"),
+    }
+    connection(&session, &upstream).await;
+    let asked = server.seen();
+    let opened = asked.iter().filter(|r| r.body.contains("\"initialize\""));
+    assert_eq!(opened.count(), 1, "{asked:?}");
 }

@@ -78,6 +78,14 @@ impl Connection {
         }
     }
 
+    /// Whether [`Self::standing`] goes on where it was lost.
+    pub(crate) fn resumes(&self) -> bool {
+        match self {
+            Self::Http(http) => http.resumes(),
+            Self::Duplex(_) => false,
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Http(http) => http.is_open(),

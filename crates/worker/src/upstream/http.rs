@@ -3,7 +3,7 @@
 mod events;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -287,6 +287,11 @@ impl HttpConnection {
             return Ok(());
         }
         self.post(&self.target.client, body, None).await.map(drop)
+    }
+
+    /// Whether the standing stream goes on where it was lost.
+    pub(super) fn resumes(&self) -> bool {
+        self.standing.lock().is_some()
     }
 
     /// The upstream's standing stream; empty where it offers none.

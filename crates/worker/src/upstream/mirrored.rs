@@ -1,18 +1,19 @@
 //! The headers of a call to a modern upstream for a client whose era mirrors
 //! nothing (SEP-2243).
 
+use std::sync::Arc;
+
 use ::http::{HeaderMap, HeaderValue};
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::param_headers;
 use serde_json::Value;
+use tokio::time::Instant;
 
+use super::pages::{self, Page};
 use super::{Upstream, UpstreamError};
 use crate::across;
 use crate::facts::ClientFacts;
 use crate::upstream::requests;
-
-/// Pages of an upstream's tools that are read.
-const MAX_PAGES: usize = 64;
 
 /// The arguments of a call.
 pub(super) fn arguments(call: &Envelope<'_>) -> Value {
@@ -30,12 +31,13 @@ impl Upstream {
     /// # Errors
     /// Why the upstream's tools are not known.
     pub(crate) async fn mirrored(
-        &self,
+        self: &Arc<Self>,
         tool: &str,
         call: &Envelope<'_>,
         facts: &ClientFacts,
     ) -> Result<HeaderMap, UpstreamError> {
-        let properties = self.schemas.of(tool, self.tools(facts)).await?;
+        let list = || Arc::clone(self).tools(facts.clone());
+        let properties = self.schemas.of(tool, list).await?;
         let headers = param_headers(&properties, &arguments(call)).into_iter();
         let headers = headers.filter_map(|(name, value)| {
             let value = HeaderValue::from_str(&value).ok()?;
@@ -44,26 +46,24 @@ impl Upstream {
         Ok(headers.collect())
     }
 
-    /// Asks for the tools' schemas anew before the next call.
-    pub(crate) async fn forget_schemas(&self) {
-        self.schemas.forget().await;
+    /// What was known of its tools at `since` holds no more: one has changed.
+    pub(crate) fn forget_schemas(&self, since: Instant) {
+        self.schemas.forget(since);
     }
 
-    async fn tools(&self, facts: &ClientFacts) -> Result<Vec<Value>, UpstreamError> {
-        let mut tools = Vec::new();
-        let mut cursor = None;
-        for _ in 0..MAX_PAGES {
-            let connection = self.open_stateless(facts, HeaderMap::new())?;
+    async fn tools(self: Arc<Self>, facts: ClientFacts) -> Result<Vec<Value>, UpstreamError> {
+        let (this, facts) = (&self, &facts);
+        pages::all(|cursor| async move {
+            let connection = this.open_stateless(facts, HeaderMap::new())?;
             let page = requests::list_tools(&across::meta(facts), cursor.as_deref());
             let mut page = page.ask(&connection).await?;
-            if let Some(Value::Array(items)) = page.get_mut("tools").map(Value::take) {
-                tools.extend(items);
-            }
-            cursor = page["nextCursor"].as_str().map(str::to_owned);
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(tools)
+            let items = match page["tools"].take() {
+                Value::Array(items) => items,
+                _ => Vec::new(),
+            };
+            let next = page["nextCursor"].as_str().map(str::to_owned);
+            Ok(Some(Page { items, next }))
+        })
+        .await
     }
 }

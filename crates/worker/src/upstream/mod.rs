@@ -16,6 +16,7 @@ mod life;
 mod lists;
 mod mirrored;
 mod native;
+pub(crate) mod pages;
 mod probe;
 pub(crate) mod requests;
 mod restarts;
@@ -26,6 +27,13 @@ mod without_tasks;
 
 #[cfg(test)]
 mod tests;
+
+/// A server that says what a test wants, for tests of what uses upstreams.
+#[cfg(test)]
+pub(crate) mod fake {
+    pub(crate) use super::http::tests::{Request, Server, reply};
+    pub(crate) use super::tests::{greeting, soon, turn_legacy, upstream, upstream_called};
+}
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +63,7 @@ pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
 use crate::list_cache::{LIMITS, ListCache};
+use crate::raw::error_code;
 use doubt::Doubt;
 use era::Spoken;
 use health::Health;
@@ -63,6 +72,9 @@ use http::HttpConnection;
 use life::Life;
 use probe::Failure;
 use schemas::Schemas;
+
+/// "This protocol version is not spoken here."
+const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Messages that come back from an upstream. Ends after a request's response.
 pub(crate) type Incoming = BoxStream<'static, Result<Bytes, UpstreamError>>;
@@ -237,6 +249,23 @@ impl Upstream {
         }
     }
 
+    /// What it did until now does not work any more: another server may be
+    /// there, unless there is none.
+    pub(crate) fn doubt_after(&self, error: &UpstreamError) {
+        if !matches!(error, UpstreamError::Unreachable(_)) {
+            self.unsettle();
+        }
+    }
+
+    /// Notes what a response tells of it: that it is there, and perhaps that it
+    /// is another server than it was.
+    pub(crate) fn responded(&self, response: &[u8]) {
+        self.answered();
+        if error_code(response) == Some(UNSUPPORTED_VERSION) {
+            self.unsettle();
+        }
+    }
+
     /// Whether requests of clients of `era` reach it without a session.
     pub(crate) fn is_stateless_in(&self, era: Era) -> bool {
         self.era_for(era) == Era::Modern
@@ -263,11 +292,8 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
-        let (connection, result) = self.handshake(facts).await.inspect_err(|error| {
-            if !matches!(error, UpstreamError::Unreachable(_)) {
-                self.unsettle();
-            }
-        })?;
+        let opened = self.handshake(facts, Duration::MAX).await;
+        let (connection, result) = opened.inspect_err(|error| self.doubt_after(error))?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
             && *self.spoken.borrow() == Spoken::Legacy
@@ -277,10 +303,12 @@ impl Upstream {
         Ok(connection)
     }
 
-    /// A session, and the result of `initialize` where we had to ask.
+    /// A session, and the result of `initialize` where we had to ask; within
+    /// `patience`, if that is less than the upstream's own limit.
     async fn handshake(
         &self,
         facts: &ClientFacts,
+        patience: Duration,
     ) -> Result<(Connection, Option<Value>), UpstreamError> {
         let since = Instant::now();
         let (connection, limits) = match &self.kind {
@@ -305,7 +333,9 @@ impl Upstream {
                 ));
             }
         };
-        let initialized = connection.initialized(facts, limits.handshake).await;
+        let initialized = connection
+            .initialized(facts, limits.handshake.min(patience))
+            .await;
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }

@@ -125,19 +125,19 @@ impl Upstream {
             return spoken;
         }
         let facts = probe_facts();
-        match tokio::time::timeout(DISCOVERY, self.handshake(&facts)).await {
-            Ok(Ok((session, _))) => {
+        match self.handshake(&facts, DISCOVERY).await {
+            Ok((session, _)) => {
                 session.close_behind();
                 Spoken::Both
             }
             // It may be busy: what it was known for holds until it refuses.
-            Ok(Err(error)) if before == Spoken::Both && !is_refusal(&error) => Spoken::Both,
-            Ok(Err(_)) | Err(_) => Spoken::Modern,
+            Err(error) if before == Spoken::Both && !is_refusal(&error) => Spoken::Both,
+            Err(_) => Spoken::Modern,
         }
     }
 
     async fn initialize(&self) -> Result<(), UpstreamError> {
-        let (session, result) = self.handshake(&probe_facts()).await?;
+        let (session, result) = self.handshake(&probe_facts(), Duration::MAX).await?;
         session.close_behind();
         if let Some(result) = result {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));

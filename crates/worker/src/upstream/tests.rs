@@ -7,7 +7,8 @@ use futures_util::StreamExt;
 use hexagram_core::{Capabilities, ProtocolVersion};
 use serde_json::{Value, json};
 
-use super::http::tests::{Server, reply};
+use super::era::Spoken;
+use super::http::tests::{Request, Server, reply};
 use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
 use crate::facts::ClientFacts;
 
@@ -18,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The outcome of what must happen without a push from the test.
-pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what)
         .await
         .expect("it never happened")
@@ -45,12 +46,20 @@ pub(super) fn limits() -> UpstreamLimits {
     }
 }
 
-pub(super) fn upstream(target: &str) -> Arc<Upstream> {
-    upstream_with(target, limits())
+pub(crate) fn upstream(target: &str) -> Arc<Upstream> {
+    upstream_called("up", target)
+}
+
+pub(crate) fn upstream_called(name: &str, target: &str) -> Arc<Upstream> {
+    made(name, target, limits())
 }
 
 pub(super) fn upstream_with(target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
-    let spec = format!("up={target}").parse().expect("a spec");
+    made("up", target, limits)
+}
+
+fn made(name: &str, target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
+    let spec = format!("{name}={target}").parse().expect("a spec");
     let upstream = Upstream::from_spec(spec, limits, &ChildLimit::new(4));
     Arc::new(upstream.expect("an upstream"))
 }
@@ -142,28 +151,38 @@ async fn a_command_that_recovers_is_used_again() {
     assert_eq!(upstream.health().reachable, Some(true));
 }
 
+/// As if the upstream had just been found to be a legacy one.
+pub(crate) fn turn_legacy(upstream: &Upstream) {
+    upstream.spoken.send_replace(Spoken::Legacy);
+}
+
+/// What a legacy server with tools and sessions says before it is asked to work.
+pub(crate) fn greeting(request: &Request) -> Vec<u8> {
+    if request.body.contains("\"initialize\"") {
+        let result = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "s", "version": "1"},
+            "instructions": "Be kind.",
+        });
+        let response = json!({"jsonrpc": "2.0", "id": "0", "result": result}).to_string();
+        let headers = "Content-Type: application/json\r\nMcp-Session-Id: s\r\n";
+        return reply("200 OK", headers, &response);
+    }
+    reply("202 Accepted", "", "")
+}
+
 #[tokio::test]
 async fn an_upstream_describes_itself_once() {
-    let server = Server::start(|request| {
-        if request.body.contains("\"initialize\"") {
-            let result = json!({
-                "protocolVersion": "2025-11-25",
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "s", "version": "1"},
-                "instructions": "Be kind.",
-            });
-            let response = json!({"jsonrpc": "2.0", "id": "0", "result": result}).to_string();
-            return reply("200 OK", "Content-Type: application/json\r\n", &response);
-        }
-        reply("202 Accepted", "", "")
-    })
-    .await;
+    let server = Server::start(greeting).await;
     let upstream = upstream(&server.url());
     let (one, other) = soon(async { tokio::join!(upstream.info(), upstream.info()) }).await;
     let info = one.expect("it answers");
     assert_eq!(info, other.expect("it answers"));
     assert_eq!(info.server_info["name"], "s");
     assert_eq!(info.instructions.as_deref(), Some("Be kind."));
+    let asked = server.seen();
+    let asked = asked.iter().filter(|request| request.method == "POST");
     // server/discover, initialize and notifications/initialized, once.
-    assert_eq!(server.seen().len(), 3);
+    assert_eq!(asked.count(), 3);
 }

@@ -22,7 +22,7 @@ const RESPONSE: &str = r#"{"jsonrpc":"2.0","id":"1","result":{}}"#;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    headers: HashMap<String, String>,
+    pub(crate) headers: HashMap<String, String>,
     pub(crate) body: String,
 }
 
