@@ -131,7 +131,7 @@ impl Exchange {
         if let Incoming::Event(piece) = &answer {
             self.consume(piece.data.len());
         }
-        if !self.is_standing() {
+        if !self.is_standing() || self.kept.is_none() {
             (self.message, self.kept) = (None, None);
             return Some(answer);
         }

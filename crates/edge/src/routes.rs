@@ -81,15 +81,21 @@ impl Way {
     /// `worker` is linked and serves the shard in `epoch`, or not at all.
     fn greet(&mut self, worker: &WorkerId, epoch: Option<Epoch>) -> bool {
         let owns = self.owner() == worker;
-        match epoch {
-            _ if self.fixed && owns => self.route = Route::new(worker.clone(), epoch),
-            Some(epoch) if !self.fixed => {
-                return self.route.learn(worker.clone(), epoch)
-                    || (owns && self.route.resumed(epoch));
+        if self.fixed {
+            if owns {
+                self.route = Route::new(worker.clone(), epoch);
             }
-            _ => return false,
+            return owns;
         }
-        true
+        let learnt = epoch.is_some_and(|epoch| self.route.learn(worker.clone(), epoch));
+        learnt || (owns && self.ask_again())
+    }
+
+    /// The owner's link is new, so word of the move's end may have been lost
+    /// with the old one: the next message finds out.
+    fn ask_again(&mut self) -> bool {
+        let epoch = self.epoch();
+        epoch.is_some_and(|epoch| self.route.resumed(epoch))
     }
 
     fn hear(&mut self, epoch: Epoch, what: Change) -> bool {

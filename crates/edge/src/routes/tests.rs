@@ -90,13 +90,15 @@ fn a_new_owner_ends_the_move() {
 }
 
 #[test]
-fn an_owner_that_is_linked_again_has_resumed() {
-    let mut routes = Routes::new(&map("a", 5));
-    routes.hear(news(5, Change::Moving));
-    assert!(!greet(&mut routes, "a", 0), "it serves nothing yet");
-    assert!(!greet(&mut routes, "b", 5), "another worker");
-    assert!(greet(&mut routes, "a", 5));
-    assert_eq!(way(&routes), ("a", Some(5), false));
+fn an_owner_that_is_linked_again_is_asked_again() {
+    for said in [0, 5] {
+        let mut routes = Routes::new(&map("a", 5));
+        routes.hear(news(5, Change::Moving));
+        assert!(!greet(&mut routes, "b", 5), "another worker");
+        assert!(greet(&mut routes, "a", said));
+        assert_eq!(way(&routes), ("a", Some(5), false));
+        assert!(!greet(&mut routes, "a", said), "no news");
+    }
 }
 
 #[test]
