@@ -9,13 +9,20 @@
 //!
 //! It knows no Kubernetes, and nothing that already serves stops without it.
 
+mod controller;
 pub mod decide;
 mod fleet;
 mod form;
+mod http;
 mod register;
+mod source;
 #[cfg(test)]
 mod testing;
+mod watcher;
 
+pub use controller::{Controller, Dial, JoinError, OrderError, Settings};
 pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
 pub use form::{FormError, MapForm};
+pub use http::Api;
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
+pub use source::{HttpSource, SourceError};
