@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::{Controller, JoinError, OrderError};
+use crate::decide::Refusal;
 use crate::form::MapForm;
 use crate::register::Register;
 
@@ -199,6 +200,9 @@ impl<R: Register> Api<R> {
             self.controller.drain(name(&form.worker)?).await
         };
         done.map_err(|error| match error {
+            OrderError::Refused(Refusal::UnknownShard { .. } | Refusal::UnknownWorker { .. }) => {
+                (StatusCode::NOT_FOUND, error.to_string())
+            }
             OrderError::Refused(_) => conflict(error),
             OrderError::Register(_) | OrderError::Ended => unavailable(error),
         })

@@ -124,7 +124,7 @@ async fn a_register_that_was_rolled_back_goes_above_what_workers_know() {
     let mut maps = register.watch();
     let (control, _end) = control(&register, 1);
     let a = Puppet::joined(0, 1, &register, &control).await;
-    until("a first map", &mut maps, |map| rests(map)).await;
+    until("a first map", &mut maps, rests).await;
     support::serving(&a).await;
     a.knows(40);
     let first = support::shards().shard(0).unwrap();

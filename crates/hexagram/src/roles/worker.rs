@@ -105,6 +105,10 @@ fn upstreams(
 
 fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
+    if args.members.controller()?.is_some() {
+        let reason = "a worker takes --peer: it does not follow a controller yet";
+        return Err(Mistake::Settings(reason.to_owned()).into());
+    }
     args.members.address(&args.name)?;
     let map = args.members.map(cluster.shards)?;
     Ok(WorkerContext {

@@ -63,7 +63,7 @@ fn a_move_is_given_up_by_its_giver_alone_while_the_taker_lives() {
     let aborted = Some((moving().abort(epoch(4)).unwrap(), Why::Aborted));
     let gave_up = fleet(&[(&a(), resumed), (&b(), held(Absent, 0))]);
     assert_eq!(next(&moving(), &gave_up), aborted);
-    let mut dead = waits.clone();
+    let mut dead = waits;
     dead.suspect(&b());
     assert_eq!(next(&moving(), &dead), None, "suspicion is no death");
     dead.died(&b());
@@ -245,7 +245,7 @@ fn orders_are_refused_with_the_reason() {
         rebalancing: false,
     };
     assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
-    let other = [b.worker.clone()].into();
+    let other = [b.worker].into();
     let last = check_drain(&view(&other), &a.worker);
     assert_eq!(last, Err(Refusal::Last(a.worker)));
 }
