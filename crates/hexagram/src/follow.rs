@@ -4,24 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::{HttpSource, Maps};
-use hexagram_core::{RegisterMap, ShardCount};
+use hexagram_control::{Dial, Maps};
+use hexagram_core::RegisterMap;
 use hexagram_edge::{Directory, WorkerAddress};
 use tokio::sync::watch;
 
-/// Follows the map of the controller at `url`; waits for the first.
+/// The address of a worker in another process, as it stands in the map.
+pub(crate) fn over_tcp() -> Dial {
+    Arc::new(|address| WorkerAddress::Tcp(address.to_owned()))
+}
+
+/// Follows `maps`, with workers reached by `dial`; waits for the first.
 pub(crate) async fn directory(
-    url: &str,
-    cluster: &str,
-    shards: ShardCount,
+    mut maps: Maps,
+    dial: Dial,
 ) -> Result<watch::Receiver<Arc<Directory>>> {
-    let mut maps = HttpSource::new(url, cluster, shards)?.follow();
-    tracing::info!(control = url, "waiting for the shard map");
-    let first = next(&mut maps).await.context("the map has no source")?;
-    let (sender, directory) = watch::channel(Arc::new(read(&first)));
+    let first = maps.wait_for(Option::is_some).await;
+    let first = first.context("the shard map has no source")?.clone();
+    let first = first.context("the shard map is empty")?;
+    let (sender, directory) = watch::channel(Arc::new(read(&first, &dial)));
     tokio::spawn(async move {
         while let Some(map) = next(&mut maps).await {
-            sender.send_replace(Arc::new(read(&map)));
+            sender.send_replace(Arc::new(read(&map, &dial)));
         }
     });
     Ok(directory)
@@ -38,12 +42,11 @@ async fn next(maps: &mut Maps) -> Option<Arc<RegisterMap>> {
 }
 
 /// Routes, and the addresses of the lives that own something over those of others.
-fn read(map: &RegisterMap) -> Directory {
+fn read(map: &RegisterMap, dial: &Dial) -> Directory {
     let mut workers = HashMap::new();
     let mut know = |owner: &hexagram_core::Owner| {
         if let Some(address) = map.addresses().get(owner) {
-            let address = WorkerAddress::Tcp(address.clone());
-            workers.insert(owner.worker.clone(), address);
+            workers.insert(owner.worker.clone(), dial(address));
         }
     };
     map.addresses().keys().for_each(&mut know);
@@ -60,7 +63,7 @@ fn read(map: &RegisterMap) -> Directory {
 mod tests {
     use std::collections::BTreeMap;
 
-    use hexagram_core::{Entry, Epoch, Incarnation, Owner};
+    use hexagram_core::{Entry, Epoch, Incarnation, Owner, ShardCount};
 
     use super::*;
 
@@ -75,7 +78,7 @@ mod tests {
             let entries = vec![Entry::new(owner(owns), Epoch::FIRST)];
             let count = ShardCount::try_from(1).unwrap();
             let map = RegisterMap::new(1, count, entries, BTreeMap::from(addresses)).unwrap();
-            let directory = read(&map);
+            let directory = read(&map, &over_tcp());
             let dialled = &directory.workers[&owner(1).worker];
             assert!(dialled.same(&WorkerAddress::Tcp(format!("h:{owns}"))));
         }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError, Settings};
-use hexagram_core::RegisterMap;
-use hexagram_edge::WorkerAddress;
+use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -15,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ControlRole;
+use crate::follow::over_tcp;
 use crate::mistake::Mistake;
 
 pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
@@ -56,7 +56,7 @@ fn settings(args: &ControlRole) -> Settings {
         cluster: args.serve.cluster.cluster.clone(),
         shards: args.serve.cluster.shards,
         expected: args.workers_expected.map(usize::from),
-        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+        dial: over_tcp(),
     }
 }
 
@@ -87,8 +87,7 @@ fn status(cluster: String, maps: Maps) -> Status {
 }
 
 fn shards(map: &RegisterMap) -> Vec<Value> {
-    let shard = |(shard, entry): (hexagram_core::ShardId, &hexagram_core::Entry<_>)| {
-        let entry: &hexagram_core::Entry<hexagram_core::Owner> = entry;
+    let shard = |(shard, entry): (ShardId, &Entry<Owner>)| {
         json!({
             "shard": shard.get(),
             "owner": entry.owner().worker.as_str(),
@@ -100,7 +99,7 @@ fn shards(map: &RegisterMap) -> Vec<Value> {
 }
 
 fn workers(map: &RegisterMap) -> Vec<Value> {
-    let worker = |(owner, address): (&hexagram_core::Owner, &String)| {
+    let worker = |(owner, address): (&Owner, &String)| {
         json!({
             "name": owner.worker.as_str(),
             "incarnation": owner.incarnation.to_string(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use hexagram_control::HttpSource;
 use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
@@ -67,10 +68,10 @@ async fn directory(
 )> {
     let cluster = &args.serve.cluster;
     if let Some(url) = args.members.controller()? {
-        return Ok((
-            None,
-            follow::directory(url, &cluster.cluster, cluster.shards).await?,
-        ));
+        let source = HttpSource::new(url, &cluster.cluster, cluster.shards)?;
+        tracing::info!(control = url, "waiting for the shard map");
+        let directory = follow::directory(source.follow(), follow::over_tcp());
+        return Ok((None, directory.await?));
     }
     let (source, directory) = watch::channel(Arc::new(args.members.directory(cluster.shards)?));
     Ok((Some(source), directory))
