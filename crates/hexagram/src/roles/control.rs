@@ -92,7 +92,7 @@ fn shards(map: &RegisterMap) -> Vec<Value> {
             "shard": shard.get(),
             "owner": entry.owner().worker.as_str(),
             "epoch": entry.epoch().get(),
-            "moving": entry.plan().map(|plan| plan.to.worker.as_str()),
+            "moving_to": entry.plan().map(|plan| plan.to.worker.as_str()),
         })
     };
     map.entries().map(shard).collect()

@@ -21,7 +21,7 @@ const STYLE: &str = "[{bar:32}] moved {pos} of {len} shards {elapsed}";
 /// Whom to order.
 #[derive(Debug, Clone, Args)]
 struct Whom {
-    /// Admin address of `hexagram control`, HOST:PORT or URL.
+    /// Admin address of `hexagram control` or `local`, HOST:PORT or URL.
     #[arg(long, default_value = "127.0.0.1:9090", value_name = "URL")]
     admin: String,
 }
@@ -62,7 +62,7 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
         let status = fetch(&args.whom.admin).await?;
         match &status["shards"][usize::from(shard)] {
             entry if entry["owner"] == worker => break,
-            entry if entry["moving"].is_null() => {
+            entry if entry["moving_to"].is_null() => {
                 let owner = entry["owner"].as_str().unwrap_or("its owner");
                 bail!(
                     "the move was given up: {owner} serves shard {shard} on; see the logs of both workers"
@@ -94,7 +94,7 @@ pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
 
 /// How many shards `worker` still has, or is still being given.
 fn left(status: &Value, worker: &str) -> u64 {
-    let has = |shard: &&Value| shard["owner"] == worker || shard["moving"] == worker;
+    let has = |shard: &&Value| shard["owner"] == worker || shard["moving_to"] == worker;
     items(status, "shards").filter(has).map(|_| 1).sum()
 }
 
