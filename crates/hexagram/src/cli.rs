@@ -109,8 +109,10 @@ const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
 
 const WORKER_EXAMPLES: &str = EDGE_EXAMPLES;
 
-const CONTROL_EXAMPLES: &str = "Example (an edge that follows the shards):
+const CONTROL_EXAMPLES: &str = "Example (workers come and go):
   hexagram control --state control.json
+  hexagram worker --name worker-0 --control http://127.0.0.1:9070 --keys ring.txt \\
+      --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
   hexagram edge --control http://127.0.0.1:9070 --keys ring.txt --admin 127.0.0.1:9091
 
 Workers and edges are given the --control-listen address; `hexagram status`, `move` and
@@ -122,7 +124,7 @@ const ORDER_EXAMPLES: &str = "Examples:
   hexagram drain worker-0
   hexagram drain worker-0 --admin 127.0.0.1:9190
 
---admin is the admin address of `hexagram control`, which takes orders from its own
+--admin is the admin address of `hexagram control` or `hexagram local`, which take orders from their own
 machine only. `hexagram status --watch` shows the shards meanwhile.";
 
 const CHECK_EXAMPLES: &str = "\
@@ -219,6 +221,10 @@ pub(crate) struct WorkerRole {
     /// Address for links, where it differs from the one the peers use.
     #[arg(long, value_name = "ADDR")]
     pub(crate) link: Option<SocketAddr>,
+    /// HOST:PORT at which edges, workers and the controller reach this worker's
+    /// --link address, where it differs; with --control only.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
     /// Serve a built-in server, for trying and measuring.
     #[arg(long, value_name = "KIND")]
     pub(crate) demo: Option<DemoKind>,

@@ -33,7 +33,9 @@ pub(crate) async fn order(admin: &str, what: &str, body: &Value) -> Result<()> {
     let reason = match said["error"].as_str() {
         // Only a controller takes orders.
         _ if status == StatusCode::METHOD_NOT_ALLOWED => {
-            format!("{url} takes no orders: give the admin address of `hexagram control`")
+            format!(
+                "{url} takes no orders: give the admin address of `hexagram control` or `local`"
+            )
         }
         Some(reason) => reason.to_owned(),
         None => format!("{url} answered {status}"),
