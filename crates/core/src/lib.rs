@@ -34,7 +34,7 @@ pub use handoff::{
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};
 pub use map::{Assignment, ShardMap, ShardMapError, WorkerId, WorkerIdError};
-pub use placement::{PlacementError, spread};
+pub use placement::{PlacementError, preference, spread};
 pub use seal::{Purpose, SealError, Sealer};
 pub use session::{CLOCK_SKEW_SECS, ClaimsError, Serial, SessionClaims, SessionKey};
 pub use shard::{ShardCount, ShardCountError, ShardId, shard_of};

@@ -68,6 +68,17 @@ pub fn spread(
     }))
 }
 
+/// The places in `workers` in the order in which `shard` prefers them: its
+/// rendezvous order, whatever the order of the list.
+///
+/// # Errors
+/// If a name comes twice.
+pub fn preference(shard: ShardId, workers: &[WorkerId]) -> Result<Vec<usize>, PlacementError> {
+    let nodes = candidates(workers)?;
+    let places = nodes.calc_candidates(&Item(shard));
+    Ok(places.map(|worker| worker.value).collect())
+}
+
 /// A worker and its place in the list.
 type Candidate<'a> = KeyValueNode<&'a WorkerId, usize>;
 

@@ -1,5 +1,8 @@
 //! The command line.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use hexagram_bench::BenchArgs;
 use hexagram_edge::EdgeArgs;
@@ -14,6 +17,7 @@ use crate::check::CheckArgs;
 use crate::cluster::{ClusterArgs, MemberArgs};
 use crate::demo::DemoKind;
 use crate::roles::keys::KeysCommand;
+use crate::roles::order::{DrainOrder, MoveArgs};
 use crate::roles::status::StatusArgs;
 
 /// One MCP endpoint for a whole fleet of clients: a stateless edge in front of sharded workers.
@@ -44,9 +48,18 @@ pub(crate) enum Role {
     /// Run a worker: host shards and reach the upstreams.
     #[command(after_help = WORKER_EXAMPLES)]
     Worker(WorkerRole),
+    /// Run the controller: find out which workers live, and place the shards.
+    #[command(after_help = CONTROL_EXAMPLES)]
+    Control(ControlRole),
+    /// Move one shard to a worker, and wait until it is there.
+    #[command(after_help = ORDER_EXAMPLES)]
+    Move(MoveArgs),
+    /// Move all shards away from a worker, and wait until it is empty.
+    #[command(after_help = ORDER_EXAMPLES)]
+    Drain(DrainOrder),
     /// Show the shards, workers and links of a running process.
     #[command(
-        after_help = "Examples:\n  hexagram status\n  hexagram status --admin 127.0.0.1:9091 -o json"
+        after_help = "Examples:\n  hexagram status\n  hexagram status --admin 127.0.0.1:9091 -o json\n  hexagram status --watch"
     )]
     Status(StatusArgs),
     /// Make keys: the sealing key ring of a cluster, API keys of clients.
@@ -77,6 +90,8 @@ pub(crate) enum ConfigRole {
     Edge(EdgeRole),
     /// Of `hexagram worker`.
     Worker(WorkerRole),
+    /// Of `hexagram control`.
+    Control(ControlRole),
 }
 
 const LOCAL_EXAMPLES: &str = "Examples:
@@ -93,6 +108,24 @@ const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
   hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt";
 
 const WORKER_EXAMPLES: &str = EDGE_EXAMPLES;
+
+const CONTROL_EXAMPLES: &str = "Example (workers come and go):
+  hexagram control --state control.json
+  hexagram worker --name worker-0 --control http://127.0.0.1:9070 --keys ring.txt \\
+      --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
+  hexagram edge --control http://127.0.0.1:9070 --keys ring.txt --admin 127.0.0.1:9091
+
+Workers and edges are given the --control-listen address; `hexagram status`, `move` and
+`drain` the --admin address. A worker that dies keeps its calls waiting for two seconds;
+without a controller everything that is placed goes on.";
+
+const ORDER_EXAMPLES: &str = "Examples:
+  hexagram move 17 worker-1
+  hexagram drain worker-0
+  hexagram drain worker-0 --admin 127.0.0.1:9190
+
+--admin is the admin address of `hexagram control` or `hexagram local`, which take orders from their own
+machine only. `hexagram status --watch` shows the shards meanwhile.";
 
 const CHECK_EXAMPLES: &str = "\
 It only looks: it calls no tool, reads no resource, and ends the sessions that it opens.
@@ -141,6 +174,24 @@ pub(crate) struct LocalArgs {
     pub(crate) demo: DemoKind,
 }
 
+/// Settings of `hexagram control`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ControlRole {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// Address that workers join at and edges follow the shard map at.
+    #[arg(long, default_value = "127.0.0.1:9070", value_name = "ADDR")]
+    pub(crate) control_listen: SocketAddr,
+    /// File that keeps the shard map over a restart. Without it the map is learnt
+    /// again from the workers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Workers to wait for before the shards of a new cluster are placed; without
+    /// it, until none has joined for a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers_expected: Option<u16>,
+}
+
 /// Settings of `hexagram edge`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EdgeRole {
@@ -169,7 +220,11 @@ pub(crate) struct WorkerRole {
     pub(crate) name: hexagram_core::WorkerId,
     /// Address for links, where it differs from the one the peers use.
     #[arg(long, value_name = "ADDR")]
-    pub(crate) link: Option<std::net::SocketAddr>,
+    pub(crate) link: Option<SocketAddr>,
+    /// HOST:PORT at which edges, workers and the controller reach this worker's
+    /// --link address, where it differs; with --control only.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
     /// Serve a built-in server, for trying and measuring.
     #[arg(long, value_name = "KIND")]
     pub(crate) demo: Option<DemoKind>,

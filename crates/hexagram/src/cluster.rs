@@ -119,15 +119,33 @@ impl FromStr for Peer {
     }
 }
 
-/// The static map: every process that is given the same workers computes the same.
+/// How a process finds the others: by a static map, or by a controller.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MemberArgs {
     /// A worker of the cluster, NAME=HOST:PORT; give all of them, to every process alike.
-    #[arg(long = "peer", required = true, value_name = "NAME=HOST:PORT")]
+    #[arg(long = "peer", value_name = "NAME=HOST:PORT")]
     pub(crate) peers: Vec<Peer>,
+
+    /// Instead of peers: the --control-listen address of `hexagram control`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) control: Option<String>,
 }
 
 impl MemberArgs {
+    /// The controller's address, if it is a controller that tells who owns what.
+    pub(crate) fn controller(&self) -> Result<Option<&str>, Mistake> {
+        let error = match (&self.control, self.peers.is_empty()) {
+            (Some(control), true) => return Ok(Some(control)),
+            (None, false) => return Ok(None),
+            (Some(_), false) => "--peer and --control do not go together: give one of them",
+            (None, true) => {
+                "--peer or --control is missing: name all workers with --peer NAME=HOST:PORT, \
+                 or the controller with --control URL"
+            }
+        };
+        Err(Mistake::Settings(error.to_owned()))
+    }
+
     pub(crate) fn map(&self, shards: ShardCount) -> Result<ShardMap> {
         let names: Vec<_> = self.peers.iter().map(|peer| peer.name.clone()).collect();
         Ok(spread(1, shards, &names)?)

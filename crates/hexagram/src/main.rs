@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 #[cfg(test)]
 mod documents;
+mod follow;
 mod grid;
 mod mistake;
 mod output;

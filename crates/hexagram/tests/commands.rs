@@ -286,6 +286,9 @@ async fn wrong_flags_are_usage_errors_that_say_what_to_write() {
         (&["local", "--log=loud"], "TARGET=LEVEL"),
         (&["edge"], "--peer"),
         (&["edge", "--peer=x"], "NAME=HOST:PORT"),
+        (&["edge", PEER, "--control=127.0.0.1:1"], "not go together"),
+        (&["move", "one", "worker-0"], "SHARD"),
+        (&["drain", "Worker 0"], "no worker name"),
         (&["local", "--upstream=x"], "NAME=URL"),
         (&["keys", "api", "two words"], "white space"),
         (

@@ -1,36 +1,25 @@
 //! The admin HTTP server: `/livez`, `/readyz`, `/metrics`, `/status`.
 //!
-//! It answers probes, scrapes and operators, never clients, and it changes
-//! nothing. It must outlive the drain, during which `/readyz` says 503.
+//! It answers probes, scrapes and operators, never clients, and by itself it
+//! changes nothing: what is POSTed is for the [`Orders`] of its process. It must outlive the drain, during which `/readyz` says 503.
 
-use std::convert::Infallible;
 use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::serve::{Page, serve};
 use pages::Pages;
 
 mod pages;
-
-/// A connection that sends no complete request head for so long is closed;
-/// the same bounds how long one may be idle between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Enough for an answer under way when the server stops.
-const STOP_GRACE: Duration = Duration::from_secs(1);
-/// Rest after a failed accept: out of file descriptors, it fails again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the admin server listens.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +36,13 @@ pub struct AdminArgs {
 
 /// Builds the body of `/status`; called at every request, so it must be quick.
 pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// Answers what is POSTed, told who asks; it is to refuse whoever may not.
+pub type Orders = Arc<
+    dyn Fn(SocketAddr, Request<Incoming>) -> Pin<Box<dyn Future<Output = Page> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// The admin server could not listen.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +70,7 @@ pub struct Admin {
     listener: TcpListener,
     local_addr: SocketAddr,
     pages: Arc<Pages>,
+    orders: Option<Orders>,
 }
 
 impl Admin {
@@ -102,7 +99,15 @@ impl Admin {
             listener,
             local_addr,
             pages,
+            orders: None,
         })
+    }
+
+    /// With somebody who answers what is POSTed.
+    #[must_use]
+    pub fn with_orders(mut self, orders: Orders) -> Self {
+        self.orders = Some(orders);
+        self
     }
 
     /// The address it listens on, with the port that was chosen for port 0.
@@ -114,37 +119,12 @@ impl Admin {
     /// Answers requests until `shutdown` is cancelled, then finishes those
     /// under way. Pass a token that is cancelled after the drain.
     pub async fn run(self, shutdown: CancellationToken) {
-        let connections = GracefulShutdown::new();
         tracing::info!(addr = %self.local_addr, "admin server listening");
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.serve(stream, &connections),
-                    Err(error) => {
-                        tracing::warn!(%error, "failed to accept an admin connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(self.listener);
-        // Who has not read his answer by then does not want it.
-        let _ = timeout(STOP_GRACE, connections.shutdown()).await;
-    }
-
-    fn serve(&self, stream: TcpStream, connections: &GracefulShutdown) {
-        let pages = self.pages.clone();
-        let service = service_fn(move |request| ready(Ok::<_, Infallible>(pages.answer(&request))));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin connection ended");
-            }
-        });
+        let (pages, orders) = (self.pages, self.orders);
+        let answer = move |peer: SocketAddr, request: Request<Incoming>| match &orders {
+            Some(orders) if request.method() == Method::POST => orders(peer, request),
+            _ => Box::pin(ready(pages.answer(&request))),
+        };
+        serve(self.listener, answer, shutdown).await;
     }
 }

@@ -14,6 +14,7 @@ pub mod health;
 pub mod metrics;
 pub mod random;
 pub mod reload;
+pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
 pub mod threads;

@@ -283,10 +283,10 @@ impl Session {
     }
 
     /// Goes on with an upstream session that another owner has opened.
-    pub(crate) fn adopt(&self, upstream: &Arc<Upstream>, connection: Arc<Connection>) {
-        let place = Arc::new(Place::new(Some(Arc::clone(&connection))));
+    pub(crate) fn adopt(&self, upstream: &Arc<Upstream>, connection: &Arc<Connection>) {
+        let place = Arc::new(Place::new(Some(Arc::clone(connection))));
         self.connections.lock().insert(upstream.id(), place);
-        self.note(upstream, &connection);
+        self.note(upstream, connection);
     }
 
     pub(crate) fn touch(&self) {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{PlacementError, spread};
+use super::{PlacementError, preference, spread};
 use crate::{ShardCount, ShardMap, WorkerId};
 
 fn named(names: &[&str]) -> Vec<WorkerId> {
@@ -75,6 +75,23 @@ proptest! {
         }),
     ) {
         prop_assert_eq!(spread(1, count, &workers), spread(1, count, &shuffled));
+    }
+
+    #[test]
+    fn a_preference_names_everybody_in_an_order_of_their_own(
+        (workers, shuffled) in any_workers().prop_flat_map(|workers| {
+            (Just(workers.clone()), Just(workers).prop_shuffle())
+        }),
+        shard in 0..64_u16,
+    ) {
+        let shard = ShardCount::default().shard(shard).unwrap();
+        let named = |workers: &[WorkerId]| {
+            let places = preference(shard, workers).unwrap().into_iter();
+            places.map(|place| workers[place].clone()).collect::<Vec<_>>()
+        };
+        let order = named(&workers);
+        prop_assert_eq!(order.len(), workers.len());
+        prop_assert_eq!(order, named(&shuffled));
     }
 
     /// A worker's share and `sqrt(count * workers)` more. The bound pushes

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use hexagram_edge::{Edge, EdgeContext, LinkStatus, MapStatus};
+use hexagram_control::HttpSource;
+use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -14,13 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::EdgeRole;
 use crate::cluster::incarnation;
+use crate::follow;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let cluster = &args.serve.cluster;
-    let directory = args.members.directory(cluster.shards)?;
-    // A static map never changes; the sender is kept so that it stays readable.
-    let (_source, directory) = watch::channel(Arc::new(directory));
+    let found = tokio::select! {
+        found = directory(&args) => found?,
+        // Told to end before there was a map.
+        () = shutdown.started() => return Ok(()),
+    };
+    let (_source, directory) = found;
     let context = EdgeContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
@@ -53,10 +58,31 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     Ok(())
 }
 
+/// Who owns what and where. A static map never changes: its sender is kept so that
+/// it stays readable.
+async fn directory(
+    args: &EdgeRole,
+) -> Result<(
+    Option<watch::Sender<Arc<Directory>>>,
+    watch::Receiver<Arc<Directory>>,
+)> {
+    let cluster = &args.serve.cluster;
+    if let Some(url) = args.members.controller()? {
+        let source = HttpSource::new(url, &cluster.cluster, cluster.shards)?;
+        tracing::info!(control = url, "waiting for the shard map");
+        let directory = follow::directory(source.follow(), follow::over_tcp());
+        return Ok((None, directory.await?));
+    }
+    let (source, directory) = watch::channel(Arc::new(args.members.directory(cluster.shards)?));
+    Ok((Some(source), directory))
+}
+
 /// Whether the edge could start, as far as its settings decide.
 pub(super) fn check(args: &EdgeRole) -> Result<()> {
     let cluster = &args.serve.cluster;
-    args.members.directory(cluster.shards)?;
+    if args.members.controller()?.is_none() {
+        args.members.directory(cluster.shards)?;
+    }
     cluster.sealer()?;
     Ok(Edge::check(&args.edge)?)
 }

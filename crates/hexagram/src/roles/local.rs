@@ -1,32 +1,34 @@
 //! `hexagram local`: a whole cluster in one process, over the same links.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use hexagram_core::{Sealer, ShardMap, WorkerId, spread};
-use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
+use hexagram_control::{Api, Controller, Dial, Maps, MemoryRegister, Register, Settings};
+use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
+use hexagram_edge::{Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext,
+    Changes, ChildLimit, Kept, Membership, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::LocalArgs;
-use crate::cluster::{incarnation, owned};
+use crate::cluster::incarnation;
 use crate::demo::DemoKind;
 use crate::output::print;
 use crate::roles::reload::Reload;
-use crate::{demo, grid, roles};
+use crate::{demo, follow, grid, roles};
 
 /// Edges that connect to a worker of this process at the same time.
 const PIPES: usize = 8;
@@ -34,15 +36,19 @@ const PIPES: usize = 8;
 pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let sealer = args.serve.cluster.sealer_or_own()?;
-    let map = map(&args)?;
+    let register = MemoryRegister::default();
     let workers_end = CancellationToken::new();
     let workers = Arc::new(Workers::start(
         &args,
-        &map,
+        &register,
         &sealer,
         &metrics,
         &workers_end,
     )?);
+    let control_end = CancellationToken::new();
+    let controller = workers.control(&args, &register, &control_end).await?;
+    let directory = follow::directory(register.watch(), workers.dial.clone()).await?;
+    let map = directory.borrow().map.clone();
     let context = EdgeContext {
         cluster: args.serve.cluster.cluster.clone(),
         name: "edge-0".to_owned(),
@@ -50,15 +56,25 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
         shards: args.serve.cluster.shards,
         sealer,
         session_lifetime: args.serve.cluster.session_lifetime(),
-        directory: workers.directory(&map),
+        directory,
         health: health.clone(),
         metrics: metrics.clone(),
         drain: args.serve.drain.clone(),
         alone: true,
     };
     let edge = Edge::bind(args.edge.clone(), context).await?;
-    let status = status(&args, &workers, edge.map_status(), edge.link_status());
-    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
+    let status = status(
+        &args,
+        &workers,
+        register.watch(),
+        edge.map_status(),
+        edge.link_status(),
+    );
+    let cluster = &args.serve.cluster;
+    let orders = Api::new(controller, register, &cluster.cluster, cluster.shards).orders();
+    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status)
+        .await?
+        .with_orders(orders);
     welcome(&args, &map, &edge, &admin)?;
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
@@ -67,6 +83,8 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let drain = shutdown.token();
     super::unready_at(&shutdown, health);
     edge.run(drain).await;
+    // Nobody is to take over what ends here.
+    control_end.cancel();
     workers_end.cancel();
     workers.ended().await;
     admin_end.cancel();
@@ -78,15 +96,58 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
 pub(super) fn check(args: &LocalArgs) -> Result<()> {
     let sealer = args.serve.cluster.sealer_or_own()?;
     let children = ChildLimit::new(args.upstream.max_children.into());
-    let (map, changes) = (map(args)?, Changes::new());
-    workers(args, &map, &sealer, &Metrics::new(), &children, &changes)?;
+    let (pipes, _) = pipes(args)?;
+    let register = MemoryRegister::default();
+    let parts = Parts {
+        register: &register,
+        dial: dial(pipes.clone()),
+        sealer: &sealer,
+        metrics: &Metrics::new(),
+        children: &children,
+        changes: &Changes::new(),
+    };
+    workers(args, pipes.keys(), &parts)?;
     Ok(Edge::check(&args.edge)?)
 }
 
-fn map(args: &LocalArgs) -> Result<ShardMap> {
-    let names = (0..args.workers).map(|n| format!("worker-{n}").parse());
-    let names: Vec<WorkerId> = names.collect::<Result<_, _>>()?;
-    Ok(spread(1, args.serve.cluster.shards, &names)?)
+type Pipes = BTreeMap<WorkerId, mpsc::Sender<DuplexStream>>;
+type Ends = BTreeMap<WorkerId, mpsc::Receiver<DuplexStream>>;
+
+/// A way to each worker, and its other end.
+fn pipes(args: &LocalArgs) -> Result<(Pipes, Ends)> {
+    let (mut pipes, mut ends) = (Pipes::new(), Ends::new());
+    for number in 0..args.workers {
+        let name: WorkerId = format!("worker-{number}").parse()?;
+        let (pipe, end) = mpsc::channel(PIPES);
+        pipes.insert(name.clone(), pipe);
+        ends.insert(name, end);
+    }
+    Ok((pipes, ends))
+}
+
+/// Addresses of workers in this process are their names behind this.
+const PIPE: &str = "pipe:";
+
+fn dial(pipes: Pipes) -> Dial {
+    Arc::new(move |address| {
+        let name = address
+            .strip_prefix(PIPE)
+            .and_then(|name| name.parse().ok());
+        match name.and_then(|name: WorkerId| pipes.get(&name)) {
+            Some(pipe) => WorkerAddress::Pipe(pipe.clone()),
+            None => WorkerAddress::Tcp(address.to_owned()),
+        }
+    })
+}
+
+/// What the workers of this process share.
+struct Parts<'a> {
+    register: &'a MemoryRegister,
+    dial: Dial,
+    sealer: &'a Arc<Sealer>,
+    metrics: &'a Metrics,
+    children: &'a ChildLimit,
+    changes: &'a Changes,
 }
 
 /// Closed input, SIGTERM and SIGKILL get two seconds each.
@@ -95,43 +156,57 @@ const CHILDREN_GRACE: Duration = Duration::from_secs(7);
 /// The workers of this process.
 struct Workers {
     all: Vec<Worker>,
-    addresses: HashMap<WorkerId, WorkerAddress>,
+    owners: Vec<Owner>,
+    dial: Dial,
     tasks: TaskTracker,
     children: ChildLimit,
     changes: Changes,
-    // Keeps the directory readable; a local map never changes.
-    source: std::sync::OnceLock<watch::Sender<Arc<Directory>>>,
 }
 
 impl Workers {
     fn start(
         args: &LocalArgs,
-        map: &ShardMap,
+        register: &MemoryRegister,
         sealer: &Arc<Sealer>,
         metrics: &Metrics,
         end: &CancellationToken,
     ) -> Result<Self> {
         let children = ChildLimit::new(args.upstream.max_children.into());
-        let changes = Changes::new();
+        let (changes, (pipes, mut ends)) = (Changes::new(), pipes(args)?);
+        let names: Vec<_> = pipes.keys().cloned().collect();
         let mut this = Self {
             children: children.clone(),
             changes: changes.clone(),
             all: Vec::new(),
-            addresses: HashMap::new(),
+            owners: Vec::new(),
+            dial: dial(pipes),
             tasks: TaskTracker::new(),
-            source: std::sync::OnceLock::new(),
         };
-        for (name, worker) in workers(args, map, sealer, metrics, &children, &changes)? {
-            this.add(name, worker, end);
+        let parts = Parts {
+            register,
+            dial: this.dial.clone(),
+            sealer,
+            metrics,
+            children: &children,
+            changes: &changes,
+        };
+        for (owner, worker) in workers(args, names.iter(), &parts)? {
+            if let Some(pipes) = ends.remove(&owner.worker) {
+                this.add(owner, worker, pipes, end.clone());
+            }
         }
         Ok(this)
     }
 
-    fn add(&mut self, name: WorkerId, worker: Worker, end: &CancellationToken) {
-        let (pipe, pipes) = mpsc::channel(PIPES);
-        self.addresses.insert(name, WorkerAddress::Pipe(pipe));
+    fn add(
+        &mut self,
+        owner: Owner,
+        worker: Worker,
+        pipes: mpsc::Receiver<DuplexStream>,
+        end: CancellationToken,
+    ) {
+        self.owners.push(owner);
         self.all.push(worker.clone());
-        let end = end.clone();
         self.tasks.spawn(async move {
             if let Err(error) = worker.serve_pipes(pipes, end).await {
                 tracing::error!(%error, "a worker ended");
@@ -139,16 +214,25 @@ impl Workers {
         });
     }
 
-    fn directory(&self, map: &ShardMap) -> watch::Receiver<Arc<Directory>> {
-        let directory = Directory {
-            map: map.clone(),
-            workers: self.addresses.clone(),
+    /// The controller of these workers.
+    async fn control(
+        &self,
+        args: &LocalArgs,
+        register: &MemoryRegister,
+        end: &CancellationToken,
+    ) -> Result<Controller> {
+        let settings = Settings {
+            cluster: args.serve.cluster.cluster.clone(),
+            shards: args.serve.cluster.shards,
+            expected: Some(self.all.len()),
+            dial: self.dial.clone(),
         };
-        let source = watch::Sender::new(Arc::new(directory));
-        let receiver = source.subscribe();
-        // Set once, at start.
-        let _ = self.source.set(source);
-        receiver
+        let controller = Controller::start(register.clone(), settings, end.clone());
+        for owner in &self.owners {
+            let address = format!("{PIPE}{}", owner.worker);
+            controller.join(owner.clone(), address).await?;
+        }
+        Ok(controller)
     }
 
     /// Has all workers serve these upstreams from now on.
@@ -170,37 +254,42 @@ impl Workers {
     }
 }
 
-/// The workers of a map, by name, not yet serving.
-fn workers(
+/// The workers of these names, not yet serving.
+fn workers<'a>(
     args: &LocalArgs,
-    map: &ShardMap,
-    sealer: &Arc<Sealer>,
-    metrics: &Metrics,
-    children: &ChildLimit,
-    changes: &Changes,
-) -> Result<Vec<(WorkerId, Worker)>> {
-    let metrics = WorkerMetrics::register(metrics);
+    names: impl Iterator<Item = &'a WorkerId>,
+    parts: &Parts<'_>,
+) -> Result<Vec<(Owner, Worker)>> {
+    let metrics = WorkerMetrics::register(parts.metrics);
     // Shared: one worker's knowledge of an upstream serves all.
-    let upstreams = upstreams(args.demo, &args.upstream, children, changes)?;
-    let worker = |name: WorkerId| {
+    let upstreams = upstreams(args.demo, &args.upstream, parts.children, parts.changes)?;
+    let kept = Kept::new();
+    let worker = |name: &WorkerId| {
+        let owner = Owner {
+            worker: name.clone(),
+            incarnation: incarnation(),
+        };
         let context = WorkerContext {
             cluster: args.serve.cluster.cluster.clone(),
             name: name.clone(),
-            incarnation: incarnation(),
+            incarnation: owner.incarnation,
             shards: args.serve.cluster.shards,
-            owned: owned(map, &name),
-            map_fingerprint: Some(map.fingerprint()),
-            membership: None,
-            kept: Kept::new(),
-            sealer: Arc::clone(sealer),
-            changes: changes.clone(),
+            owned: Vec::new(),
+            membership: Some(Membership {
+                register: parts.register.watch(),
+                dial: parts.dial.clone(),
+            }),
+            kept: kept.clone(),
+            map_fingerprint: None,
+            sealer: Arc::clone(parts.sealer),
+            changes: parts.changes.clone(),
             metrics: metrics.clone(),
             session_idle: args.upstream.session_idle(),
             drain: args.serve.drain.clone(),
         };
-        Ok((name, Worker::new(upstreams.clone(), context)?))
+        Ok((owner, Worker::new(upstreams.clone(), context)?))
     };
-    map.shards_per_worker().into_keys().map(worker).collect()
+    names.map(worker).collect()
 }
 
 fn upstreams(
@@ -231,6 +320,7 @@ async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
 fn status(
     args: &LocalArgs,
     workers: &Workers,
+    maps: Maps,
     map: impl Fn() -> MapStatus + Send + Sync + 'static,
     links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
 ) -> Status {
@@ -239,6 +329,9 @@ fn status(
     Arc::new(move || {
         let map = map();
         let mut shards: Vec<_> = map.shards.iter().map(|shard| json!(shard)).collect();
+        for (entry, to) in shards.iter_mut().zip(planned(&maps)) {
+            entry["moving_to"] = json!(to);
+        }
         for shard in all.iter().flat_map(Worker::status) {
             if let Some(entry) = shards.get_mut(usize::from(shard.shard)) {
                 entry["held"] = json!(shard.held);
@@ -256,6 +349,14 @@ fn status(
             "upstreams": all[0].upstreams(),
         })
     })
+}
+
+/// Where each shard is planned to go.
+fn planned(maps: &Maps) -> Vec<Option<String>> {
+    let map = maps.borrow().clone();
+    let entries = map.iter().flat_map(|map| map.entries());
+    let to = |entry: &Entry<Owner>| Some(entry.plan()?.to.worker.to_string());
+    entries.map(|(_, entry)| to(entry)).collect()
 }
 
 /// A newcomer's first look, not a log line.

@@ -1,8 +1,11 @@
 //! What each role does once its arguments are known.
 
+mod asking;
+mod control;
 mod edge;
 pub(crate) mod keys;
 mod local;
+pub(crate) mod order;
 mod reload;
 pub(crate) mod status;
 mod worker;
@@ -39,7 +42,12 @@ pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
         Role::Worker(args) => serve(&args.serve.clone(), |shutdown, logs| {
             worker::run(args, shutdown, reload(logs))
         }),
-        Role::Status(args) => status::run(&args),
+        Role::Control(args) => serve(&args.serve.clone(), |shutdown, _| {
+            control::run(args, shutdown)
+        }),
+        Role::Status(args) => ask(status::run(&args)),
+        Role::Move(args) => ask(order::move_shard(&args)),
+        Role::Drain(args) => ask(order::drain(&args)),
         Role::Keys(command) => keys::run(&command),
         Role::Config(role) => config(&role, &effective),
         Role::Bench(args) => return report(hexagram_bench::run(args)),
@@ -74,6 +82,14 @@ fn serve<F: Future<Output = Result<()>>>(
     threads::build(&args.runtime)?.block_on(role(shutdown, logs))
 }
 
+/// Runs a command that asks another process.
+fn ask(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(command)
+}
+
 /// Prints the configuration, also one that the role would not start with.
 fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
     print(effective)?;
@@ -81,5 +97,7 @@ fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
         ConfigRole::Local(args) => local::check(args),
         ConfigRole::Edge(args) => edge::check(args),
         ConfigRole::Worker(args) => worker::check(args),
+        // Its settings cannot contradict each other.
+        ConfigRole::Control(_) => Ok(()),
     }
 }

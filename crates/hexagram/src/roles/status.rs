@@ -3,14 +3,18 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use crate::grid;
 use crate::output::print;
+use crate::roles::asking::fetch;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const REDRAW: Duration = Duration::from_secs(1);
+/// Cursor to the corner, everything erased.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,31 +35,24 @@ pub(crate) struct StatusArgs {
     /// Form of the output.
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Output,
+
+    /// Ask again each second, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
-pub(crate) fn run(args: &StatusArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let status = runtime.block_on(fetch(&args.admin))?;
-    show(&status, args.output)
-}
-
-async fn fetch(admin: &str) -> Result<Value> {
-    let base = match admin.contains("://") {
-        true => admin.trim_end_matches('/').to_owned(),
-        false => format!("http://{admin}"),
-    };
-    let url = format!("{base}/status");
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-    let response = client.get(&url).send().await.with_context(|| {
-        format!("ask {url} (is the process running? its admin address is set with --admin)")
-    })?;
-    if !response.status().is_success() {
-        bail!("{url} answered {}", response.status());
+pub(crate) async fn run(args: &StatusArgs) -> Result<()> {
+    loop {
+        let status = fetch(&args.admin).await?;
+        if args.watch && std::io::stdout().is_terminal() {
+            print(CLEAR)?;
+        }
+        show(&status, args.output)?;
+        if !args.watch {
+            return Ok(());
+        }
+        sleep(REDRAW).await;
     }
-    let body = response.bytes().await?;
-    serde_json::from_slice(&body).with_context(|| format!("{url} is not a Hexagram admin address"))
 }
 
 fn show(status: &Value, output: Output) -> Result<()> {
@@ -129,7 +126,7 @@ fn last_error(last: &Value) -> String {
     }
 }
 
-fn items<'a>(status: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn items<'a>(status: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
     status[list].as_array().into_iter().flatten()
 }
 

@@ -1,15 +1,17 @@
 //! `hexagram worker`: shards and upstreams of one process.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
+use hexagram_control::HttpSource;
+use hexagram_core::{Incarnation, Owner, ShardMap};
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Upstream, UpstreamArgs, Worker, WorkerContext, WorkerMetrics,
-    carry_over,
+    Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
+    WorkerMetrics, carry_over,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -17,16 +19,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
+use crate::follow::over_tcp;
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 
+/// Under a controller nobody needs to know the port beforehand.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
-    let (worker, changes) = worker(&args, &metrics)?;
+    let life = incarnation();
+    let source = source(&args)?;
+    let (worker, changes) = worker(&args, &metrics, life, source.as_ref())?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
         .await
         .with_context(|| format!("listen for links on {link} (change it with --link ADDR)"))?;
+    let address = match &args.advertise {
+        Some(address) => address.clone(),
+        None => listener.local_addr()?.to_string(),
+    };
     let admin = Admin::bind(
         args.serve.admin.addr,
         health.clone(),
@@ -38,23 +50,52 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));
+    let leave = CancellationToken::new();
+    let owner = Owner {
+        worker: args.name.clone(),
+        incarnation: life,
+    };
+    let joined = source.map(|source| tokio::spawn(joined(source, owner, address, leave.clone())));
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     worker.serve_tcp(listener, shutdown.token()).await?;
+    leave.cancel();
+    if let Some(joined) = joined {
+        joined.await?;
+    }
     admin_end.cancel();
     admin.await?;
     Ok(())
 }
 
-/// Whether the worker could start, as far as its settings decide.
-pub(super) fn check(args: &WorkerRole) -> Result<()> {
-    worker(args, &Metrics::new()).map(drop)
+/// Stays a member of the controller's cluster until `leave`.
+async fn joined(source: HttpSource, owner: Owner, address: String, leave: CancellationToken) {
+    source.member(owner, address, leave).await;
 }
 
-fn worker(args: &WorkerRole, metrics: &Metrics) -> Result<(Worker, Changes)> {
+/// The controller, if there is one to follow.
+fn source(args: &WorkerRole) -> Result<Option<HttpSource>> {
+    let cluster = &args.serve.cluster;
+    let source = args.members.controller()?;
+    let source = source.map(|url| HttpSource::new(url, &cluster.cluster, cluster.shards));
+    Ok(source.transpose()?)
+}
+
+/// Whether the worker could start, as far as its settings decide.
+pub(super) fn check(args: &WorkerRole) -> Result<()> {
+    args.members.controller()?;
+    worker(args, &Metrics::new(), incarnation(), None).map(drop)
+}
+
+fn worker(
+    args: &WorkerRole,
+    metrics: &Metrics,
+    life: Incarnation,
+    source: Option<&HttpSource>,
+) -> Result<(Worker, Changes)> {
     let changes = Changes::new();
     let upstreams = upstreams(args, &args.upstream, &changes)?;
-    let context = context(args, metrics, changes.clone())?;
+    let context = context(args, metrics, changes.clone(), life, source)?;
     Ok((Worker::new(upstreams, context)?, changes))
 }
 
@@ -105,19 +146,35 @@ fn upstreams(
     Ok(upstreams)
 }
 
-fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<WorkerContext> {
+fn context(
+    args: &WorkerRole,
+    metrics: &Metrics,
+    changes: Changes,
+    life: Incarnation,
+    source: Option<&HttpSource>,
+) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
-    args.members.address(&args.name)?;
-    let map = args.members.map(cluster.shards)?;
+    // Under a controller the register says what is owned; the map is no fixed one.
+    let fixed = match args.members.controller()? {
+        Some(_) => None,
+        None => {
+            args.members.address(&args.name)?;
+            Some(args.members.map(cluster.shards)?)
+        }
+    };
+    let own = fixed.as_ref().map(|map| owned(map, &args.name));
     Ok(WorkerContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
-        incarnation: incarnation(),
+        incarnation: life,
         shards: cluster.shards,
-        owned: owned(&map, &args.name),
-        map_fingerprint: Some(map.fingerprint()),
-        membership: None,
+        owned: own.unwrap_or_default(),
+        membership: source.map(|source| Membership {
+            register: source.follow(),
+            dial: over_tcp(),
+        }),
         kept: Kept::new(),
+        map_fingerprint: fixed.as_ref().map(ShardMap::fingerprint),
         sealer: cluster.sealer()?,
         changes,
         metrics: WorkerMetrics::register(metrics),
@@ -129,6 +186,9 @@ fn context(args: &WorkerRole, metrics: &Metrics, changes: Changes) -> Result<Wor
 async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
     if let Some(link) = args.link {
         return Ok(link);
+    }
+    if args.members.controller()?.is_some() {
+        return Ok(ANY_PORT);
     }
     let address = args.members.address(&args.name)?;
     let mut found = tokio::net::lookup_host(address)

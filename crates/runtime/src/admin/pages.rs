@@ -1,21 +1,15 @@
 //! What the admin server answers: pure functions of a request.
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use serde::Serialize;
-use serde_json::json;
+use http::header::ALLOW;
+use http::{HeaderValue, Method, Request, StatusCode};
 
 use super::Status;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::serve::{Page, json, text};
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Set by the Prometheus text format.
 const METRICS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
-
-type Page = Response<Full<Bytes>>;
 
 /// The sources of all pages.
 pub(super) struct Pages {
@@ -42,7 +36,7 @@ impl Pages {
 
     /// An answer at all is the proof of life.
     fn livez(&self) -> Page {
-        json_page(StatusCode::OK, &json!({ "live": true }))
+        json(StatusCode::OK, &serde_json::json!({ "live": true }))
     }
 
     fn readyz(&self) -> Page {
@@ -52,47 +46,30 @@ impl Pages {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        json_page(code, &report)
+        json(code, &report)
     }
 
     fn metrics(&self) -> Page {
-        page(StatusCode::OK, METRICS_TEXT, self.metrics.encode())
+        text(StatusCode::OK, METRICS_TEXT, self.metrics.encode())
     }
 
     fn status(&self) -> Page {
-        json_page(StatusCode::OK, &(self.status)())
+        json(StatusCode::OK, &(self.status)())
     }
 }
 
 fn not_found(path: &str) -> Page {
     let error = format!("no page {path}: there are /livez, /readyz, /metrics and /status");
-    json_page(StatusCode::NOT_FOUND, &json!({ "error": error }))
+    json(
+        StatusCode::NOT_FOUND,
+        &serde_json::json!({ "error": error }),
+    )
 }
 
 fn method_not_allowed() -> Page {
-    let error = json!({ "error": "admin pages are read only: use GET" });
-    let mut page = json_page(StatusCode::METHOD_NOT_ALLOWED, &error);
+    let error = serde_json::json!({ "error": "admin pages are read only: use GET" });
+    let mut page = json(StatusCode::METHOD_NOT_ALLOWED, &error);
     page.headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    page
-}
-
-fn json_page(code: StatusCode, body: &impl Serialize) -> Page {
-    match serde_json::to_string(body) {
-        Ok(body) => page(code, JSON, body),
-        Err(error) => page(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            JSON,
-            json!({ "error": error.to_string() }).to_string(),
-        ),
-    }
-}
-
-fn page(code: StatusCode, content_type: HeaderValue, body: String) -> Page {
-    let mut page = Response::new(Full::from(body));
-    *page.status_mut() = code;
-    let headers = page.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     page
 }

@@ -134,8 +134,10 @@ pub(super) fn import(
 ) -> Result<Shard, Malformed> {
     let floor = Epoch::new(state.floor).ok_or(Malformed("floor"))?;
     let federation = host.federation();
-    let mut table = Table::default();
-    table.dead = dead(state.dead)?;
+    let mut table = Table {
+        dead: dead(state.dead)?,
+        ..Table::default()
+    };
     for state in state.sessions {
         let (key, session) = session(state, host, &federation, kept)?;
         let owner = session.tasks.owner();
@@ -194,12 +196,16 @@ fn session(
         if let Some(upstream) = find(&carried.upstream)
             && let Some(connection) = connection(upstream, carried, kept)
         {
-            session.adopt(upstream, connection);
+            session.adopt(upstream, &connection);
         }
     }
-    session
-        .streams
-        .restore(&state.said, EventId::parse(&state.standing));
+    let standing = EventId::parse(&state.standing);
+    if standing.is_some() {
+        // Nobody has heard them since the old owner closed its streams.
+        let all = federation.all().iter();
+        all.for_each(|upstream| session.missed.note(upstream.id()));
+    }
+    session.streams.restore(&state.said, standing);
     Ok((key, Arc::new(session)))
 }
 

@@ -1,0 +1,164 @@
+//! What the controller writes next: a pure function of the map, of what is known
+//! of the workers, and of what was asked for. `crates/sim` walks through the same
+//! rules in every order of events; each of them was found to be needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use hexagram_core::{Entry, EntryError, Owner, RegisterMap, ShardId, WorkerId};
+
+use crate::fleet::Fleet;
+
+mod first;
+mod heal;
+mod moves;
+mod place;
+#[cfg(test)]
+mod tests;
+
+pub use first::{Patience, first_map};
+use heal::Verdict;
+pub use moves::{Refusal, check_drain, order_move};
+
+/// All that a decision rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The register.
+    pub map: &'a RegisterMap,
+    /// The workers.
+    pub fleet: &'a Fleet,
+    /// Workers that somebody wants to be empty.
+    pub drains: &'a BTreeSet<WorkerId>,
+    /// Shards are being spread anew; see [`Decision::rebalancing`].
+    pub rebalancing: bool,
+}
+
+/// Why an entry changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// An epoch is in use that the register did not know.
+    Behind,
+    /// Its new owner serves.
+    Committed,
+    /// The giver serves on, or the taker is dead.
+    Aborted,
+    /// Its owner is dead, or nobody may serve it any more.
+    FailedOver,
+    /// Its owner is to be empty.
+    Drained,
+    /// Its owner has more than others.
+    Rebalanced,
+    /// Somebody asked for it.
+    Ordered,
+}
+
+/// A change of one shard's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its entry from now on.
+    pub entry: Entry<Owner>,
+    /// The reason, for the log.
+    pub why: Why,
+}
+
+/// What to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// At most one for each shard.
+    pub changes: Vec<Change>,
+    /// Whether shards are still to be spread anew: hand it to the next decision.
+    pub rebalancing: bool,
+}
+
+impl View<'_> {
+    /// What to write now.
+    #[must_use]
+    pub fn decide(&self) -> Decision {
+        let mut draft = Draft::new(self.map);
+        let mut orphans = Vec::new();
+        for (shard, entry) in self.map.entries() {
+            match heal::heal(shard, entry, self.fleet) {
+                Verdict::Sound => {}
+                Verdict::Change(entry, why) => draft.set(shard, entry, why),
+                Verdict::Orphan => orphans.push(shard),
+            }
+        }
+        place::adopt(self, &mut draft, &orphans);
+        moves::drain(self, &mut draft);
+        let rebalancing = moves::rebalance(self, &mut draft);
+        Decision {
+            changes: draft.changes(),
+            rebalancing,
+        }
+    }
+
+    /// Whether `owner` is to be empty.
+    fn is_draining(&self, owner: &Owner) -> bool {
+        let mut living = self.fleet.living();
+        self.drains.contains(&owner.worker)
+            || living.any(|(other, report)| other == owner && report.draining)
+    }
+
+    /// Those that may be given a shard.
+    fn targets(&self) -> Vec<Owner> {
+        let living = self.fleet.living().map(|(owner, _)| owner);
+        living
+            .filter(|owner| !self.is_draining(owner))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The map as it will be, while a decision grows.
+struct Draft {
+    entries: BTreeMap<ShardId, Entry<Owner>>,
+    why: BTreeMap<ShardId, Why>,
+}
+
+impl Draft {
+    fn new(map: &RegisterMap) -> Self {
+        let entries = map.entries().map(|(shard, entry)| (shard, entry.clone()));
+        Self {
+            entries: entries.collect(),
+            why: BTreeMap::new(),
+        }
+    }
+
+    fn set(&mut self, shard: ShardId, entry: Entry<Owner>, why: Why) {
+        self.entries.insert(shard, entry);
+        self.why.insert(shard, why);
+    }
+
+    /// As [`Self::set`], unless it is refused.
+    fn try_set(&mut self, shard: ShardId, entry: Result<Entry<Owner>, EntryError>, why: Why) {
+        match entry {
+            Ok(entry) => self.set(shard, entry, why),
+            Err(error) => tracing::error!(%shard, %error, "the shard stays as it is"),
+        }
+    }
+
+    fn changes(mut self) -> Vec<Change> {
+        let entries = &mut self.entries;
+        let change = |(shard, why)| {
+            let entry = entries.remove(&shard)?;
+            Some(Change { shard, entry, why })
+        };
+        self.why.into_iter().filter_map(change).collect()
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Behind => "the register was behind",
+            Self::Committed => "move ended",
+            Self::Aborted => "move given up",
+            Self::FailedOver => "failed over",
+            Self::Drained => "move begun: its worker drains",
+            Self::Rebalanced => "move begun: another worker has fewer shards",
+            Self::Ordered => "move begun: ordered",
+        })
+    }
+}

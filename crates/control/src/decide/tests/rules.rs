@@ -1,0 +1,253 @@
+//! One shard, and who may be given it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hexagram_core::{Entry, Owner};
+use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
+
+use super::super::{Patience, Refusal, View, Why, check_drain, first_map, order_move};
+use crate::fleet::{Fleet, Held};
+use crate::testing::{count, epoch, fleet, held, map, owner};
+
+/// What shard 0 becomes.
+fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
+    let map = map(1, vec![entry.clone()]);
+    let view = View {
+        map: &map,
+        fleet,
+        drains: &BTreeSet::new(),
+        rebalancing: false,
+    };
+    let mut changes = view.decide().changes;
+    assert!(changes.len() <= 1);
+    changes.pop().map(|change| (change.entry, change.why))
+}
+
+fn a() -> Owner {
+    owner(0, 1)
+}
+
+fn b() -> Owner {
+    owner(1, 1)
+}
+
+/// A serves in epoch 3; with a move to B it reserves 4.
+fn own() -> Entry<Owner> {
+    Entry::new(a(), epoch(3))
+}
+
+fn moving() -> Entry<Owner> {
+    own().move_to(b()).unwrap()
+}
+
+fn failed_over(entry: &Entry<Owner>, to: Owner) -> Option<(Entry<Owner>, Why)> {
+    Some((entry.fail_over(to).unwrap(), Why::FailedOver))
+}
+
+#[test]
+fn a_taker_that_serves_is_the_owner() {
+    let fleet = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Serving, 4))]);
+    let committed = moving().commit(&b(), epoch(4)).unwrap();
+    assert_eq!(next(&moving(), &fleet), Some((committed, Why::Committed)));
+}
+
+#[test]
+fn a_move_is_given_up_by_its_giver_alone_while_the_taker_lives() {
+    let waits = fleet(&[(&a(), held(Serving, 3)), (&b(), held(Absent, 0))]);
+    assert_eq!(next(&moving(), &waits), None);
+    let resumed = Held {
+        resumed: Some(epoch(4)),
+        ..held(Serving, 3)
+    };
+    let aborted = Some((moving().abort(epoch(4)).unwrap(), Why::Aborted));
+    let gave_up = fleet(&[(&a(), resumed), (&b(), held(Absent, 0))]);
+    assert_eq!(next(&moving(), &gave_up), aborted);
+    let mut dead = waits;
+    dead.suspect(&b());
+    assert_eq!(next(&moving(), &dead), None, "suspicion is no death");
+    dead.died(&b());
+    assert_eq!(next(&moving(), &dead), aborted);
+}
+
+#[test]
+fn what_was_granted_to_the_dead_goes_back_to_who_has_the_state() {
+    let mut fleet = fleet(&[
+        (&a(), held(Granted, 4)),
+        (&b(), held(Claiming, 4)),
+        (&owner(2, 1), held(Absent, 0)),
+    ]);
+    assert_eq!(next(&moving(), &fleet), None);
+    fleet.died(&b());
+    assert_eq!(next(&moving(), &fleet), failed_over(&moving(), a()));
+    let planless = moving().abort(epoch(4)).unwrap();
+    assert_eq!(next(&planless, &fleet), failed_over(&planless, a()));
+}
+
+#[test]
+fn a_dead_giver_is_followed_by_its_taker_only() {
+    let c = owner(2, 1);
+    let mut fleet = fleet(&[
+        (&a(), held(Granted, 4)),
+        (&b(), held(Absent, 0)),
+        (&c, held(Absent, 0)),
+    ]);
+    fleet.died(&a());
+    assert_eq!(next(&moving(), &fleet), failed_over(&moving(), b()));
+    fleet.suspect(&b());
+    assert_eq!(next(&moving(), &fleet), None);
+    fleet.died(&b());
+    assert_eq!(next(&moving(), &fleet), failed_over(&moving(), c));
+}
+
+#[test]
+fn a_taker_whose_move_was_given_up_too_late_is_waited_for() {
+    let planless = moving().abort(epoch(4)).unwrap();
+    for phase in [Claiming, Frozen] {
+        let mut fleet = fleet(&[(&a(), held(Granted, 4)), (&b(), held(phase, 4))]);
+        assert_eq!(next(&planless, &fleet), None);
+        fleet.died(&a());
+        assert_eq!(next(&planless, &fleet), failed_over(&planless, b()));
+    }
+}
+
+#[test]
+fn silence_moves_nothing_and_the_next_life_inherits() {
+    let mut fleet = fleet(&[(&a(), held(Serving, 3)), (&b(), held(Absent, 0))]);
+    assert_eq!(next(&own(), &fleet), None);
+    fleet.suspect(&a());
+    assert_eq!(next(&own(), &fleet), None);
+    let again = owner(0, 2);
+    assert_eq!(fleet.join(&again, "127.0.0.1:2"), Ok(true));
+    fleet.reported(&again, crate::Report::default());
+    assert_eq!(next(&own(), &fleet), failed_over(&own(), again.clone()));
+    assert!(fleet.join(&a(), "127.0.0.1:1").is_err());
+    fleet.reported(&a(), crate::Report::default());
+    assert_eq!(fleet.life(&a()), crate::Life::Dead);
+}
+
+#[test]
+fn a_register_that_was_rolled_back_goes_above() {
+    let heard = Held {
+        spent: Some(epoch(9)),
+        ..held(Serving, 3)
+    };
+    let behind = Some((own().above(epoch(9)), Why::Behind));
+    assert_eq!(next(&own(), &fleet(&[(&a(), heard)])), behind);
+    let elsewhere = fleet(&[(&a(), held(Absent, 0)), (&b(), held(Serving, 7))]);
+    let believed = own().above(epoch(7)).commit(&b(), epoch(7)).unwrap();
+    assert_eq!(next(&own(), &elsewhere), Some((believed, Why::Committed)));
+    let lost = Held {
+        spent: Some(epoch(7)),
+        ..held(Absent, 0)
+    };
+    let raised = own().above(epoch(7));
+    assert_eq!(
+        next(&own(), &fleet(&[(&a(), lost)])),
+        failed_over(&raised, a())
+    );
+    let twice = fleet(&[(&a(), held(Serving, 3)), (&b(), held(Serving, 3))]);
+    assert_eq!(next(&own(), &twice), failed_over(&own(), a()));
+}
+
+const QUIET: Patience = Patience {
+    quiet: Duration::from_secs(1),
+    expected: None,
+    least: Epoch::FIRST,
+};
+
+#[test]
+fn a_new_cluster_begins_when_no_worker_joins_any_more() {
+    let mut fleet = fleet(&[(&a(), held(Absent, 0))]);
+    let hasty = Patience {
+        quiet: Duration::ZERO,
+        ..QUIET
+    };
+    let two = Patience {
+        expected: Some(2),
+        ..QUIET
+    };
+    assert_eq!(first_map(1, count(1), &fleet, hasty), None);
+    assert_eq!(first_map(1, count(1), &fleet, two), None);
+    let first = map(1, vec![Entry::new(a(), epoch(1))]);
+    assert_eq!(first_map(1, count(1), &fleet, QUIET), Some(first));
+    fleet.join(&b(), "127.0.0.1:2").unwrap();
+    assert_eq!(
+        first_map(1, count(1), &fleet, QUIET),
+        None,
+        "b is not known yet"
+    );
+}
+
+#[test]
+fn a_lost_register_is_learnt_from_who_serves() {
+    let hasty = Patience {
+        quiet: Duration::ZERO,
+        expected: Some(9),
+        least: Epoch::FIRST,
+    };
+    let serving = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Serving, 4))]);
+    let learnt = map(8, vec![Entry::new(b(), epoch(4))]);
+    assert_eq!(first_map(8, count(1), &serving, hasty), Some(learnt));
+    let granted = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Absent, 0))]);
+    assert_eq!(
+        first_map(8, count(1), &granted, QUIET),
+        None,
+        "its taker may come"
+    );
+    let patient = Patience {
+        quiet: Duration::from_secs(5),
+        ..QUIET
+    };
+    let back = map(8, vec![Entry::new(a(), epoch(5))]);
+    assert_eq!(first_map(8, count(1), &granted, patient), Some(back));
+}
+
+#[test]
+fn orders_are_refused_with_the_reason() {
+    let (a, b, dead) = (a(), b(), owner(2, 1));
+    let mut fleet = fleet(&[
+        (&a, held(Serving, 3)),
+        (&b, held(Absent, 0)),
+        (&dead, held(Absent, 0)),
+    ]);
+    fleet.died(&dead);
+    let drains = BTreeSet::new();
+    let ordered = |entry: Entry<Owner>, shard, to: &Owner, drains: &BTreeSet<_>| {
+        let map = map(1, vec![entry]);
+        let view = View {
+            map: &map,
+            fleet: &fleet,
+            drains,
+            rebalancing: false,
+        };
+        order_move(&view, shard, &to.worker).map(|change| change.entry)
+    };
+    assert_eq!(ordered(own(), 0, &b, &drains), Ok(moving()));
+    let nobody = owner(9, 1);
+    for (result, text) in [
+        (ordered(own(), 1, &b, &drains), "no shard 1"),
+        (ordered(own(), 0, &nobody, &drains), "worker-0, worker-1"),
+        (ordered(own(), 0, &dead, &drains), "does not answer"),
+        (ordered(own(), 0, &a, &drains), "there already"),
+        (ordered(moving(), 0, &b, &drains), "moving already"),
+        (
+            ordered(own(), 0, &b, &[b.worker.clone()].into()),
+            "draining",
+        ),
+    ] {
+        let refusal = result.unwrap_err().to_string();
+        assert!(refusal.contains(text), "{refusal}");
+    }
+    let map = map(1, vec![own()]);
+    let view = |drains| View {
+        map: &map,
+        fleet: &fleet,
+        drains,
+        rebalancing: false,
+    };
+    assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
+    let other = [b.worker].into();
+    let last = check_drain(&view(&other), &a.worker);
+    assert_eq!(last, Err(Refusal::Last(a.worker)));
+}

@@ -1,0 +1,247 @@
+//! What the controller knows of the workers: who lives, and what they report.
+
+use std::collections::BTreeMap;
+
+use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
+use hexagram_proto::Malformed;
+use hexagram_proto::admin::{self, Phase};
+
+/// Whether a worker lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Not known yet, or silent: it may be serving all the same.
+    Suspect,
+    /// It reports.
+    Alive,
+    /// Its process ended, or it failed a probe after its silence.
+    Dead,
+}
+
+/// A worker's word about one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Where it stands.
+    pub phase: Phase,
+    /// The epoch served, claimed or granted.
+    pub epoch: Option<Epoch>,
+    /// The highest epoch heard of.
+    pub spent: Option<Epoch>,
+    /// A planned move was given up: its epoch.
+    pub resumed: Option<Epoch>,
+}
+
+/// A worker's last report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Every shard that it knows an epoch of.
+    pub shards: BTreeMap<ShardId, Held>,
+    /// It wants to end.
+    pub draining: bool,
+}
+
+/// One worker in one life.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Where it is reached.
+    pub address: String,
+    /// Whether it lives.
+    pub life: Life,
+    /// What it said last; of a dead worker only its epochs count.
+    pub report: Option<Report>,
+}
+
+/// Another process with the same name lives.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another process has joined as {name} since: give each worker its own --name, and end this one"
+)]
+pub struct Superseded {
+    name: WorkerId,
+}
+
+/// All workers known.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    members: BTreeMap<Owner, Member>,
+}
+
+impl Report {
+    /// What a worker sent.
+    ///
+    /// # Errors
+    /// A shard that the cluster does not have, or an unknown phase.
+    pub fn read(report: &admin::Report, count: ShardCount) -> Result<Self, Malformed> {
+        let held = |held: &admin::Held| {
+            let number = u16::try_from(held.shard).ok();
+            let shard = number.and_then(|number| count.shard(number));
+            let phase = Phase::try_from(held.phase).map_err(|_| Malformed("phase"))?;
+            let read = Held {
+                phase,
+                epoch: Epoch::new(held.epoch),
+                spent: Epoch::new(held.spent).max(Epoch::new(held.epoch)),
+                resumed: Epoch::new(held.resumed),
+            };
+            Ok((shard.ok_or(Malformed("shard"))?, read))
+        };
+        Ok(Self {
+            shards: report.shards.iter().map(held).collect::<Result<_, _>>()?,
+            draining: report.draining,
+        })
+    }
+}
+
+impl Fleet {
+    /// Takes a worker in, suspect until it reports. The earlier lives of its
+    /// name are over. Gives whether it is news.
+    ///
+    /// # Errors
+    /// When it is itself an earlier life.
+    pub fn join(&mut self, owner: &Owner, address: &str) -> Result<bool, Superseded> {
+        if let Some(member) = self.members.get_mut(owner) {
+            let moved = member.address != address;
+            address.clone_into(&mut member.address);
+            return match self.successor(owner) {
+                true => Err(Superseded {
+                    name: owner.worker.clone(),
+                }),
+                false => Ok(moved),
+            };
+        }
+        for (earlier, member) in &mut self.members {
+            if earlier.worker == owner.worker {
+                member.life = Life::Dead;
+            }
+        }
+        self.recall(owner, address);
+        Ok(true)
+    }
+
+    /// Takes in whom the register names, suspect until it reports. Which life of a
+    /// name is the latest is not known then.
+    pub fn recall(&mut self, owner: &Owner, address: &str) {
+        let member = || Member {
+            address: address.to_owned(),
+            life: Life::Suspect,
+            report: None,
+        };
+        self.members.entry(owner.clone()).or_insert_with(member);
+    }
+
+    /// Whether a dead `owner`'s name is another's now.
+    fn successor(&self, owner: &Owner) -> bool {
+        let same_name = |other: &Owner| other.worker == owner.worker && other != owner;
+        let mut others = self.members.iter().filter(|(other, _)| same_name(other));
+        self.life(owner) == Life::Dead && others.any(|(_, member)| member.life != Life::Dead)
+    }
+
+    /// `owner` said something, so it lives.
+    pub fn reported(&mut self, owner: &Owner, report: Report) {
+        if self.successor(owner) {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(owner) {
+            member.life = Life::Alive;
+            member.report = Some(report);
+        }
+    }
+
+    /// `owner` is silent.
+    pub fn suspect(&mut self, owner: &Owner) {
+        if let Some(member) = self.members.get_mut(owner)
+            && member.life == Life::Alive
+        {
+            member.life = Life::Suspect;
+        }
+    }
+
+    /// `owner` is dead.
+    pub fn died(&mut self, owner: &Owner) {
+        if let Some(member) = self.members.get_mut(owner) {
+            member.life = Life::Dead;
+        }
+    }
+
+    /// Forgets the dead that `map` names no more. An earlier life is remembered
+    /// while a later one lives: it may still try to join.
+    pub fn forget(&mut self, map: &RegisterMap) {
+        let named = |owner: &Owner| map.entries().any(|(_, entry)| names(entry, owner));
+        let gone = |owner: &Owner| self.life(owner) == Life::Dead && !self.successor(owner);
+        let gone: Vec<_> = self
+            .members
+            .keys()
+            .filter(|owner| gone(owner) && !named(owner))
+            .cloned()
+            .collect();
+        self.members.retain(|owner, _| !gone.contains(owner));
+    }
+
+    /// Whether `owner` lives. Who was never heard of is dead: whoever the
+    /// register names with an address is known.
+    #[must_use]
+    pub fn life(&self, owner: &Owner) -> Life {
+        self.members
+            .get(owner)
+            .map_or(Life::Dead, |member| member.life)
+    }
+
+    /// A worker by name, in its latest life.
+    #[must_use]
+    pub fn named(&self, name: &WorkerId) -> Option<(&Owner, &Member)> {
+        let lives = self
+            .members
+            .iter()
+            .filter(|(owner, _)| owner.worker == *name);
+        lives.max_by_key(|(_, member)| member.life != Life::Dead)
+    }
+
+    /// All workers known.
+    pub fn members(&self) -> impl Iterator<Item = (&Owner, &Member)> {
+        self.members.iter()
+    }
+
+    /// Those that live, with what they report.
+    pub fn living(&self) -> impl Iterator<Item = (&Owner, &Report)> {
+        let alive = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.life == Life::Alive);
+        alive.filter_map(|(owner, member)| Some((owner, member.report.as_ref()?)))
+    }
+
+    /// The highest epoch of `shard` that any worker ever reported.
+    #[must_use]
+    pub fn spent(&self, shard: ShardId) -> Option<Epoch> {
+        let reports = self
+            .members
+            .values()
+            .filter_map(|member| member.report.as_ref());
+        reports
+            .filter_map(|report| report.shards.get(&shard)?.spent)
+            .max()
+    }
+
+    /// What a living worker says of `shard`; `None` where it said nothing yet. A
+    /// shard that it does not mention is absent there.
+    #[must_use]
+    pub fn held(&self, owner: &Owner, shard: ShardId) -> Option<Held> {
+        let member = self.members.get(owner)?;
+        let report = member
+            .report
+            .as_ref()
+            .filter(|_| member.life == Life::Alive)?;
+        Some(report.shards.get(&shard).copied().unwrap_or(Held::NOTHING))
+    }
+}
+
+impl Held {
+    const NOTHING: Self = Self {
+        phase: Phase::Absent,
+        epoch: None,
+        spent: None,
+        resumed: None,
+    };
+}
+
+fn names(entry: &hexagram_core::Entry<Owner>, owner: &Owner) -> bool {
+    entry.owner() == owner || entry.plan().is_some_and(|plan| plan.to == *owner)
+}

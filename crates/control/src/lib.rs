@@ -1,0 +1,28 @@
+//! The controller of a cluster: it finds out which workers live, and writes who
+//! owns which shard into the register (DESIGN sections 6 to 9).
+//!
+//! ```text
+//! Admin.Watch of each worker -> watcher -> controller -> decide -> register
+//! joins and orders over HTTP ----------->                          |
+//! edges and workers <- source <- http (GET /v1/map) <--------------+
+//! ```
+//!
+//! It knows no Kubernetes, and nothing that already serves stops without it.
+
+mod controller;
+pub mod decide;
+mod fleet;
+mod form;
+mod http;
+mod register;
+mod source;
+#[cfg(test)]
+mod testing;
+mod watcher;
+
+pub use controller::{Controller, Dial, JoinError, OrderError, Settings};
+pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
+pub use form::{FormError, MapForm};
+pub use http::Api;
+pub use register::{Maps, MemoryRegister, Register, RegisterError};
+pub use source::{HttpSource, SourceError};

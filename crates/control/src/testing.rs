@@ -1,0 +1,57 @@
+//! Owners, entries and maps that several test modules share.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot use")]
+
+use std::collections::BTreeMap;
+
+use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, ShardId};
+use hexagram_proto::admin::Phase;
+
+use crate::fleet::{Fleet, Held, Report};
+
+pub(crate) fn owner(worker: u8, life: u64) -> Owner {
+    Owner {
+        worker: format!("worker-{worker}").parse().unwrap(),
+        incarnation: Incarnation::new(life).unwrap(),
+    }
+}
+
+pub(crate) fn epoch(number: u64) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+pub(crate) fn count(shards: u16) -> ShardCount {
+    shards.try_into().unwrap()
+}
+
+pub(crate) fn map(version: u64, entries: Vec<Entry<Owner>>) -> RegisterMap {
+    let shards = count(u16::try_from(entries.len()).unwrap());
+    RegisterMap::new(version, shards, entries, BTreeMap::new()).unwrap()
+}
+
+pub(crate) fn held(phase: Phase, at: u64) -> Held {
+    Held {
+        phase,
+        epoch: Epoch::new(at),
+        spent: Epoch::new(at),
+        resumed: None,
+    }
+}
+
+pub(crate) fn report(shards: &[(ShardId, Held)]) -> Report {
+    Report {
+        shards: shards.iter().copied().collect(),
+        draining: false,
+    }
+}
+
+/// Living workers with what they hold of shard 0.
+pub(crate) fn fleet(workers: &[(&Owner, Held)]) -> Fleet {
+    let mut fleet = Fleet::default();
+    let shard = count(1).shard(0).unwrap();
+    for (owner, held) in workers {
+        fleet.join(owner, "127.0.0.1:1").unwrap();
+        fleet.reported(owner, report(&[(shard, *held)]));
+    }
+    fleet
+}

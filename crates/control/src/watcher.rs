@@ -1,0 +1,160 @@
+//! One worker, watched over its own gRPC port: what it reports, and whether it
+//! lives (DESIGN section 8, "Detection").
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use hexagram_core::{Owner, ShardCount};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::admin::admin_client::AdminClient;
+use hexagram_proto::admin::{self, WatchRequest};
+use hexagram_runtime::random::jittered;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tonic::Streaming;
+
+use crate::fleet::Report;
+
+/// A worker reports each second; one that missed three is suspect.
+const SILENCE: Duration = Duration::from_secs(3);
+/// For a probe: connection and first report.
+const PROBE: Duration = Duration::from_secs(1);
+/// Between two probes of a dead worker: it may have been taken for dead.
+const REST: Duration = Duration::from_secs(1);
+
+/// What a watcher finds out.
+#[derive(Debug)]
+pub(crate) enum Sign {
+    /// It lives, and says this.
+    Report(Report),
+    /// It is silent.
+    Silent,
+    /// Its process ended, or it failed a probe after its silence.
+    Died,
+}
+
+pub(crate) struct Watcher {
+    pub(crate) owner: Owner,
+    pub(crate) address: WorkerAddress,
+    pub(crate) cluster: String,
+    pub(crate) shards: ShardCount,
+    pub(crate) signs: mpsc::Sender<(Owner, Sign)>,
+}
+
+/// Why a probe failed.
+enum Lost {
+    /// Nobody listens there, or another process does: the worker is gone.
+    Gone,
+    Silent,
+}
+
+impl Watcher {
+    /// Watches until nobody wants to know any more.
+    pub(crate) async fn run(self) {
+        while !self.signs.is_closed() {
+            let lost = match self.probe().await {
+                Ok((first, reports)) => match self.follow(first, reports).await {
+                    // An end is proof of nothing until the redial.
+                    true => continue,
+                    false => self.probe_again().await,
+                },
+                Err(Lost::Gone) => true,
+                Err(Lost::Silent) => self.probe_again().await,
+            };
+            if lost {
+                self.tell(Sign::Died).await;
+                sleep(jittered(REST)).await;
+            }
+        }
+    }
+
+    /// Suspects the worker; gives whether it fails the probe that decides.
+    async fn probe_again(&self) -> bool {
+        self.tell(Sign::Silent).await;
+        match self.probe().await {
+            Ok((first, _)) => {
+                self.tell(Sign::Report(first)).await;
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    async fn probe(&self) -> Result<(Report, Streaming<admin::Report>), Lost> {
+        timeout(PROBE, self.connect())
+            .await
+            .unwrap_or(Err(Lost::Silent))
+    }
+
+    async fn connect(&self) -> Result<(Report, Streaming<admin::Report>), Lost> {
+        let dialled = self.address.dial().await;
+        let channel = dialled.map_err(|error| match is_refusal(&error) {
+            true => Lost::Gone,
+            false => Lost::Silent,
+        })?;
+        let request = WatchRequest {
+            cluster: self.cluster.clone(),
+            shards: u32::from(self.shards.get()),
+        };
+        let answered = AdminClient::new(channel).watch(request).await;
+        let mut reports = answered
+            .map_err(|status| self.unheard(&status))?
+            .into_inner();
+        let first = reports
+            .message()
+            .await
+            .map_err(|status| self.unheard(&status))?;
+        let first = first.ok_or(Lost::Silent)?;
+        Ok((self.read(&first)?, reports))
+    }
+
+    fn unheard(&self, status: &tonic::Status) -> Lost {
+        tracing::warn!(worker = %self.owner, %status, "a worker does not report");
+        Lost::Silent
+    }
+
+    fn read(&self, report: &admin::Report) -> Result<Report, Lost> {
+        let named = report.name == self.owner.worker.as_str();
+        if !named || report.incarnation != self.owner.incarnation.get() {
+            return Err(Lost::Gone);
+        }
+        Report::read(report, self.shards).map_err(|error| {
+            tracing::warn!(worker = %self.owner, %error, "a worker's report makes no sense");
+            Lost::Silent
+        })
+    }
+
+    /// Passes the reports on; gives whether their stream ended, rather than fell
+    /// silent.
+    async fn follow(&self, first: Report, mut reports: Streaming<admin::Report>) -> bool {
+        self.tell(Sign::Report(first)).await;
+        loop {
+            match timeout(SILENCE, reports.message()).await {
+                Err(_) => return false,
+                Ok(Ok(None) | Err(_)) => return true,
+                Ok(Ok(Some(report))) => match self.read(&report) {
+                    Ok(report) => self.tell(Sign::Report(report)).await,
+                    Err(_) => return false,
+                },
+            }
+        }
+    }
+
+    async fn tell(&self, sign: Sign) {
+        // A controller that ended needs no more signs.
+        let _ = self.signs.send((self.owner.clone(), sign)).await;
+    }
+}
+
+/// Whether somebody's kernel says that nobody listens.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+        )
+    })
+}

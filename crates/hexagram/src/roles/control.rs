@@ -1,0 +1,110 @@
+//! `hexagram control`: the controller of a process cluster.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError, Settings};
+use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
+use hexagram_runtime::admin::{Admin, Status};
+use hexagram_runtime::health::Health;
+use hexagram_runtime::metrics::Metrics;
+use hexagram_runtime::shutdown::Shutdown;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ControlRole;
+use crate::follow::over_tcp;
+use crate::mistake::Mistake;
+
+pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
+    let cluster = &args.serve.cluster;
+    let register = register(&args).await?;
+    let at = args.control_listen;
+    let listener = TcpListener::bind(at).await.with_context(|| {
+        format!("listen for workers and edges on {at} (change it with --control-listen ADDR)")
+    })?;
+    let end = CancellationToken::new();
+    let controller = Controller::start(register.clone(), settings(&args), end.clone());
+    let api = Api::new(
+        controller,
+        register.clone(),
+        &cluster.cluster,
+        cluster.shards,
+    );
+    let health = Health::new();
+    let status = status(cluster.cluster.clone(), register.watch());
+    let admin = Admin::bind(
+        args.serve.admin.addr,
+        health.clone(),
+        Metrics::new(),
+        status,
+    )
+    .await?
+    .with_orders(api.clone().orders());
+    tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr(), "control ready");
+    super::unready_at(&shutdown, health);
+    let admin = tokio::spawn(admin.run(end.clone()));
+    api.run(listener, shutdown.token()).await;
+    end.cancel();
+    admin.await?;
+    Ok(())
+}
+
+fn settings(args: &ControlRole) -> Settings {
+    Settings {
+        cluster: args.serve.cluster.cluster.clone(),
+        shards: args.serve.cluster.shards,
+        expected: args.workers_expected.map(usize::from),
+        dial: over_tcp(),
+    }
+}
+
+async fn register(args: &ControlRole) -> Result<MemoryRegister> {
+    let cluster = &args.serve.cluster;
+    let Some(file) = &args.state else {
+        return Ok(MemoryRegister::default());
+    };
+    let opened = MemoryRegister::open(file.clone(), &cluster.cluster, cluster.shards);
+    let unusable = |error: RegisterError| Mistake::File(error.to_string());
+    Ok(opened.await.map_err(unusable)?)
+}
+
+fn status(cluster: String, maps: Maps) -> Status {
+    Arc::new(move || {
+        let map = maps.borrow().clone();
+        let map = map.as_deref();
+        json!({
+            "role": "control",
+            "name": "control",
+            "cluster": cluster,
+            "version": env!("CARGO_PKG_VERSION"),
+            "map_version": map.map(RegisterMap::version),
+            "shards": map.map(shards).unwrap_or_default(),
+            "workers": map.map(workers).unwrap_or_default(),
+        })
+    })
+}
+
+fn shards(map: &RegisterMap) -> Vec<Value> {
+    let shard = |(shard, entry): (ShardId, &Entry<Owner>)| {
+        json!({
+            "shard": shard.get(),
+            "owner": entry.owner().worker.as_str(),
+            "epoch": entry.epoch().get(),
+            "moving_to": entry.plan().map(|plan| plan.to.worker.as_str()),
+        })
+    };
+    map.entries().map(shard).collect()
+}
+
+fn workers(map: &RegisterMap) -> Vec<Value> {
+    let worker = |(owner, address): (&Owner, &String)| {
+        json!({
+            "name": owner.worker.as_str(),
+            "incarnation": owner.incarnation.to_string(),
+            "address": address,
+        })
+    };
+    map.addresses().iter().map(worker).collect()
+}

@@ -1,0 +1,106 @@
+//! `hexagram move` and `hexagram drain`: orders to a controller, which wait for
+//! their end.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use hexagram_core::WorkerId;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::output::print;
+use crate::roles::asking::{fetch, order};
+use crate::roles::status::items;
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(100);
+const STYLE: &str = "[{bar:32}] moved {pos} of {len} shards {elapsed}";
+
+/// Whom to order.
+#[derive(Debug, Clone, Args)]
+struct Whom {
+    /// Admin address of `hexagram control` or `local`, HOST:PORT or URL.
+    #[arg(long, default_value = "127.0.0.1:9090", value_name = "URL")]
+    admin: String,
+}
+
+/// Settings of `hexagram move`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MoveArgs {
+    /// Number of the shard, from 0.
+    #[arg(value_name = "SHARD")]
+    shard: u16,
+    /// Name of the worker that is to own it.
+    #[arg(value_name = "WORKER")]
+    worker: WorkerId,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+/// Settings of `hexagram drain`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrainOrder {
+    /// Name of the worker that is to be empty.
+    #[arg(value_name = "WORKER")]
+    worker: WorkerId,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
+    let (shard, worker) = (args.shard, args.worker.as_str());
+    order(
+        &args.whom.admin,
+        "moves",
+        &json!({"shard": shard, "to": worker}),
+    )
+    .await?;
+    let bar = bar(1);
+    loop {
+        let status = fetch(&args.whom.admin).await?;
+        match &status["shards"][usize::from(shard)] {
+            entry if entry["owner"] == worker => break,
+            entry if entry["moving_to"].is_null() => {
+                let owner = entry["owner"].as_str().unwrap_or("its owner");
+                bail!(
+                    "the move was given up: {owner} serves shard {shard} on; see the logs of both workers"
+                );
+            }
+            _ => sleep(LOOK).await,
+        }
+    }
+    bar.finish_and_clear();
+    print(format!("shard {shard} is on {worker}\n"))
+}
+
+pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
+    let worker = args.worker.as_str();
+    order(&args.whom.admin, "drains", &json!({"worker": worker})).await?;
+    let all = left(&fetch(&args.whom.admin).await?, worker);
+    let bar = bar(all);
+    loop {
+        let left = left(&fetch(&args.whom.admin).await?, worker);
+        bar.set_position(all.saturating_sub(left));
+        if left == 0 {
+            break;
+        }
+        sleep(LOOK).await;
+    }
+    bar.finish_and_clear();
+    print(format!("{worker} is empty: moved {all} shards\n"))
+}
+
+/// How many shards `worker` still has, or is still being given.
+fn left(status: &Value, worker: &str) -> u64 {
+    let has = |shard: &&Value| shard["owner"] == worker || shard["moving_to"] == worker;
+    items(status, "shards").filter(has).map(|_| 1).sum()
+}
+
+/// Hidden where standard error is no terminal.
+fn bar(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(STYLE);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style)
+}
