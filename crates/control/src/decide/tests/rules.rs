@@ -153,7 +153,7 @@ fn a_register_that_was_rolled_back_goes_above() {
 const QUIET: Patience = Patience {
     quiet: Duration::from_secs(1),
     expected: None,
-    least: Epoch::FIRST,
+    least: hexagram_core::Epoch::FIRST,
 };
 
 #[test]
@@ -184,7 +184,7 @@ fn a_lost_register_is_learnt_from_who_serves() {
     let hasty = Patience {
         quiet: Duration::ZERO,
         expected: Some(9),
-        least: Epoch::FIRST,
+        least: hexagram_core::Epoch::FIRST,
     };
     let serving = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Serving, 4))]);
     let learnt = map(8, vec![Entry::new(b(), epoch(4))]);
