@@ -5,7 +5,9 @@ pub mod arrows;
 pub mod manifest;
 pub mod size;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -19,11 +21,33 @@ pub fn problems(root: &Path) -> Result<Vec<String>> {
         .current_dir(root)
         .exec()
         .context("ask cargo for the dependency graph")?;
-    let graph = arrows::Graph::of(&metadata);
+    let mut graph = arrows::Graph::of(&metadata);
+    for member in arrows::pure() {
+        graph.narrow(member, linked(root, member)?);
+    }
     let mut problems = arrows::problems(&graph);
     problems.extend(manifest_problems(&metadata)?);
     problems.extend(size::problems(root)?);
     Ok(problems)
+}
+
+/// What is linked into `member` when nothing else is built beside it: other
+/// members' features are not its own.
+fn linked(root: &Path, member: &str) -> Result<BTreeSet<String>> {
+    let tree = Command::new("cargo")
+        .current_dir(root)
+        .args(["tree", "--edges", "normal", "--prefix", "none"])
+        .args(["--format", "{lib}", "--package", member])
+        .output()
+        .context("ask cargo for a crate's own dependencies")?;
+    if !tree.status.success() {
+        bail!("cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
+    }
+    let names = String::from_utf8_lossy(&tree.stdout);
+    Ok(names
+        .lines()
+        .map(|name| name.trim().replace('_', "-"))
+        .collect())
 }
 
 /// `cargo xtask tidy`.

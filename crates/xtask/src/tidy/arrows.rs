@@ -122,6 +122,11 @@ fn reserved(graph: &Graph, member: &str) -> Vec<String> {
         .collect()
 }
 
+/// The crates that must stay pure.
+pub fn pure() -> impl Iterator<Item = &'static str> {
+    UNREACHABLE.iter().map(|(member, _)| *member)
+}
+
 fn reached(graph: &Graph, member: &str) -> Vec<String> {
     let rule = UNREACHABLE.iter().find(|(name, _)| *name == member);
     let banned = rule.map_or(&[][..], |(_, banned)| banned);

@@ -34,6 +34,7 @@ pub struct Graph {
     members: BTreeSet<String>,
     with_build_script: BTreeSet<String>,
     imports: BTreeMap<String, BTreeSet<(Kind, String)>>,
+    linked: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Graph {
@@ -63,6 +64,11 @@ impl Graph {
                 self.add_import(&name(&node.id), Kind::of(kind.kind), &name(&dependency.pkg));
             }
         }
+    }
+
+    /// Says what is linked into a member when it is built alone; names with `-`.
+    pub fn narrow(&mut self, member: &str, linked: BTreeSet<String>) {
+        self.linked.insert(member.to_owned(), linked);
     }
 
     /// Makes `name` a crate of the workspace.
@@ -104,6 +110,10 @@ impl Graph {
 
     /// A chain of normal dependencies from one crate to another: the shortest.
     pub(super) fn path<'a>(&'a self, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
+        let linked = self.linked.get(from);
+        if linked.is_some_and(|linked| !linked.contains(&to.replace('_', "-"))) {
+            return None;
+        }
         let mut seen = BTreeSet::from([from]);
         let mut paths = vec![vec![from]];
         while !paths.is_empty() {
