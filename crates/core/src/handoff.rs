@@ -15,6 +15,8 @@ mod entry;
 mod holding;
 mod register_map;
 mod route;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{Entry, EntryError, Plan};
 pub use holding::{Holding, HoldingError, Phase};
