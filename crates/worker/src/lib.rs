@@ -330,7 +330,7 @@ impl Worker {
             return;
         };
         let mut changes = handoffs.changes();
-        let gone = async { while handoffs.holds_any() && changes.changed().await.is_ok() {} };
+        let gone = async { while handoffs.must_hand_over() && changes.changed().await.is_ok() {} };
         if tokio::time::timeout(self.drain.grace(), gone)
             .await
             .is_err()

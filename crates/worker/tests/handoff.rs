@@ -89,6 +89,7 @@ impl Cluster {
             let membership = Membership {
                 register: register.subscribe(),
                 dial: dial.clone(),
+                hands_over: true,
             };
             let place = Place {
                 name: NAMES[number],

@@ -278,6 +278,7 @@ fn workers<'a>(
             membership: Some(Membership {
                 register: parts.register.watch(),
                 dial: parts.dial.clone(),
+                hands_over: false,
             }),
             kept: kept.clone(),
             map_fingerprint: None,

@@ -172,6 +172,7 @@ fn context(
         membership: source.map(|source| Membership {
             register: source.follow(),
             dial: over_tcp(),
+            hands_over: true,
         }),
         kept: Kept::new(),
         map_fingerprint: fixed.as_ref().map(ShardMap::fingerprint),

@@ -44,6 +44,9 @@ pub struct Membership {
     pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
     /// How other workers are reached.
     pub dial: Dial,
+    /// Whether a worker that ends has its shards moved away first. Not where all
+    /// workers end together.
+    pub hands_over: bool,
 }
 
 /// What this worker holds, and how that changes.
@@ -119,6 +122,7 @@ impl Handoffs {
     fn own(self: &Arc<Self>, shard: ShardId, entry: &Entry<Owner>) {
         let mut seat = self.seats[shard.index()].lock();
         if seat.holding.claim(entry.epoch()).is_ok() {
+            self.supersede(shard);
             // Nobody gave it: what earlier owners deleted is not known.
             self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
         }
@@ -127,6 +131,15 @@ impl Handoffs {
             && seat.holding.spent() < Some(plan.epoch)
         {
             tokio::spawn(give::give(Arc::clone(self), shard, plan.clone()));
+        }
+    }
+
+    /// What was held in an earlier epoch is not what is served now: what runs there
+    /// runs to its end, and its standing streams begin anew.
+    fn supersede(&self, shard: ShardId) {
+        if let Some(before) = self.host.place_of(shard).shard() {
+            self.keep_tails(&before);
+            before.moved.cancel();
         }
     }
 
@@ -181,10 +194,19 @@ impl Handoffs {
         self.changed.subscribe()
     }
 
-    /// Whether any shard is still this worker's to serve or to give.
-    pub(crate) fn holds_any(&self) -> bool {
+    /// Whether this worker should stay until others have its shards: it holds
+    /// some, and there is somebody to take them.
+    pub(crate) fn must_hand_over(&self) -> bool {
         let mut seats = self.seats.iter();
-        seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+        self.membership.hands_over
+            && self.has_peers()
+            && seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    }
+
+    fn has_peers(&self) -> bool {
+        let is_other = |owner: &Owner| owner.worker != self.me.worker;
+        self.map()
+            .is_some_and(|map| map.addresses().keys().any(is_other))
     }
 
     fn tell_controller(&self) {
