@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use hexagram_proto::admin::admin_server::Admin;
 use hexagram_proto::admin::{Report, WatchRequest};
 use tokio::sync::watch;
@@ -23,6 +23,8 @@ pub(crate) struct AdminService {
     pub(crate) cluster: String,
     /// Fires when this worker wants to end.
     pub(crate) draining: CancellationToken,
+    /// Fires when it ends.
+    pub(crate) done: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -51,6 +53,7 @@ impl Admin for AdminService {
             let report = reporter.next().await;
             Some((Ok(report), reporter))
         });
+        let reports = reports.take_until(self.done.clone().cancelled_owned());
         Ok(Response::new(Box::pin(reports)))
     }
 }

@@ -299,6 +299,7 @@ impl Worker {
                 handoffs,
                 cluster: self.cluster.clone(),
                 draining: shutdown.clone(),
+                done: work.done.clone(),
             })
         });
         let served = server()
