@@ -167,7 +167,7 @@ fn claims(call: &Call, params: InitializeParams) -> SessionClaims {
 #[serde(rename_all = "camelCase")]
 struct Initialized<'a> {
     protocol_version: &'a str,
-    capabilities: &'a Value,
+    capabilities: Value,
     server_info: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,
@@ -181,7 +181,7 @@ fn finish_initialize(
 ) -> Option<Run> {
     let result = Initialized {
         protocol_version: claims.version.as_str(),
-        capabilities: &info.capabilities,
+        capabilities: info.capabilities_for(Era::Legacy),
         server_info: &info.server_info,
         instructions: info.instructions.as_deref(),
     };
@@ -215,7 +215,7 @@ fn answer(result: &impl Serialize, head: Option<Head>, reply: Reply) -> Option<R
 struct Discovered<'a> {
     result_type: &'a str,
     supported_versions: Vec<&'a str>,
-    capabilities: &'a Value,
+    capabilities: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     instructions: Option<&'a str>,
     ttl_ms: u64,
@@ -231,7 +231,7 @@ pub(crate) fn discover(host: &Arc<Host>, reply: Reply) -> Option<Run> {
         let result = Discovered {
             result_type: "complete",
             supported_versions: versions.map(|version| version.as_str()).collect(),
-            capabilities: &info.capabilities,
+            capabilities: info.capabilities_for(Era::Modern),
             instructions: info.instructions.as_deref(),
             ttl_ms: 0,
             cache_scope: "private",

@@ -111,7 +111,11 @@ fn health(upstream: &Value) -> String {
         Some(false) => "UNREACHABLE",
         None => return "not used yet".to_owned(),
     };
-    let server = match (upstream["server"].as_str(), upstream["era"].as_str()) {
+    let era = upstream["era"].as_str().map(|era| match era {
+        "both" => "both eras",
+        one => one,
+    });
+    let server = match (upstream["server"].as_str(), era) {
         (Some(server), Some(era)) => format!(" ({server}, {era})"),
         (None, Some(era)) => format!(" ({era})"),
         _ => String::new(),
@@ -155,7 +159,7 @@ mod tests {
         for line in [
             "worker w of cluster c (version 1): 1 shards",
             "  link to w: DOWN, 0 in flight",
-            "  upstream git: reachable for 7 s (git-mcp 1.2, both), 5 requests, 1 in flight",
+            "  upstream git: reachable for 7 s (git-mcp 1.2, both eras), 5 requests, 1 in flight",
             "  upstream docs: UNREACHABLE for 3 s, 9 requests, 0 in flight, 1 x broken, 2 x silent",
             "    last error 2 s ago: it hangs",
             "  upstream new: not used yet, 0 requests, 0 in flight",

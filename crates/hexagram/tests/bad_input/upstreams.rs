@@ -134,6 +134,20 @@ async fn the_only_upstream_is_down() {
     assert_eq!(error["data"]["upstream"], "gone");
 }
 
+/// Where an upstream is, and a key in its URL, are the operator's business.
+#[tokio::test]
+async fn a_refusal_does_not_tell_the_upstreams_address() {
+    let gone = ports::free();
+    let server = Server::local(&[&format!("--upstream=gone=http://{gone}/mcp?key=secret")]).await;
+    let mut http = crate::cluster::http::Http::connect(server.listen).await;
+    let reply = http.send(&modern(2, "tools/call", &echo("x"))).await;
+    let down = Refusal(502, json!(2), -32013, "upstream_unavailable");
+    let error = refused(&reply, &down).to_string();
+    for private in ["secret", &gone.to_string()] {
+        assert!(!error.contains(private), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn one_of_two_upstreams_is_down() {
     let good = Upstream::start(Behaviour::Good).await;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::http::{Http, Reply};
-use crate::cluster::mcp::{MODERN, Session, modern, result, text};
+use crate::cluster::mcp::{MODERN, Session, initialize, modern, result, text};
 use crate::cluster::upstream::{Behaviour, Upstream};
 use crate::cluster::{Cluster, Server};
 
@@ -65,6 +65,20 @@ async fn a_single_upstream_keeps_its_words() {
     assert_eq!(begun["task"]["taskId"], "t");
     let found = result(&session.ask("tasks/get", &json!({"taskId": "t"})).await);
     assert_eq!(found["statusMessage"], "of it");
+}
+
+/// They are not translated, so a modern client must not be promised them.
+#[tokio::test]
+async fn tasks_are_offered_in_their_own_era_only() {
+    let upstream = Upstream::start(Behaviour::Tasks("of it")).await;
+    let server = Server::local(&[&upstream.argument("a")]).await;
+    let mut http = Http::connect(server.listen).await;
+    let opened = result(&http.send(&initialize()).await);
+    assert!(opened["capabilities"]["tasks"].is_object(), "{opened}");
+    let discover = modern(5, "server/discover", &json!({}));
+    let found = result(&http.send(&discover).await)["capabilities"].clone();
+    assert!(found["tools"].is_object(), "{found}");
+    assert_eq!(found["tasks"], Value::Null);
 }
 
 /// Durable before the reply: nobody finds the task of a worker that died.

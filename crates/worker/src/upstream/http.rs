@@ -46,7 +46,7 @@ impl Target {
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!("hexagram/", env!("CARGO_PKG_VERSION")))
         };
-        let unusable = |error: reqwest::Error| UpstreamError::Unreachable(causes(&error));
+        let unusable = |error: reqwest::Error| UpstreamError::Unreachable(causes(error));
         Ok(Self {
             url: url.into(),
             client: builder()
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// Maps a failed request: before the upstream had it, or after.
-    fn failed(&self, error: &reqwest::Error) -> UpstreamError {
+    fn failed(&self, error: reqwest::Error) -> UpstreamError {
         if error.is_timeout() && !error.is_connect() {
             UpstreamError::Silent(self.limits.silence)
         } else if error.is_connect() || error.is_builder() {
@@ -82,7 +82,7 @@ impl Target {
         let mut body = BytesMut::new();
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.next().await {
-            body.extend_from_slice(&piece.map_err(|error| self.failed(&error))?);
+            body.extend_from_slice(&piece.map_err(|error| self.failed(error))?);
             if body.len() > limit {
                 return Err(UpstreamError::Garbage(format!(
                     "a message longer than {limit} bytes"
@@ -93,9 +93,12 @@ impl Target {
     }
 }
 
-/// An error with what lies beneath it; reqwest's own text omits the cause.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
+/// An error with what lies beneath it; reqwest's own text omits the cause. Without
+/// the URL: clients read this, and it may hold a key.
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let first: &dyn std::error::Error = &error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
     chain
         .map(ToString::to_string)
         .collect::<Vec<_>>()
@@ -218,7 +221,7 @@ impl HttpConnection {
             .body(body)
             .send()
             .await
-            .map_err(|error| self.target.failed(&error))?;
+            .map_err(|error| self.target.failed(error))?;
         self.check(response, id).await
     }
 
@@ -356,7 +359,7 @@ impl HttpConnection {
             .timeout(CLOSE)
             .headers(headers);
         if let Err(error) = request.send().await {
-            tracing::debug!(error = causes(&error), "an upstream session was not closed");
+            tracing::debug!(error = causes(error), "an upstream session was not closed");
         }
     }
 }

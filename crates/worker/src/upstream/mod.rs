@@ -22,6 +22,7 @@ pub(crate) mod requests;
 mod restarts;
 mod schemas;
 mod spec;
+mod tasks_offer;
 pub(crate) mod unread;
 mod without_tasks;
 
@@ -111,6 +112,11 @@ impl ServerInfo {
             server_info: named(&result["serverInfo"]),
             instructions: result["instructions"].as_str().map(str::to_owned),
         }
+    }
+
+    /// The capabilities that a client of `era` can use.
+    pub(crate) fn capabilities_for(&self, era: Era) -> Value {
+        tasks_offer::for_clients_of(era, &self.capabilities)
     }
 }
 

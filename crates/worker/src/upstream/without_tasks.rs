@@ -3,26 +3,21 @@
 //! the memory of one of many processes can promise.
 
 use bytes::Bytes;
+use hexagram_core::Era;
 use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
-use serde_json::Value;
 
 use super::ServerInfo;
+use super::tasks_offer::{EXTENSION, withdraw};
 use crate::raw::RawObject;
 
-/// The extension of SEP-2663.
-const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// Where a modern request says what its client can.
 const CLIENT: &str = "io.modelcontextprotocol/clientCapabilities";
 
 /// The handler's description without tasks.
 pub(super) fn described(mut info: ServerInfo) -> ServerInfo {
-    if let Value::Object(capabilities) = &mut info.capabilities {
-        capabilities.remove("tasks");
-        if let Some(Value::Object(extensions)) = capabilities.get_mut("extensions") {
-            extensions.remove(EXTENSION);
-        }
-    }
+    withdraw(Era::Legacy, &mut info.capabilities);
+    withdraw(Era::Modern, &mut info.capabilities);
     info
 }
 
@@ -61,7 +56,7 @@ pub(super) fn heard(message: Bytes) -> Result<Bytes, Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

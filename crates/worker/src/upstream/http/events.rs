@@ -62,7 +62,7 @@ impl Source {
             .header(ACCEPT, "text/event-stream")
             .send()
             .await
-            .map_err(|error| self.target.failed(&error))
+            .map_err(|error| self.target.failed(error))
     }
 
     /// The messages of a stream and of its continuations.
@@ -83,7 +83,7 @@ impl Source {
 
     fn pieces(&self, response: Response) -> Pieces {
         let target = self.target.clone();
-        let failed = move |error| target.failed(&error);
+        let failed = move |error| target.failed(error);
         response.bytes_stream().map_err(failed).boxed()
     }
 }
