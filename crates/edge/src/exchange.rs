@@ -154,6 +154,11 @@ impl Exchange {
         if away.moving {
             return self.seek_or_end(None);
         }
+        // The map came here first: its owner is about to serve in that very epoch.
+        if away.epoch < sent.get() && self.may_move() {
+            let sought = self.look(None, true);
+            return sought.err().map(|problem| self.give_up(problem));
+        }
         self.redirects += 1;
         if self.redirects > REDIRECTS {
             return Some(self.give_up(moving()));
@@ -194,7 +199,12 @@ impl Exchange {
         };
         let first = message.open.attempt == 1 || self.delivered.started();
         let fit = first && self.kept.is_some() && !self.delivered.in_message();
-        fit && self.board.may_move(message.shard)
+        fit && self.may_move()
+    }
+
+    fn may_move(&self) -> bool {
+        let message = self.message.as_ref();
+        message.is_some_and(|message| self.board.may_move(message.shard))
     }
 
     fn count_attempt(&mut self) {
@@ -212,6 +222,11 @@ impl Exchange {
     /// # Errors
     /// The refusal where it has looked for long enough, or too much waits already.
     fn seek(&mut self, after: Option<Epoch>) -> Result<(), Problem> {
+        self.look(after, false)
+    }
+
+    /// As [`Self::seek`]; `behind`: in a moment, as the owner is not ready.
+    fn look(&mut self, after: Option<Epoch>, behind: bool) -> Result<(), Problem> {
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         let patience = self.patience();
@@ -234,6 +249,7 @@ impl Exchange {
             board: Arc::clone(&self.board),
             routed: message.clone(),
             after,
+            behind,
             since,
             patience,
             parked,

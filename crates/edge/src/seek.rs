@@ -6,11 +6,14 @@ use std::time::Duration;
 use hexagram_core::Epoch;
 use hexagram_mcp::error::Problem;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::parking::Parked;
 use crate::routing::Routed;
 use crate::switchboard::{Attached, Obstacle, Switchboard};
+
+/// Between two questions whether an owner has read the map that names it.
+const BEHIND: Duration = Duration::from_millis(25);
 
 /// A message or a stream that waits for an owner.
 pub(crate) struct Seek {
@@ -18,6 +21,8 @@ pub(crate) struct Seek {
     pub(crate) routed: Routed,
     /// Only an owner in a higher epoch will do.
     pub(crate) after: Option<Epoch>,
+    /// The owner does not know yet that it is one: it is asked again a little later.
+    pub(crate) behind: bool,
     /// When it first had to wait.
     pub(crate) since: Instant,
     /// How long it waits from then, unless the obstacle deserves more.
@@ -50,6 +55,9 @@ impl Seek {
 
     async fn find(&self) -> Result<Attached, GaveUp> {
         let mut changes = self.board.changes();
+        if self.behind {
+            sleep(BEHIND).await;
+        }
         loop {
             changes.mark_unchanged();
             let obstacle = match self.board.attach(&self.routed, self.after) {

@@ -38,14 +38,33 @@ async fn three_redirects_are_the_most() {
 }
 
 #[tokio::test]
+async fn an_owner_that_has_not_read_the_map_is_asked_again() {
+    let mut scene = Scene::start().await;
+    let reply = scene.ask("tools/list", &json!({}));
+    for _ in 0..5 {
+        let open = scene.a.opened().await;
+        scene.a.redirect(&open, "", 0);
+    }
+    let open = scene.a.opened().await;
+    assert_eq!((open.epoch, open.attempt), (FIRST, 1));
+    scene.a.answer(&open, DONE);
+    assert_eq!(reply.await.unwrap().status, 200);
+    scene.until_parked(0).await;
+}
+
+#[tokio::test]
 async fn a_worker_that_knows_nothing_makes_the_message_wait() {
     let mut scene = Scene::start().await;
     let reply = scene.ask("tools/list", &json!({}));
     let open = scene.a.opened().await;
     scene.a.redirect(&open, "", 0);
-    scene.until_parked(1).await;
     scene.publish(2, "worker-b", FIRST + 1).await;
-    let open = scene.b.opened().await;
+    let open = loop {
+        tokio::select! {
+            open = scene.a.opened() => scene.a.redirect(&open, "", 0),
+            open = scene.b.opened() => break open,
+        }
+    };
     scene.b.answer(&open, DONE);
     assert_eq!(reply.await.unwrap().status, 200);
     scene.until_parked(0).await;

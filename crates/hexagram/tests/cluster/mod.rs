@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod clients;
+pub(crate) mod controlled;
 pub(crate) mod everything;
 pub(crate) mod http;
 pub(crate) mod listener;
@@ -21,4 +22,5 @@ pub(crate) mod tools;
 pub(crate) mod upstream;
 pub(crate) mod wait;
 
+pub(crate) use controlled::Controlled;
 pub(crate) use server::{Cluster, Server};

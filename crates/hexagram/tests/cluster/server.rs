@@ -38,7 +38,7 @@ impl Server {
     }
 
     /// A Hexagram role on free ports; `launch` ends with the role's name.
-    fn start(launch: Launch, args: &[&str], for_clients: bool) -> Self {
+    pub(crate) fn start(launch: Launch, args: &[&str], for_clients: bool) -> Self {
         let (listen, admin) = (ports::free(), ports::free());
         let mut launch = launch.args(["--admin", &admin.to_string()]).args(args);
         if for_clients {
@@ -68,7 +68,8 @@ impl Server {
         .await;
     }
 
-    async fn ready(&mut self) {
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) {
         let admin = self.admin;
         wait::until("readiness", async || {
             if let Some(code) = self.process.poll() {
