@@ -21,6 +21,7 @@ mod facts;
 mod federation;
 mod filter;
 mod followers;
+mod former;
 mod forward;
 mod gone;
 mod handles;
@@ -289,7 +290,7 @@ impl Worker {
         let follower = self
             .handoffs
             .clone()
-            .map(|handoffs| tokio::spawn(handoffs.follow()));
+            .map(|handoffs| tokio::spawn(handoff::follow(handoffs)));
         let taking = self
             .handoffs
             .clone()

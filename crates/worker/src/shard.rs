@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::handoff::Former;
+use crate::former::Former;
 use crate::session::Session;
 
 /// One shard in one epoch.

@@ -1,7 +1,8 @@
 //! What edges learn.
 
 use super::message::{Message, News};
-use super::state::{EdgeId, State};
+use super::state::State;
+use super::words::EdgeId;
 use super::{Bug, Cluster};
 
 impl State {

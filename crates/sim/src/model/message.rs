@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use hexagram_core::Epoch;
 
-use super::state::{EdgeId, Entry, Op, Ops, WorkerNo};
+use super::words::{EdgeId, Entry, Op, Ops, WorkerNo};
 
 /// All messages ever sent.
 pub type Messages = BTreeSet<Message>;

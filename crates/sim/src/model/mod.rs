@@ -10,13 +10,15 @@ mod message;
 mod properties;
 mod state;
 mod store;
+mod words;
 mod worker;
 
 use hexagram_core::{EntryError, Epoch};
 use stateright::{Model, Property};
 
 pub use message::{Message, Messages, News};
-pub use state::{EdgeId, Op, Ops, State, WorkerNo};
+pub use state::State;
+pub use words::{EdgeId, Op, Ops, WorkerNo};
 
 /// A mistake built in on purpose: the properties must find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,7 +194,7 @@ impl Cluster {
     fn register(
         &self,
         state: &mut State,
-        change: impl FnOnce(&state::Entry) -> Result<state::Entry, EntryError>,
+        change: impl FnOnce(&words::Entry) -> Result<words::Entry, EntryError>,
     ) -> Option<()> {
         let changed = change(&state.register).ok()?;
         for to in state.living().collect::<Vec<_>>() {
@@ -209,7 +211,7 @@ impl Cluster {
         self.register(state, |entry| {
             let aborted = entry.abort(epoch)?;
             Ok(match unburnt {
-                true => state::Entry::new(*aborted.owner(), aborted.epoch()),
+                true => words::Entry::new(*aborted.owner(), aborted.epoch()),
                 false => aborted,
             })
         })

@@ -4,7 +4,8 @@ use hexagram_core::Phase;
 use stateright::Property;
 
 use super::Cluster;
-use super::state::{Op, Ops, State};
+use super::state::State;
+use super::words::{Op, Ops};
 
 /// The properties to check.
 pub(super) fn all(cluster: &Cluster) -> Vec<Property<Cluster>> {

@@ -3,7 +3,7 @@
 
 use hexagram_core::Epoch;
 
-use super::state::{Op, Ops, Remote};
+use super::words::{Op, Ops, Remote};
 
 /// The shard's keys in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

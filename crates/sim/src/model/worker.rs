@@ -3,7 +3,8 @@
 use hexagram_core::{Epoch, Phase};
 
 use super::message::{Grant, Message, News, Open, Tail};
-use super::state::{Entry, Op, Ops, Remote, Running, State, WorkerNo};
+use super::state::{Running, State};
+use super::words::{Entry, Op, Ops, Remote, WorkerNo};
 use super::{Bug, Cluster};
 
 impl Cluster {

@@ -12,7 +12,8 @@ use prost::Message;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::{Handoffs, state};
+use super::handoffs::Handoffs;
+use super::state;
 use crate::place::Successor;
 use crate::shard::Shard;
 

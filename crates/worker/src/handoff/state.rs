@@ -11,9 +11,9 @@ use hexagram_proto::handoff::{
 };
 use hexagram_proto::{Malformed, protocol_version};
 
-use super::tails::{key, key_message};
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
+use crate::former::{key, key_message};
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::session::{Opened, Session};

@@ -12,7 +12,9 @@ use hexagram_proto::handoff::{
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Former, Handoffs, STATE_FORMAT, state};
+use super::handoffs::{Handoffs, STATE_FORMAT};
+use super::state;
+use crate::former::Former;
 
 /// A plan that the giver has seen is seen here by then.
 const SEEN: Duration = Duration::from_secs(2);

@@ -1,0 +1,33 @@
+//! Follows the register's map.
+
+use std::sync::Arc;
+
+use hexagram_core::RegisterMap;
+
+use super::give;
+use super::handoffs::Handoffs;
+
+/// Does what the register says, for as long as this worker lives.
+pub(crate) async fn follow(handoffs: Arc<Handoffs>) {
+    let mut register = handoffs.membership.register.clone();
+    loop {
+        let map = register.borrow_and_update().clone();
+        if let Some(map) = map {
+            hear(&handoffs, &map);
+        }
+        if register.changed().await.is_err() {
+            // The source is gone; what is known keeps serving (invariant I9).
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn hear(handoffs: &Arc<Handoffs>, map: &RegisterMap) {
+    for (shard, entry) in map.entries() {
+        if *entry.owner() != handoffs.me {
+            handoffs.lose(shard, entry);
+        } else if let Some(plan) = handoffs.own(shard, entry) {
+            tokio::spawn(give::give(Arc::clone(handoffs), shard, plan));
+        }
+    }
+}

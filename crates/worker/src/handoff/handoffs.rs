@@ -1,0 +1,233 @@
+//! What this worker holds, and how that changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, Plan, RegisterMap, ShardId};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::admin::{self, Held};
+use hexagram_proto::handoff::Move;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::host::Host;
+use crate::kept::Kept;
+use crate::place::Successor;
+use crate::shard::Shard;
+
+/// Format of the state that a grant carries.
+pub(super) const STATE_FORMAT: u32 = 1;
+
+/// Turns an address of the register's map into a way to a worker.
+pub type Dial = Arc<dyn Fn(&str) -> WorkerAddress + Send + Sync>;
+
+/// Where a worker learns what it owns.
+#[derive(Clone)]
+pub struct Membership {
+    /// The register's map; none before the first.
+    pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
+    /// How other workers are reached.
+    pub dial: Dial,
+    /// Whether a worker that ends has its shards moved away first. Not where all
+    /// workers end together.
+    pub hands_over: bool,
+}
+
+/// What this worker holds, and how that changes.
+pub(crate) struct Handoffs {
+    pub(crate) host: Arc<Host>,
+    pub(crate) me: Owner,
+    pub(super) cluster: String,
+    pub(super) membership: Membership,
+    pub(super) kept: Kept,
+    pub(super) seats: Vec<Mutex<Seat>>,
+    changed: watch::Sender<u64>,
+    // Shards given away in which something still runs.
+    pub(super) tails: RwLock<HashMap<(ShardId, Epoch), Arc<Shard>>>,
+}
+
+/// One shard's machine, and what its driver remembers.
+#[derive(Default)]
+pub(super) struct Seat {
+    pub(super) holding: Holding<Owner>,
+    /// The last planned move that came to nothing here.
+    pub(super) resumed: Option<Epoch>,
+    /// Who may give this shard, in which epoch.
+    pub(super) expected: Option<(Owner, Epoch)>,
+}
+
+impl Handoffs {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        me: Owner,
+        cluster: String,
+        membership: Membership,
+        kept: Kept,
+    ) -> Self {
+        let seats = host.places().map(|_| Mutex::default()).collect();
+        Self {
+            host,
+            me,
+            cluster,
+            membership,
+            kept,
+            seats,
+            changed: watch::Sender::new(0),
+            tails: RwLock::default(),
+        }
+    }
+
+    /// The register names this worker; gives the move that it is to carry out.
+    pub(super) fn own(&self, shard: ShardId, entry: &Entry<Owner>) -> Option<Plan<Owner>> {
+        let mut seat = self.seats[shard.index()].lock();
+        if seat.holding.claim(entry.epoch()).is_ok() {
+            self.supersede(shard);
+            // Nobody gave it: what earlier owners deleted is not known.
+            self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
+        }
+        let serves = seat.holding.serving() == Some(entry.epoch());
+        let plan = entry.plan().filter(|_| serves)?;
+        (seat.holding.spent() < Some(plan.epoch)).then(|| plan.clone())
+    }
+
+    /// What was held in an earlier epoch is not what is served now: what runs there
+    /// runs to its end, and its standing streams begin anew.
+    fn supersede(&self, shard: ShardId) {
+        if let Some(before) = self.host.place_of(shard).shard() {
+            self.keep_tails(&before);
+            before.moved.cancel();
+        }
+    }
+
+    /// The register names another.
+    pub(super) fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
+        let mut seat = self.seats[shard.index()].lock();
+        let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
+        if seat.holding.superseded(entry.epoch()) {
+            self.leave(shard, successor(entry), was_granted);
+            self.tell_controller();
+        }
+    }
+
+    /// Serves a shard whose epoch the machine has claimed.
+    pub(super) fn activate(&self, seat: &mut Seat, shard: Arc<Shard>) {
+        let (id, epoch) = (shard.id, shard.epoch);
+        if seat.holding.activate(epoch).is_err() {
+            return;
+        }
+        self.host.place_of(id).serve(shard);
+        self.host.edges.active(id, epoch);
+        tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
+        self.tell_controller();
+    }
+
+    /// Serves a shard no more. Its standing streams go on at the new owner; calls
+    /// run to their end where the shard was given away, and have no owner to
+    /// speak for them where it was taken.
+    pub(super) fn leave(&self, shard: ShardId, to: Successor, was_granted: bool) {
+        tracing::info!(shard = shard.get(), epoch = to.epoch.get(), to = %to.worker, "served elsewhere");
+        let Some(left) = self.host.place_of(shard).give(to) else {
+            return;
+        };
+        if was_granted {
+            self.keep_tails(&left);
+        } else {
+            left.deposed.cancel();
+        }
+        left.moved.cancel();
+    }
+
+    /// Remembers a shard that was given away as long as something runs in it.
+    pub(super) fn keep_tails(&self, shard: &Arc<Shard>) {
+        let key = (shard.id, shard.epoch);
+        self.tails.write().insert(key, Arc::clone(shard));
+    }
+
+    /// Forgets the shards in which nothing runs any more.
+    pub(crate) fn forget_tails(&self) {
+        self.tails.write().retain(|_, shard| shard.is_busy());
+    }
+
+    /// What this worker holds, for its controller.
+    pub(crate) fn held(&self) -> Vec<Held> {
+        let seats = self.host.places().zip(&self.seats);
+        seats
+            .map(|(shard, seat)| held(shard, &seat.lock()))
+            .collect()
+    }
+
+    /// News of what this worker holds.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether this worker should stay until others have its shards: it holds
+    /// some, and there is somebody to take them.
+    pub(crate) fn must_hand_over(&self) -> bool {
+        let mut seats = self.seats.iter();
+        self.membership.hands_over
+            && self.has_peers()
+            && seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    }
+
+    fn has_peers(&self) -> bool {
+        let is_other = |owner: &Owner| owner.worker != self.me.worker;
+        self.map()
+            .is_some_and(|map| map.addresses().keys().any(is_other))
+    }
+
+    pub(super) fn tell_controller(&self) {
+        self.changed.send_modify(|change| *change += 1);
+    }
+
+    pub(super) fn map(&self) -> Option<Arc<RegisterMap>> {
+        self.membership.register.borrow().clone()
+    }
+
+    /// The way to another worker, while the register knows one.
+    pub(super) fn address(&self, owner: &Owner) -> Option<WorkerAddress> {
+        let map = self.map()?;
+        let address = map.addresses().get(owner)?;
+        Some((self.membership.dial)(address))
+    }
+
+    pub(super) fn message(&self, shard: ShardId, epoch: Epoch, from: &Owner, to: &Owner) -> Move {
+        Move {
+            cluster: self.cluster.clone(),
+            shards: u32::from(self.host.count().get()),
+            shard: shard.get().into(),
+            epoch: epoch.get(),
+            from: from.worker.to_string(),
+            from_incarnation: from.incarnation.get(),
+            to: to.worker.to_string(),
+            to_incarnation: to.incarnation.get(),
+            state_format: STATE_FORMAT,
+        }
+    }
+}
+
+fn successor(entry: &Entry<Owner>) -> Successor {
+    Successor {
+        worker: entry.owner().worker.clone(),
+        epoch: entry.epoch(),
+    }
+}
+
+fn held(shard: ShardId, seat: &Seat) -> Held {
+    let (phase, epoch) = match seat.holding.phase() {
+        Phase::Absent => (admin::Phase::Absent, None),
+        Phase::Claiming(epoch) => (admin::Phase::Claiming, Some(*epoch)),
+        Phase::Serving(epoch) => (admin::Phase::Serving, Some(*epoch)),
+        Phase::Frozen { epoch, .. } => (admin::Phase::Frozen, Some(*epoch)),
+        Phase::Granted(plan) => (admin::Phase::Granted, Some(plan.epoch)),
+    };
+    let number = |epoch: Option<Epoch>| epoch.map_or(0, Epoch::get);
+    Held {
+        shard: shard.get().into(),
+        phase: phase.into(),
+        epoch: number(epoch),
+        spent: number(seat.holding.spent()),
+        load: 0,
+        resumed: number(seat.resumed),
+    }
+}
