@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,7 +65,7 @@ impl Counter {
 
     /// Calls that ran, of all sessions.
     pub(crate) fn calls(&self) -> u64 {
-        self.state.locked().values().sum()
+        self.state.calls.lock().values().sum()
     }
 
     /// Sends a notification on every standing stream.
@@ -82,13 +83,9 @@ impl Drop for Counter {
 }
 
 impl State {
-    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A session that has not called.
     fn opened(&self) -> String {
-        let mut calls = self.locked();
+        let mut calls = self.calls.lock();
         let name = format!("up-{}", calls.len());
         calls.insert(name.clone(), 0);
         name
@@ -96,7 +93,7 @@ impl State {
 
     /// Counts a call; `None` in a session that is unknown.
     fn called(&self, session: &str) -> Option<u64> {
-        let mut calls = self.locked();
+        let mut calls = self.calls.lock();
         let count = calls.get_mut(session)?;
         *count += 1;
         Some(*count)

@@ -22,26 +22,35 @@ async fn served_again(load: &Load, event: Instant) {
     .await;
 }
 
-/// What a crash of the worker may cost this client: the call that ran there, and
-/// a session that it had there.
-fn cost(calls: &[Call], client: usize, had_session: bool) {
-    let mut failures: Vec<_> = figures::failed(calls)
-        .into_iter()
-        .filter(|(other, _)| *other == client)
-        .map(|(_, failure)| failure)
-        .collect();
-    if let Some(Failure::Error(LOST, _)) = failures.first() {
-        failures.remove(0);
+/// What the death of `worker-0` may cost a client: the call that ran there, and
+/// the session of a legacy client if it was there. `owner` had its session.
+fn cost(failures: &[&Failure], owner: Option<usize>) -> bool {
+    let fate_of_call = match failures {
+        [Failure::Error(LOST, _), rest @ ..] => rest,
+        all => all,
+    };
+    match owner {
+        Some(0) => fate_of_call == [&Failure::Gone],
+        Some(_) => failures.is_empty(),
+        None => fate_of_call.is_empty(),
     }
-    match (had_session, failures.as_slice()) {
-        (true, [Failure::Gone]) | (false, []) => {}
-        (_, failures) => panic!("client {client} (session {had_session}): {failures:#?}"),
-    }
+}
+
+/// Every call that was answered has run once, and none twice.
+fn ran_once(counter: &Counter, calls: &[Call]) {
+    let count = |fits: fn(&Call) -> bool| calls.iter().filter(|call| fits(call)).count() as u64;
+    let answered = count(|call| call.outcome.is_ok());
+    let unknown = count(|call| matches!(call.outcome, Err(Failure::Error(LOST, _))));
+    let ran = counter.calls();
+    assert!(
+        (answered..=answered + unknown).contains(&ran),
+        "{ran} calls ran, {answered} were answered, {unknown} are unknown"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed() {
-    let (_counter, mut cluster) = cluster().await;
+    let (counter, mut cluster) = cluster().await;
     let load = Load::start(&cluster).await;
     let owners = load.owners.clone();
     served_again(&load, Instant::now()).await;
@@ -52,10 +61,15 @@ async fn a_worker_that_is_killed() {
     figures::print("kill -9", &calls);
     let pause = figures::full_service(&calls, event);
     eprintln!("kill -9: full service after {pause:?}");
-    let dead = owners.iter().map(|owner| *owner == 0);
-    let had = dead.chain([false; MODERN]);
-    had.enumerate()
-        .for_each(|(client, had)| cost(&calls, client, had));
+    let owners = owners.into_iter().map(Some).chain([None; MODERN]);
+    for (client, owner) in owners.enumerate() {
+        let failures = figures::failures(&calls, client);
+        assert!(
+            cost(&failures, owner),
+            "{client} at {owner:?}: {failures:#?}"
+        );
+    }
+    ran_once(&counter, &calls);
     assert_eq!(cluster.count("worker-0").await, 0);
 }
 

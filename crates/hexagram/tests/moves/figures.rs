@@ -16,6 +16,13 @@ pub(crate) fn failed(calls: &[Call]) -> Vec<(usize, &Failure)> {
     failed.collect()
 }
 
+/// The same of one client.
+pub(crate) fn failures(calls: &[Call], client: usize) -> Vec<&Failure> {
+    let failed = failed(calls).into_iter();
+    let own = failed.filter(|(other, _)| *other == client);
+    own.map(|(_, failure)| failure).collect()
+}
+
 /// Checks that every call of every client was answered as it should.
 pub(crate) fn none_failed(calls: &[Call]) {
     let failed = failed(calls);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -83,7 +84,7 @@ impl Load {
 
     /// How many clients sent a call after `event` that was answered.
     pub(crate) fn served_since(&self, event: Instant) -> usize {
-        let answered = self.answered.lock().unwrap();
+        let answered = self.answered.lock();
         answered.values().filter(|sent| **sent > event).count()
     }
 
@@ -141,7 +142,7 @@ impl Client {
             pace.tick().await;
             let edge = (self.number + self.calls.len()) % self.connections.len();
             if let Some(sent) = self.call(edge).await {
-                answered.lock().unwrap().insert(self.number, sent);
+                answered.lock().insert(self.number, sent);
             }
         }
         self.calls
@@ -202,16 +203,14 @@ impl Client {
         if self.session.is_none() {
             return Ok(());
         }
-        let expected = match &self.upstream {
-            Some((session, count)) => (session.clone(), count + 1),
+        let expected = match self.upstream.take() {
+            Some((session, count)) => (session, count + 1),
             None => (now.0.clone(), 1),
         };
+        let forgot = format!("{now:?} for {expected:?}");
         let same = now == expected;
-        self.upstream = Some(now.clone());
-        match same {
-            true => Ok(()),
-            false => Err(Failure::Forgot(format!("{now:?} for {expected:?}"))),
-        }
+        self.upstream = Some(now);
+        same.then_some(()).ok_or(Failure::Forgot(forgot))
     }
 
     /// Does what a client does after such a failure.
