@@ -11,10 +11,11 @@ use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::host::{Call, Host};
-use crate::place::{Place, Successor};
+use crate::place::Place;
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
 use crate::stream::Resumption;
+use crate::successor::Successor;
 use crate::upstream::NativeHandler;
 use crate::{answer, batch, dispatch, handoff, one_way, resume, standing};
 

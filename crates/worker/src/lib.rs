@@ -55,6 +55,7 @@ mod standing_modern;
 mod stream;
 mod streams;
 mod subscriptions;
+mod successor;
 mod task_names;
 mod upstream;
 mod upstream_listen;

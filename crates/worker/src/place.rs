@@ -3,23 +3,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use hexagram_core::{Epoch, WorkerId};
 use parking_lot::Mutex;
 
 use crate::shard::Shard;
+use crate::successor::Successor;
 
 /// One shard's place on this worker.
 #[derive(Default)]
 pub(crate) struct Place {
     shard: ArcSwapOption<Shard>,
     successor: Mutex<Option<Successor>>,
-}
-
-/// Who serves a shard that is not served here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Successor {
-    pub(crate) worker: WorkerId,
-    pub(crate) epoch: Epoch,
 }
 
 impl Place {

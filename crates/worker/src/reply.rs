@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::metrics::Refusals;
-use crate::place::Successor;
+use crate::successor::Successor;
 
 /// What is left to do after an exchange was admitted, for a task of its own.
 pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;

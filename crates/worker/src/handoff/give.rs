@@ -14,8 +14,8 @@ use tonic::transport::Channel;
 
 use super::handoffs::Handoffs;
 use super::state;
-use crate::place::Successor;
 use crate::shard::Shard;
+use crate::successor::Successor;
 
 /// The taker has seen the plan by then, or the move is given up.
 const PREPARE: Duration = Duration::from_secs(3);

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::host::Host;
 use crate::kept::Kept;
-use crate::place::Successor;
 use crate::shard::Shard;
+use crate::successor::Successor;
 
 /// Format of the state that a grant carries.
 pub(super) const STATE_FORMAT: u32 = 1;
