@@ -52,6 +52,8 @@ pub(super) struct Seat {
     pub(super) holding: Holding<Owner>,
     /// The last planned move that came to nothing here.
     pub(super) resumed: Option<Epoch>,
+    /// The last planned move that was begun here.
+    begun: Option<Epoch>,
     /// Who may give this shard, in which epoch.
     pub(super) expected: Option<(Owner, Epoch)>,
 }
@@ -87,7 +89,11 @@ impl Handoffs {
         }
         let serves = seat.holding.serving() == Some(entry.epoch());
         let plan = entry.plan().filter(|_| serves)?;
-        (seat.holding.spent() < Some(plan.epoch)).then(|| plan.clone())
+        let is_new = seat.begun.max(seat.holding.spent()) < Some(plan.epoch);
+        is_new.then(|| {
+            seat.begun = Some(plan.epoch);
+            plan.clone()
+        })
     }
 
     /// What was held in an earlier epoch is not what is served now: what runs there
