@@ -108,6 +108,9 @@ impl Host {
         if self.is_draining() {
             return refuse_draining(reply);
         }
+        if call.repeated && method == "tools/call" {
+            return refuse_repeated(reply);
+        }
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
             (Era::Legacy, "server/discover" | "subscriptions/listen" | "tasks/update") => {
@@ -226,6 +229,16 @@ fn refuse_draining(reply: Reply) -> Option<Run> {
     None
 }
 
+/// A tool is not run twice. All other requests may be: they read, or say again
+/// what holds already.
+fn refuse_repeated(reply: Reply) -> Option<Run> {
+    reply.refuse(&Problem::OutcomeUnknown {
+        detail: "the worker was lost while the call ran".to_owned(),
+        upstream: None,
+    });
+    None
+}
+
 /// Lets a refusal carry the id of the request, if the body holds one.
 fn name_request(body: &[u8], reply: &mut Reply) {
     if let Ok(envelope) = scan(body)
@@ -254,6 +267,7 @@ fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
         claims: session_claims(&open)?,
         params: params(&open.params),
         once: open.once,
+        repeated: open.attempt > 1,
         reattached: open.reattach,
         batched: false,
         body: open.body,

@@ -57,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) once: bool,
     /// The client has heard the beginning already, from another owner.
     pub(crate) reattached: bool,
+    /// An owner that was lost may have begun with it.
+    pub(crate) repeated: bool,
     /// The body is one message of a batch.
     pub(crate) batched: bool,
 }

@@ -130,6 +130,22 @@ async fn another_epoch_is_misdirected() {
     }
 }
 
+/// An owner that was lost may have begun with what is sent again.
+#[tokio::test]
+async fn what_is_sent_again_reads_but_calls_no_tool() {
+    let mut edge = Edge::connect(&worker(native())).await;
+    let session = edge.session().await;
+    let again = |body: &str| Open {
+        attempt: 2,
+        ..edge.open(&session, body)
+    };
+    let (called, listed) = (again(&call("fine")), again(&request("tools/list")));
+    let called = answer(edge.send(called).await);
+    assert_eq!(called["error"]["data"]["reason"], "outcome_unknown");
+    assert_eq!(called["id"], 1);
+    assert!(answer(edge.send(listed).await).get("result").is_some());
+}
+
 #[tokio::test]
 async fn a_deleted_session_never_answers_again() {
     let mut edge = Edge::connect(&worker(native())).await;
