@@ -90,6 +90,7 @@ impl Client {
             params: HeaderMap::new(),
             reattached: false,
             once: false,
+            repeated: false,
             batched: false,
         };
         let (outbox, mut drained) = outbox();
