@@ -52,7 +52,10 @@ impl Host {
         if let Some(claims) = &call.claims
             && !call.shard.is_alive(claims.key)
         {
-            name_request(&call.body, &mut reply);
+            let method = name_request(&call.body, &mut reply);
+            if call.repeated && method.as_deref() == Some("tools/call") {
+                return refuse_repeated(reply);
+            }
             reply.refuse(&Problem::SessionNotFound);
             return None;
         }
@@ -239,14 +242,13 @@ fn refuse_repeated(reply: Reply) -> Option<Run> {
     None
 }
 
-/// Lets a refusal carry the id of the request, if the body holds one.
-fn name_request(body: &[u8], reply: &mut Reply) {
-    if let Ok(envelope) = scan(body)
-        && envelope.kind == Kind::Request
-        && let Some(id) = envelope.id
-    {
-        reply.set_id(id.as_str());
-    }
+/// Lets a refusal carry the id of the request, if the body holds one; gives the
+/// request's method.
+fn name_request(body: &[u8], reply: &mut Reply) -> Option<String> {
+    let envelope = scan(body).ok()?;
+    let id = envelope.id.filter(|_| envelope.kind == Kind::Request)?;
+    reply.set_id(id.as_str());
+    envelope.method.map(Into::into)
 }
 
 /// What an edge read as headers are headers.

@@ -282,6 +282,14 @@ impl Session {
         open.cloned().collect()
     }
 
+    /// Waits until the upstream sessions that are being opened are open, or not.
+    pub(crate) async fn settled(&self) {
+        let places: Vec<_> = self.connections.lock().values().cloned().collect();
+        for place in places {
+            drop(place.lock().await);
+        }
+    }
+
     /// Goes on with an upstream session that another owner has opened.
     pub(crate) fn adopt(&self, upstream: &Arc<Upstream>, connection: &Arc<Connection>) {
         let place = Arc::new(Place::new(Some(Arc::clone(connection))));

@@ -117,6 +117,13 @@ impl Shard {
         let _ = quiet.wait_for(|quiet| *quiet).await;
     }
 
+    /// Waits until the upstream sessions that are being opened here are open.
+    pub(crate) async fn settled(&self) {
+        for session in self.sessions() {
+            session.settled().await;
+        }
+    }
+
     /// Waits until nothing is said on standing streams any more.
     pub(crate) async fn hushed(&self) {
         let mut speaking = self.speaking.subscribe();

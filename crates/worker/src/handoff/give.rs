@@ -20,7 +20,7 @@ use crate::successor::Successor;
 /// The taker has seen the plan by then, or the move is given up.
 const PREPARE: Duration = Duration::from_secs(3);
 /// What upstreams have said unasked reaches its clients by then; what does not is
-/// replayed by the taker.
+/// replayed by the taker. An upstream session that is not open by then stays here.
 const QUIET: Duration = Duration::from_millis(50);
 /// For one attempt to hand the state over.
 const GRANT: Duration = Duration::from_secs(5);
@@ -89,7 +89,8 @@ impl Giving {
 
     async fn hand_over(&self, taker: Taker) {
         let Some(shard) = self.freeze() else { return };
-        let _ = tokio::time::timeout(QUIET, shard.hushed()).await;
+        let calm = async { tokio::join!(shard.hushed(), shard.settled()) };
+        let _ = tokio::time::timeout(QUIET, calm).await;
         if !self.is_planned() {
             return self.resume(&shard);
         }
