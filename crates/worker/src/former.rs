@@ -7,6 +7,8 @@ use hexagram_core::{Epoch, Serial, SessionKey};
 use hexagram_proto::WorkerAddress;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::handoff::{self, Move, ShardState, TailMessage};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -14,8 +16,8 @@ use tonic::transport::Channel;
 pub(crate) struct Former {
     named: Move,
     address: WorkerAddress,
-    sessions: HashSet<SessionKey>,
-    channel: Option<HandoffClient<Channel>>,
+    sessions: Mutex<HashSet<SessionKey>>,
+    channel: OnceCell<HandoffClient<Channel>>,
 }
 
 impl Former {
@@ -25,51 +27,50 @@ impl Former {
         named: Move,
         address: Option<WorkerAddress>,
     ) -> Option<Self> {
-        let keys = state
-            .tails
-            .iter()
-            .filter_map(|tail| key(tail.session.as_ref()?));
+        let tails = state.tails.iter();
+        let keys = tails.filter_map(|tail| key(tail.session.as_ref()?));
         let sessions: HashSet<_> = keys.collect();
+        let address = address.filter(|_| !sessions.is_empty())?;
         Some(Self {
             named,
-            address: address?,
-            sessions,
-            channel: None,
+            address,
+            sessions: Mutex::new(sessions),
+            channel: OnceCell::new(),
         })
-        .filter(|former| !former.sessions.is_empty())
+    }
+
+    /// The sessions of which something may still run there.
+    pub(crate) fn sessions(&self) -> Vec<SessionKey> {
+        self.sessions.lock().iter().copied().collect()
     }
 
     /// Whether something of this session may still run there.
     pub(crate) fn knows(&self, session: SessionKey) -> bool {
-        self.sessions.contains(&session)
+        self.sessions.lock().contains(&session)
     }
 
-    /// Nothing of this session runs there any more.
-    pub(crate) fn ended(&mut self, session: SessionKey) {
-        self.sessions.remove(&session);
+    /// Nothing of this session runs there any more, or it cannot be told.
+    pub(crate) fn ended(&self, session: SessionKey) {
+        self.sessions.lock().remove(&session);
     }
 
     /// Tells the old owner what a client has sent; empty: the session is over.
-    pub(crate) async fn tell(
-        mut self,
-        session: SessionKey,
-        body: Bytes,
-    ) -> Result<(Self, bool), Status> {
-        let mut channel = match self.channel.take() {
-            Some(channel) => channel,
-            None => {
-                let dialled = self.address.dial().await;
-                HandoffClient::new(dialled.map_err(|error| Status::unavailable(error.to_string()))?)
-            }
-        };
+    /// Gives whether anything of it still runs there.
+    pub(crate) async fn tell(&self, session: SessionKey, body: Bytes) -> Result<bool, Status> {
+        let channel = self.channel.get_or_try_init(|| self.dial()).await?;
         let message = TailMessage {
             r#move: Some(self.named.clone()),
             session: Some(key_message(session)),
             body,
         };
-        let running = channel.forward(message).await?.into_inner().running;
-        self.channel = Some(channel);
-        Ok((self, running))
+        let told = channel.clone().forward(message).await?;
+        Ok(told.into_inner().running)
+    }
+
+    async fn dial(&self) -> Result<HandoffClient<Channel>, Status> {
+        let dialled = self.address.dial().await;
+        let channel = dialled.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(HandoffClient::new(channel))
     }
 }
 

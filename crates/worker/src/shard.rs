@@ -35,7 +35,7 @@ pub(crate) struct Shard {
     /// Standing streams on which upstreams are heard.
     pub(crate) speaking: watch::Sender<usize>,
     /// Who still runs what it had admitted before it gave the shard away.
-    pub(crate) former: Mutex<Option<Former>>,
+    pub(crate) former: Mutex<Option<Arc<Former>>>,
     serials: AtomicU64,
     upstream_ids: AtomicU64,
     streams: AtomicU64,
@@ -143,9 +143,13 @@ impl Shard {
         former.as_ref().is_some_and(|former| former.knows(session))
     }
 
-    /// Whether any client has a request under way here.
+    /// Whether any client has a request under way here, or where it was before.
     pub(crate) fn is_busy(&self) -> bool {
-        self.sessions().iter().any(|session| session.is_busy())
+        let before = self.former.lock();
+        let runs_on = before
+            .as_ref()
+            .is_some_and(|former| !former.sessions().is_empty());
+        runs_on || self.sessions().iter().any(|session| session.is_busy())
     }
 
     /// Sessions minted in an earlier epoch are gone.

@@ -251,6 +251,37 @@ async fn a_call_ends_where_it_began_and_is_cancelled_from_the_new_owner() {
 }
 
 #[tokio::test]
+async fn a_call_is_reached_across_two_moves() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    served(&mut old, &session, &call("count", 1)).await;
+    let waiting = old.post(old.open(&session, &call("wait", 2))).await;
+    served(&mut old, &session, &call("count", 3)).await;
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    cluster.change(|map| {
+        let committed = |entry: &Entry<Owner>| entry.commit(&owner(1), epoch(EPOCH + 1));
+        map.change(shard(&session), committed).unwrap()
+    });
+    cluster.plan(shard(&session), 0);
+    assert_eq!(active(&mut old, shard(&session)).await, EPOCH + 2);
+    let cancel =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}});
+    let cancel = Open {
+        epoch: EPOCH + 2,
+        ..old.open(&session, &cancel.to_string())
+    };
+    old.post(cancel).await;
+    loop {
+        let kind = old.receive().await;
+        if exchange_of(&kind) == waiting && matches!(kind, Kind::End(_) | Kind::Event(_)) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_session_stays_deleted_and_the_others_live() {
     let cluster = Cluster::start();
     let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);

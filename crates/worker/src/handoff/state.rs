@@ -31,6 +31,7 @@ pub(super) fn export(shard: &Shard, kept: &Kept) -> ShardState {
             .collect(),
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
+            .chain(further_back(shard))
             .collect(),
     })
 }
@@ -59,6 +60,18 @@ fn tails(key: Option<SessionKey>, session: &Session) -> Vec<Tail> {
             request_id,
         })
         .collect()
+}
+
+/// What runs on where the shard was before: the next owner reaches it through
+/// this one.
+fn further_back(shard: &Shard) -> Vec<Tail> {
+    let former = shard.former.lock();
+    let sessions = former.as_ref().map(|former| former.sessions());
+    let tail = |session| Tail {
+        session: Some(key_message(session)),
+        request_id: String::new(),
+    };
+    sessions.into_iter().flatten().map(tail).collect()
 }
 
 fn session_state(key: Option<SessionKey>, session: &Session, kept: &Kept) -> SessionState {

@@ -20,20 +20,20 @@ const HEARD: Duration = Duration::from_secs(1);
 /// Tells a shard's old owner what a client has sent in a session that still runs
 /// there. One that cannot be told within a second is not asked again.
 pub(crate) async fn pass_on(shard: &Shard, session: SessionKey, body: Bytes) {
-    let Some(former) = shard.former.lock().take_if(|former| former.knows(session)) else {
+    let former = shard.former.lock().clone();
+    let Some(former) = former.filter(|former| former.knows(session)) else {
         return;
     };
     match tokio::time::timeout(HEARD, former.tell(session, body)).await {
-        Ok(Ok((mut former, running))) => {
-            if !running {
-                former.ended(session);
-            }
-            *shard.former.lock() = Some(former);
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => former.ended(session),
+        failed => {
+            former.ended(session);
+            tracing::debug!(
+                reachable = failed.is_ok(),
+                "a shard's old owner was not told of what still runs there"
+            );
         }
-        failed => tracing::debug!(
-            reachable = failed.is_ok(),
-            "a shard's old owner was not told of what still runs there"
-        ),
     }
 }
 
@@ -68,17 +68,19 @@ impl Handoffs {
     }
 
     async fn hear_in(&self, shard: &Shard, key: SessionKey, body: &Bytes) -> bool {
+        pass_on(shard, key, body.clone()).await;
         if body.is_empty() {
             if let Some(session) = shard.delete(key) {
                 session.delete();
             }
             return false;
         }
+        let further_back = shard.runs_elsewhere(key);
         let Some(session) = shard.held_session(key) else {
-            return false;
+            return further_back;
         };
         let body = session.tasks.restore(&self.host.sealer, body.clone());
         one_way::deliver(&session, body).await;
-        session.is_busy()
+        further_back || session.is_busy()
     }
 }

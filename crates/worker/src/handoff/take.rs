@@ -145,7 +145,7 @@ impl Handoffs {
         let tails = Former::of(&state, named, self.address(&meant.from));
         let shard = state::import(state, meant.shard, meant.epoch, &self.host, &self.kept)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        *shard.former.lock() = tails;
+        *shard.former.lock() = tails.map(Arc::new);
         let mut seat = self.seats[meant.shard.index()].lock();
         seat.holding
             .claim(meant.epoch)
