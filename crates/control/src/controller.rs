@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, WorkerId};
-use hexagram_proto::WorkerAddress;
+use hexagram_proto::Dial;
 use hexagram_runtime::clock::unix_millis;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -25,9 +25,6 @@ const TICK: Duration = Duration::from_millis(250);
 const QUEUE: usize = 256;
 /// Writes that may be lost to others in a row before the next sign is awaited.
 const ATTEMPTS: usize = 5;
-
-/// Turns an address of the map into a way to the worker.
-pub type Dial = Arc<dyn Fn(&str) -> WorkerAddress + Send + Sync>;
 
 /// What a controller is told at its start.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ mod source;
 mod testing;
 mod watcher;
 
-pub use controller::{Controller, Dial, JoinError, OrderError, Settings};
+pub use controller::{Controller, JoinError, OrderError, Settings};
 pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
 pub use form::{FormError, MapForm};
 pub use http::Api;

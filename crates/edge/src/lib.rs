@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
-pub use hexagram_proto::WorkerAddress;
+pub use hexagram_proto::{Dial, WorkerAddress};
 pub use links::LinkStatus;
 pub use switchboard::{Directory, MapStatus, RouteStatus};
 

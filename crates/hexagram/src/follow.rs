@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Dial, Maps};
+use hexagram_control::Maps;
 use hexagram_core::RegisterMap;
-use hexagram_edge::{Directory, WorkerAddress};
+use hexagram_edge::{Dial, Directory, WorkerAddress};
 use tokio::sync::watch;
 
 /// The address of a worker in another process, as it stands in the map.

@@ -1,5 +1,6 @@
 //! How a worker is reached: the one place that knows TCP from pipes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
@@ -19,6 +20,9 @@ pub enum WorkerAddress {
     /// In this process, over in-memory pipes: the link code is the same.
     Pipe(mpsc::Sender<DuplexStream>),
 }
+
+/// Turns an address of the register's map into a way to a worker.
+pub type Dial = Arc<dyn Fn(&str) -> WorkerAddress + Send + Sync>;
 
 impl WorkerAddress {
     /// Whether it is the same place.

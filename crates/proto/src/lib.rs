@@ -14,7 +14,7 @@ mod outbox;
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
 pub use convert::{Malformed, id128, protocol_version, session_claims, session_message};
 pub use credit::{Consumed, INITIAL_WINDOW, Window};
-pub use dial::WorkerAddress;
+pub use dial::{Dial, WorkerAddress};
 pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};

@@ -87,7 +87,7 @@ use handoff::{Handoffs, TakeService};
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
-pub use handoff::{Dial, Membership};
+pub use handoff::Membership;
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
@@ -178,7 +178,8 @@ impl Worker {
                 context.name.as_str(),
                 context.shards,
                 context.incarnation,
-                &context.owned,
+                // Each link is told what is served when it is greeted.
+                &[],
             )
         };
         let me = Owner {

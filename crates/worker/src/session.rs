@@ -2,7 +2,7 @@
 //! sessions opened for it and the requests under way.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -123,6 +123,12 @@ impl Cluster {
         self.change(|map| map.change(shard, |entry| entry.move_to(owner(to))).unwrap());
     }
 
+    /// What it writes once the taker serves.
+    fn commit(&self, shard: ShardId, by: usize, number: u64) {
+        let committed = |entry: &Entry<Owner>| entry.commit(&owner(by), epoch(number));
+        self.change(|map| map.change(shard, committed).unwrap());
+    }
+
     fn fail_over(&self, shard: ShardId, to: usize) {
         self.change(|map| {
             map.change(shard, |entry| entry.fail_over(owner(to)))
@@ -184,6 +190,29 @@ async fn served(edge: &mut Edge, session: &Session, body: &str) -> Kind {
     panic!("the shard is not served");
 }
 
+/// Cancels the call that [`waiting`] has begun.
+const CANCEL: &str =
+    r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#;
+
+/// Begins a call that ends only when it is cancelled; gives its exchange.
+async fn waiting(edge: &mut Edge, session: &Session) -> u64 {
+    served(edge, session, &call("count", 1)).await;
+    let waiting = edge.post(edge.open(session, &call("wait", 2))).await;
+    // It is under way once another call of the session was answered.
+    served(edge, session, &call("count", 3)).await;
+    waiting
+}
+
+/// Waits for the end of an exchange.
+async fn over(edge: &mut Edge, exchange: u64) {
+    loop {
+        let kind = edge.receive().await;
+        if exchange_of(&kind) == exchange && matches!(kind, Kind::End(_) | Kind::Event(_)) {
+            return;
+        }
+    }
+}
+
 async fn session(edge: &mut Edge) -> Session {
     edge.session().await
 }
@@ -233,21 +262,11 @@ async fn a_call_ends_where_it_began_and_is_cancelled_from_the_new_owner() {
     let cluster = Cluster::start();
     let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
     let session = session(&mut old).await;
-    served(&mut old, &session, &call("count", 1)).await;
-    let waiting = old.post(old.open(&session, &call("wait", 2))).await;
-    // It is under way once another call of the session was answered.
-    served(&mut old, &session, &call("count", 3)).await;
+    let waiting = waiting(&mut old, &session).await;
     cluster.plan(shard(&session), 1);
     active(&mut new, shard(&session)).await;
-    let cancel =
-        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}});
-    new.send(moved(&new, &session, &cancel.to_string())).await;
-    loop {
-        let kind = old.receive().await;
-        if exchange_of(&kind) == waiting && matches!(kind, Kind::End(_) | Kind::Event(_)) {
-            break;
-        }
-    }
+    new.send(moved(&new, &session, CANCEL)).await;
+    over(&mut old, waiting).await;
 }
 
 #[tokio::test]
@@ -255,30 +274,18 @@ async fn a_call_is_reached_across_two_moves() {
     let cluster = Cluster::start();
     let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
     let session = session(&mut old).await;
-    served(&mut old, &session, &call("count", 1)).await;
-    let waiting = old.post(old.open(&session, &call("wait", 2))).await;
-    served(&mut old, &session, &call("count", 3)).await;
+    let waiting = waiting(&mut old, &session).await;
     cluster.plan(shard(&session), 1);
     active(&mut new, shard(&session)).await;
-    cluster.change(|map| {
-        let committed = |entry: &Entry<Owner>| entry.commit(&owner(1), epoch(EPOCH + 1));
-        map.change(shard(&session), committed).unwrap()
-    });
+    cluster.commit(shard(&session), 1, EPOCH + 1);
     cluster.plan(shard(&session), 0);
     assert_eq!(active(&mut old, shard(&session)).await, EPOCH + 2);
-    let cancel =
-        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}});
     let cancel = Open {
         epoch: EPOCH + 2,
-        ..old.open(&session, &cancel.to_string())
+        ..old.open(&session, CANCEL)
     };
     old.post(cancel).await;
-    loop {
-        let kind = old.receive().await;
-        if exchange_of(&kind) == waiting && matches!(kind, Kind::End(_) | Kind::Event(_)) {
-            break;
-        }
-    }
+    over(&mut old, waiting).await;
 }
 
 #[tokio::test]
@@ -299,10 +306,7 @@ async fn a_deleted_session_stays_deleted_and_the_others_live() {
         ..delete
     };
     assert!(matches!(new.send(delete).await, Kind::End(_)));
-    cluster.change(|map| {
-        let committed = |entry: &Entry<Owner>| entry.commit(&owner(1), epoch(EPOCH + 1));
-        map.change(shard(&session), committed).unwrap()
-    });
+    cluster.commit(shard(&session), 1, EPOCH + 1);
     cluster.plan(shard(&session), 0);
     assert_eq!(active(&mut old, shard(&session)).await, EPOCH + 2);
     let open = Open {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use hexagram_control::{Api, Controller, Dial, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, Settings};
 use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
-use hexagram_edge::{Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
+use hexagram_edge::{Dial, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, Plan, RegisterMap, ShardId};
-use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
+use hexagram_proto::{Dial, WorkerAddress};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -17,9 +17,6 @@ use crate::successor::Successor;
 
 /// Format of the state that a grant carries.
 pub(super) const STATE_FORMAT: u32 = 1;
-
-/// Turns an address of the register's map into a way to a worker.
-pub type Dial = Arc<dyn Fn(&str) -> WorkerAddress + Send + Sync>;
 
 /// Where a worker learns what it owns.
 #[derive(Clone)]

@@ -17,6 +17,6 @@ mod take;
 
 pub(crate) use follow::follow;
 pub(crate) use handoffs::Handoffs;
-pub use handoffs::{Dial, Membership};
+pub use handoffs::Membership;
 pub(crate) use tails::pass_on;
 pub(crate) use take::TakeService;

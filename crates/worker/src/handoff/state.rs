@@ -1,6 +1,5 @@
 //! A shard's state as a grant carries it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hexagram_core::{
@@ -78,15 +77,10 @@ fn session_state(key: Option<SessionKey>, session: &Session, kept: &Kept) -> Ses
     let (client, principal) = session.tasks.owner();
     let facts = &session.facts;
     let opened = session.opened_now();
-    let names: HashMap<_, _> = opened
-        .iter()
-        .map(|opened| (opened.upstream.id(), opened.upstream.name().to_owned()))
-        .collect();
     let subscriptions = opened.iter().flat_map(|opened| {
         let uris = session.subscriptions.of(opened.upstream.id());
-        let upstream = &names[&opened.upstream.id()];
         uris.into_iter().map(|uri| Subscription {
-            upstream: upstream.clone(),
+            upstream: opened.upstream.name().to_owned(),
             uri,
         })
     });

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use futures_util::StreamExt;
-use hexagram_core::{Capabilities, ProtocolVersion};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{End, WorkerMessage};
 use hexagram_proto::{Drained, INITIAL_WINDOW, outbox};
@@ -11,24 +10,11 @@ use hexagram_runtime::metrics::Metrics;
 use tokio::time::Instant;
 
 use super::*;
-use crate::facts::ClientFacts;
 use crate::metrics::WorkerMetrics;
-use crate::task_names::TaskNames;
+use crate::session::tests::session;
 use crate::upstream::fake::{Request, Server, greeting, reply, soon, upstream};
-use hexagram_core::{ClientId, PrincipalId};
 
 const NEWS: &str = r#"{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}"#;
-
-fn session() -> Arc<Session> {
-    let facts = ClientFacts {
-        version: ProtocolVersion::LATEST_LEGACY,
-        capabilities: Capabilities::default(),
-        name: "test".to_owned(),
-        software_version: "1".to_owned(),
-    };
-    let tasks = TaskNames::new(ClientId::from_u128(1), PrincipalId::from_u128(1));
-    Arc::new(Session::new(facts, Duration::from_secs(60), tasks))
-}
 
 /// A legacy server that answers [`NEWS`] with `answer`.
 async fn server(answer: Vec<u8>) -> Server {

@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// No wait in a test is longer; one that succeeds is far shorter.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn session() -> Arc<Session> {
+pub(crate) fn session() -> Arc<Session> {
     let facts = ClientFacts {
         version: ProtocolVersion::LATEST_LEGACY,
         capabilities: Capabilities::default(),
