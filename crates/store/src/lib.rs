@@ -1,0 +1,13 @@
+//! The session store: what a shard's next owner must know although the last one
+//! died. Fenced by epoch, never by a clock (DESIGN 8).
+//!
+//! A [`Store`] knows shards, epochs and session keys; what a session's record says is
+//! its worker's business. Each [`Group`] is written by one script that checks epoch and
+//! number: an older owner is refused, a repeated group changes nothing, and a store that
+//! has lost something is found out at the next group.
+
+mod record;
+mod store;
+
+pub use record::{Change, DeadChunk, Group, Record, Said};
+pub use store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};

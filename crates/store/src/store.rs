@@ -1,0 +1,99 @@
+//! What a store does, whatever keeps it.
+
+use futures_util::future::BoxFuture;
+use hexagram_core::{Epoch, ShardId};
+use thiserror::Error;
+
+use crate::record::{Group, Record};
+
+/// How a shard's record is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimMode {
+    /// The record as it is: it is to be loaded, or the claimant has what it says from its
+    /// last owner. Where there is none, or not a whole one, it begins empty with the
+    /// claimant's epoch as its floor.
+    Keep,
+    /// Everything is written anew: what the record said is dropped, and it counts as
+    /// whole only after [`Change::Whole`](crate::Change::Whole). The floor is the one given.
+    Rewrite {
+        /// Ids minted in an earlier epoch are gone (DESIGN 4).
+        floor: Epoch,
+    },
+}
+
+/// A claim of one shard in one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch in which the claimant is to serve.
+    pub epoch: Epoch,
+    /// What becomes of the record.
+    pub mode: ClaimMode,
+}
+
+/// What a claim came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// No older owner writes any more. Claiming the same epoch again is the same claim,
+    /// with the groups counted from 1 again.
+    Yours {
+        /// Ids minted in an earlier epoch are gone.
+        floor: Epoch,
+        /// Whether the record was there, whole; otherwise it begins empty.
+        known: bool,
+    },
+    /// A later epoch was claimed; nothing changed.
+    Fenced(Epoch),
+}
+
+/// What writing a group came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// It is stored, now or since an earlier attempt.
+    Stored,
+    /// A later epoch was claimed; nothing changed.
+    Fenced(Epoch),
+    /// The record is not as this owner left it: the store was wiped or rolled back.
+    /// Nothing changed; it has to be claimed and rewritten.
+    Behind,
+}
+
+/// Why a store did not do what was asked; whether it has is not known.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It cannot be reached, or does not answer in time.
+    #[error("the store does not answer: {0}")]
+    Lost(String),
+    /// What it holds is not ours, or no release of ours has written it.
+    #[error("the store cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// Where shards' records are kept.
+///
+/// Each call is for shards of one cluster. What a call has changed is there for every
+/// later call of anybody, as far as the store itself keeps its word
+/// (docs/movement.md says what asynchronous replication can lose).
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// Claims a shard: one script, so that nobody reads before older owners are fenced.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the claim may have been made.
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
+
+    /// Reads a record that the caller has claimed.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>>;
+
+    /// Writes groups of different shards; gives what became of each, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`]; any of them may have been written, and may be written again.
+    fn write<'a>(
+        &'a self,
+        groups: &'a [Group],
+    ) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
+}
