@@ -9,5 +9,5 @@
 mod record;
 mod store;
 
-pub use record::{Change, DeadChunk, Group, Record, Said};
+pub use record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
 pub use store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
