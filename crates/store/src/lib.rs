@@ -6,8 +6,11 @@
 //! number: an older owner is refused, a repeated group changes nothing, and a store that
 //! has lost something is found out at the next group.
 
+mod memory;
 mod record;
 mod store;
+mod tickets;
 
+pub use memory::{MemoryStore, Snapshot};
 pub use record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
 pub use store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
