@@ -27,6 +27,14 @@ pub struct MemoryStore(Arc<Mutex<State>>);
 #[derive(Clone, Debug)]
 pub struct Snapshot(BTreeMap<ShardId, Kept>);
 
+impl Snapshot {
+    /// Whether a shard's record was there, and whole.
+    #[must_use]
+    pub fn is_whole(&self, shard: ShardId) -> bool {
+        self.0.get(&shard).is_some_and(Kept::is_whole)
+    }
+}
+
 #[derive(Default)]
 struct State {
     records: BTreeMap<ShardId, Kept>,

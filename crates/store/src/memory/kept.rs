@@ -44,6 +44,11 @@ struct Sayings {
 }
 
 impl Kept {
+    /// Whether it says all that its owner would say.
+    pub(super) fn is_whole(&self) -> bool {
+        self.head.whole
+    }
+
     /// Claims the record that is there, if any.
     pub(super) fn claim(
         kept: &mut Option<Self>,
