@@ -8,9 +8,11 @@
 
 mod memory;
 mod record;
+mod redis_store;
 mod store;
 mod tickets;
 
 pub use memory::{MemoryStore, Snapshot};
 pub use record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
+pub use redis_store::{RedisSettings, RedisStore, SettingsError};
 pub use store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
