@@ -16,11 +16,11 @@ use tokio::time::Instant;
 
 use crate::record::{Group, Record};
 use crate::store::{Claim, Claimed, Store, StoreError, Wrote};
-use crate::tickets::{Ticket, Tickets};
+use crate::tickets::Tickets;
 use kept::Kept;
 
 /// Keeps records as long as the process lives. Clones are the same store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryStore(Arc<Mutex<State>>);
 
 /// A copy of all that a store held at one moment: its backup.
@@ -35,11 +35,9 @@ impl Snapshot {
     }
 }
 
-#[derive(Default)]
 struct State {
     records: BTreeMap<ShardId, Kept>,
     tickets: Tickets,
-    claims: Ticket,
     fault: Option<Fault>,
 }
 
@@ -48,6 +46,16 @@ struct State {
 enum Fault {
     Down,
     Mute,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            records: BTreeMap::new(),
+            tickets: Tickets::from(0),
+            fault: None,
+        })))
+    }
 }
 
 /// Faults, for tests and simulations.
@@ -111,11 +119,11 @@ impl Store for MemoryStore {
 
 impl State {
     fn claim(&mut self, claim: Claim, now: Instant) -> Claimed {
-        self.claims += 1;
+        let ticket = self.tickets.take();
         let mut kept = self.records.remove(&claim.shard);
-        let claimed = Kept::claim(&mut kept, claim, self.claims, now);
+        let claimed = Kept::claim(&mut kept, claim, ticket, now);
         if let Claimed::Yours { .. } = claimed {
-            self.tickets.note(claim.shard, claim.epoch, self.claims);
+            self.tickets.note(claim.shard, claim.epoch, ticket);
         }
         self.records.extend(kept.map(|kept| (claim.shard, kept)));
         claimed

@@ -61,7 +61,7 @@ pub enum Wrote {
 }
 
 /// Why a store did not do what was asked; whether it has is not known.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// It cannot be reached, or does not answer in time.
     #[error("the store does not answer: {0}")]

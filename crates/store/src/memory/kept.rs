@@ -1,4 +1,4 @@
-//! One shard's record in memory, and the rules of claims and groups. `redis/*.lua` says
+//! One shard's record in memory, and the rules of claims and groups. `redis_store/*.lua` says
 //! the same for Redis; a test holds the two together.
 
 use std::collections::BTreeMap;
