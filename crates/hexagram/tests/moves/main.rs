@@ -12,3 +12,4 @@ mod figures;
 mod load;
 mod orders;
 mod planned;
+mod stored;
