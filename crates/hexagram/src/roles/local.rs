@@ -287,6 +287,8 @@ fn workers<'a>(
             metrics: metrics.clone(),
             session_idle: args.upstream.session_idle(),
             drain: args.serve.drain.clone(),
+            store: None,
+            session_lifetime: args.serve.cluster.session_lifetime(),
         };
         Ok((owner, Worker::new(upstreams.clone(), context)?))
     };

@@ -181,6 +181,8 @@ fn context(
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
         drain: args.serve.drain.clone(),
+        store: None,
+        session_lifetime: args.serve.cluster.session_lifetime(),
     })
 }
 
