@@ -1,6 +1,7 @@
 //! Writes what waits, as many shards at once as have something: what gathers while one
 //! write is on its way is the next one. No timer delays anything.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,15 @@ pub enum Health {
     Up,
     /// It does not: nothing new can be resumed elsewhere.
     Lost,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Lost => "lost",
+        })
+    }
 }
 
 /// What a shard's owner has to do something about.

@@ -77,7 +77,7 @@ use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
 use hexagram_proto::{hello, settings};
 use hexagram_runtime::drain::DrainArgs;
-use hexagram_store::Store;
+use hexagram_store::{Health, Store};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -228,6 +228,12 @@ impl Worker {
             .collect();
         all.sort_by_key(|status| status.shard);
         all
+    }
+
+    /// Whether the session store answers; `None` where there is none.
+    pub fn store(&self) -> Option<Health> {
+        let storage = self.handoffs.as_ref()?.storage.as_ref()?;
+        Some(storage.health())
     }
 
     /// The upstreams served now, in the order of the command line.

@@ -59,6 +59,11 @@ impl Storage {
         }
     }
 
+    /// Whether the store answers.
+    pub(crate) fn health(&self) -> Health {
+        *self.writer.health().borrow()
+    }
+
     /// A served shard's way into the store. `claimed`: its record is as its owner has it.
     pub(super) fn ledger(&self, shard: ShardId, epoch: Epoch, claimed: bool) -> Arc<Ledger> {
         let journal = self.writer.open(shard, epoch, claimed);
@@ -78,8 +83,10 @@ impl Storage {
 
     /// Claims a record, then reads it (claim before load).
     pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
-        let is_lost = *self.writer.health().borrow() == Health::Lost;
-        let patience = if is_lost { SHORT } else { PATIENCE };
+        let patience = match self.health() {
+            Health::Up => PATIENCE,
+            Health::Lost => SHORT,
+        };
         let deadline = Instant::now() + patience;
         let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
         let floor = match claimed.await {
