@@ -258,7 +258,9 @@ async fn what_gathers_while_the_store_is_away_has_a_bound() {
     let large = Bytes::from(vec![7; 1 << 20]);
     for serial in 1..8 {
         owner.held.lock().insert(key(serial), large.clone());
-        owner.journal.note(vec![Change::Session(key(serial), large.clone())]);
+        owner
+            .journal
+            .note(vec![Change::Session(key(serial), large.clone())]);
     }
     store.set_down(false);
     sleep(LATER).await;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use hexagram_core::{Epoch, Phase, ShardId};
-use hexagram_store::Event;
+use hexagram_store::{Event, Health};
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::handoffs::Handoffs;
@@ -63,7 +64,23 @@ fn unknown(storage: &Storage, shard: ShardId, epoch: Epoch) -> Shard {
 pub(crate) async fn store(handoffs: Arc<Handoffs>) {
     if let Some(storage) = &handoffs.storage {
         let (told, events) = mpsc::unbounded_channel();
-        tokio::join!(storage.writer.clone().run(told), heed(&handoffs, events));
+        let up = &handoffs.host.metrics.store_up;
+        tokio::join!(
+            storage.writer.clone().run(told),
+            heed(&handoffs, events),
+            show(storage, up)
+        );
+    }
+}
+
+/// Shows whether the store answers.
+async fn show(storage: &Storage, up: &IntGauge) {
+    let mut health = storage.writer.health();
+    loop {
+        up.set(i64::from(*health.borrow_and_update() == Health::Up));
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }
 
