@@ -92,8 +92,5 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`StoreError`]; any of them may have been written, and may be written again.
-    fn write<'a>(
-        &'a self,
-        groups: &'a [Group],
-    ) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
 }
