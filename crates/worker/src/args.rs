@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::upstream::{
-    ChildLimit, RetryRule, Upstream, UpstreamError, UpstreamLimits, UpstreamSpec, UpstreamTarget,
+    ChildLimit, RetryRule, Upstream, UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec,
+    UpstreamTarget,
 };
 
 /// Where answers come from, and how long to wait for them.
@@ -73,6 +74,15 @@ impl UpstreamArgs {
         self.upstreams
             .iter()
             .find(|spec| matches!(spec.target, UpstreamTarget::Command(_)))
+    }
+
+    /// The upstream that a rule names and that is not there, if there is such a rule.
+    pub fn unknown_in_rules(&self) -> Option<&UpstreamName> {
+        let mut named = self
+            .upstream_retry
+            .iter()
+            .filter_map(|rule| rule.upstream.as_ref());
+        named.find(|name| self.upstreams.iter().all(|spec| spec.name != **name))
     }
 
     /// How long a quiet client's upstream sessions are kept.

@@ -9,6 +9,8 @@ mod cluster;
 mod counter;
 mod crashes;
 mod figures;
+mod held;
 mod load;
 mod orders;
 mod planned;
+mod resent;
