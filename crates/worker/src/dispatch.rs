@@ -103,6 +103,9 @@ async fn route(
         envelope: &envelope,
         method,
     };
+    if let Err(problem) = forward.check_repeated().await {
+        return reply.refuse(&problem);
+    }
     if method == "subscriptions/listen" && call.era() == Era::Modern {
         return listen::run(&forward, reply).await;
     }

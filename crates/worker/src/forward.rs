@@ -1,5 +1,6 @@
 //! Carries a client's requests to their upstream and the answers back.
 
+mod again;
 mod attempt;
 mod exchange;
 mod incoming;
@@ -27,6 +28,7 @@ use crate::outlet::Outlet;
 use crate::reply::{Reply, response};
 use crate::session::{InFlight, Session};
 use crate::upstream::{Upstream, UpstreamError};
+pub(crate) use again::outcome_unknown;
 pub(crate) use attempt::Attempt;
 use exchange::Failed;
 

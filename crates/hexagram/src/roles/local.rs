@@ -323,7 +323,7 @@ fn upstreams(
     children: &ChildLimit,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
-    let given = given.build(children)?;
+    let given = roles::worker::built(given, children)?;
     Ok(match given.is_empty() {
         // One process is the whole cluster: its memory is as durable as that.
         true => vec![demo::upstream(demo, changes, true)],
