@@ -14,14 +14,12 @@ pub struct Budget {
 
 impl Budget {
     /// The budget beside the moves that are under way, each from a place in the
-    /// layout's list of workers to another. A giver that is in no list any more
-    /// counts for the cluster alone.
+    /// layout's list of workers to another.
     #[must_use]
-    pub fn beside(moves: impl IntoIterator<Item = (Option<usize>, usize)>) -> Self {
+    pub fn beside(moves: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut this = Self::default();
         for (from, to) in moves {
-            this.cluster += 1;
-            from.into_iter().chain([to]).for_each(|at| this.count(at));
+            this.spend(from, to);
         }
         this
     }

@@ -15,7 +15,8 @@ const RESERVED: f64 = 0.01;
 pub struct Candidate {
     /// Its name.
     pub worker: WorkerId,
-    /// What it can do, in the unit of the shards' loads; 0 counts as 1.
+    /// What it can do, in the unit of the shards' loads; 0 where it does not say. Then
+    /// loads are left aside, for what it has to do is not known either.
     pub capacity: u64,
     /// Whether it may be given shards. One that may not, and whose shards can
     /// move, is emptied.
@@ -84,11 +85,8 @@ impl Layout {
             loads[hosted.at] += hosted.load;
         }
         let used = |(load, carrier): (&u64, &Carrier)| *load as f64 / carrier.capacity();
-        self.is_busy = loads
-            .iter()
-            .zip(&self.workers)
-            .map(used)
-            .any(|used| used >= IDLE);
+        let mut used = loads.iter().zip(&self.workers).map(used);
+        self.is_busy = self.says_all() && used.any(|used| used >= IDLE);
         let mean = loads.iter().sum::<u64>() as f64 / self.shards.len().max(1) as f64;
         self.reserved = RESERVED * mean;
         let weights: Vec<_> = self
@@ -100,6 +98,15 @@ impl Layout {
             self.workers[at].count += 1;
             self.workers[at].weight += weight;
         }
+    }
+
+    /// Whether each worker says what it can do.
+    fn says_all(&self) -> bool {
+        let mut open = self
+            .workers
+            .iter()
+            .filter(|carrier| carrier.candidate.is_open);
+        open.all(|carrier| carrier.candidate.capacity > 0)
     }
 
     fn weight_of(&self, hosted: &Hosted) -> f64 {

@@ -138,7 +138,8 @@ proptest! {
         cluster in any_cluster(),
         staying in 1..24_usize,
     ) {
-        prop_assume!(staying < cluster.workers.len());
+        prop_assume!(cluster.workers.len() > 1);
+        let staying = 1 + staying % (cluster.workers.len() - 1);
         let mut cluster = cluster;
         cluster.resize(staying, CORE);
         let moves = cluster.rest();
@@ -252,15 +253,15 @@ fn moves_under_way_count() {
     let memory = (0..3).fold(Memory::default(), |memory, _| {
         place(cluster.layout(), Budget::default(), memory.tick()).1
     });
-    let begun = |under_way: &[(Option<usize>, usize)]| {
+    let begun = |under_way: &[(usize, usize)]| {
         let budget = Budget::beside(under_way.iter().copied());
         place(cluster.layout(), budget, memory.clone().tick())
             .0
             .len()
     };
-    assert_eq!(begun(&[(Some(0), 1)]), 1);
-    assert_eq!(begun(&[(Some(0), 1), (None, 1)]), 0);
-    assert_eq!(begun(&[(None, 2); 8]), 0);
+    assert_eq!(begun(&[(0, 1)]), 1);
+    assert_eq!(begun(&[(0, 1), (2, 1)]), 0);
+    assert_eq!(begun(&[(2, 3); 8]), 0);
 }
 
 #[test]
@@ -270,4 +271,11 @@ fn a_worker_of_twice_the_capacity_gets_twice_the_load() {
     cluster.rest();
     let counts = cluster.counts();
     assert!((29..=34).contains(&counts[0]), "{counts:?}");
+}
+
+#[test]
+fn what_does_not_report_gets_no_load() {
+    let mut cluster = uneven();
+    cluster.workers[1].capacity = 0;
+    assert_eq!(cluster.rest(), vec![]);
 }
