@@ -11,6 +11,7 @@ use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::host::{Call, Host};
+use crate::ledger::Stored;
 use crate::place::Place;
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
@@ -21,6 +22,10 @@ use crate::{answer, batch, dispatch, handoff, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
+/// What must be recorded cannot be now.
+const STORE_AWAY: Problem = Problem::StoreAway {
+    retry_after_ms: RETRY_AFTER_MS,
+};
 
 impl Host {
     /// Answers the exchange at once, or gives what is to run in a task.
@@ -52,6 +57,9 @@ impl Host {
         if let Some(claims) = &call.claims
             && !call.shard.is_alive(claims.key)
         {
+            if kind == ExchangeKind::Delete {
+                return delete_again(&call, reply);
+            }
             let method = name_request(&call.body, &mut reply);
             if call.repeated && method.as_deref() == Some("tools/call") {
                 return refuse_repeated(reply);
@@ -205,24 +213,45 @@ impl Host {
             return None;
         };
         let (key, shard) = (claims.key, Arc::clone(&call.shard));
-        let held = shard.delete(key);
+        let (held, ticket) = shard.delete(key);
         // What runs in it must not answer once the client knows that it is over.
         if let Some(session) = &held {
             session.delete();
         }
-        if !shard.runs_elsewhere(key) {
+        if ticket.is_none() && !shard.runs_elsewhere(key) {
             reply.end(StatusCode::OK);
             let session = held?;
             return Some(Box::pin(async move { session.close().await }));
         }
         Some(Box::pin(async move {
             handoff::pass_on(&shard, key, bytes::Bytes::new()).await;
-            reply.end(StatusCode::OK);
+            match shard.stored(ticket).await {
+                Stored::Yes => reply.end(StatusCode::OK),
+                Stored::Later => reply.refuse(&STORE_AWAY),
+            }
             if let Some(session) = held {
                 session.close().await;
             }
         }))
     }
+}
+
+/// The session is over here. Whether every later owner knows is another question: a
+/// DELETE that was refused for that is asked again.
+fn delete_again(call: &Call, reply: Reply) -> Option<Run> {
+    let key = call.claims.as_ref().map(|claims| claims.key)?;
+    if key.epoch < call.shard.floor() || call.shard.ledger().is_none() {
+        reply.refuse(&Problem::SessionNotFound);
+        return None;
+    }
+    let shard = Arc::clone(&call.shard);
+    let (_, ticket) = shard.delete(key);
+    Some(Box::pin(async move {
+        match shard.stored(ticket).await {
+            Stored::Yes => reply.refuse(&Problem::SessionNotFound),
+            Stored::Later => reply.refuse(&STORE_AWAY),
+        }
+    }))
 }
 
 fn refuse_draining(reply: Reply) -> Option<Run> {

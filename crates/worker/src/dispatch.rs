@@ -106,7 +106,7 @@ async fn route(
     if method == "subscriptions/listen" && call.era() == Era::Modern {
         return listen::run(&forward, reply).await;
     }
-    forward.remember();
+    forward.remember().await;
     match forward.destination() {
         Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
         Ok(Destination::Merge(member)) => forward.merged(member, reply).await,

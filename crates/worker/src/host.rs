@@ -20,8 +20,10 @@ use crate::changes::Changes;
 use crate::edges::Edges;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
+use crate::ledger::SessionLedger;
 use crate::metrics::WorkerMetrics;
 use crate::place::Place;
+use crate::record;
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::task_names::TaskNames;
@@ -182,14 +184,18 @@ impl Host {
     /// The state of the exchange's session, or what stands for one where a
     /// modern client meets legacy upstreams. `None` for a deleted session.
     pub(crate) fn session(&self, call: &Call) -> Option<Arc<Session>> {
-        let make = |facts, idle| {
-            let tasks = TaskNames::new(call.client, call.principal);
-            Session::new(facts, idle, tasks)
-        };
+        let owner = (call.client, call.principal);
+        let make = |facts, idle| Session::new(facts, idle, TaskNames::new(owner.0, owner.1));
         let bridge = || make(bridge_facts(), BRIDGE_IDLE.min(self.session_idle));
         match (&call.claims, call.era()) {
             (Some(claims), _) => call.shard.session(claims, || {
-                make(ClientFacts::from_claims(claims), self.session_idle)
+                let facts = ClientFacts::from_claims(claims);
+                let ledger = call.shard.ledger().map(|ledger| {
+                    let bare = record::bare(Some(claims.key), owner, &facts);
+                    SessionLedger::of(Arc::clone(ledger), claims.key, &bare)
+                });
+                let session = make(facts, self.session_idle);
+                session.recorded_in(Some(claims.key), ledger.map(Arc::new))
             }),
             (None, Era::Modern) if call.once || !self.needs_bridge() => {
                 Some(Arc::new(bridge().passing()))
@@ -208,21 +214,25 @@ impl Host {
 
     /// Closes the upstream sessions of clients that have been quiet.
     pub(crate) async fn sweep(&self) {
-        self.close(|session| {
+        let closed = self.close(|session| {
             session.streams.expire();
             session.is_idle()
-        })
-        .await;
+        });
+        for session in closed.await {
+            session.forget_record();
+        }
     }
 
-    /// Closes all upstream sessions: nobody else knows of them.
+    /// Closes the upstream sessions that nobody else knows of.
     pub(crate) async fn close_all(&self) {
-        self.close(|_| true).await;
+        self.close(|session| !session.is_recorded()).await;
     }
 
-    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) {
+    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
         let taken = self.shards().flat_map(|shard| shard.take(&which));
-        join_all(taken.map(|session| async move { session.close().await })).await;
+        let taken: Vec<_> = taken.collect();
+        join_all(taken.iter().map(|session| session.close())).await;
+        taken
     }
 }
 

@@ -55,7 +55,10 @@ impl Forward<'_> {
     ) -> Result<Arc<Connection>, UpstreamError> {
         let upstream = attempt.upstream;
         if attempt.era == Era::Legacy {
-            return self.session.connection(upstream).await;
+            let connection = self.session.connection(upstream).await?;
+            // Its id is stored before the first result that it gives is told.
+            self.session.record(&self.federation).await;
+            return Ok(connection);
         }
         let connection = match self.call.era() {
             Era::Modern => {

@@ -10,11 +10,12 @@ use crate::upstream::requests;
 
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
-    pub(crate) fn remember(&self) {
+    pub(crate) async fn remember(&self) {
         if self.method == "logging/setLevel"
             && let Some(level) = level(self.envelope)
         {
             self.session.set_log_level(&level);
+            self.session.record(&self.federation).await;
         }
     }
 
@@ -57,6 +58,7 @@ impl Forward<'_> {
             .session
             .subscriptions
             .set(attempt.upstream.id(), uri, on);
+        self.session.changed();
         Some(held.map_err(|detail| Problem::InvalidParams { detail }))
     }
 }

@@ -51,6 +51,8 @@ fn host(upstreams: Vec<Arc<Upstream>>) -> Arc<Host> {
         metrics,
         session_idle: Duration::from_secs(60),
         drain: Drain::parse_from(["test"]).args,
+        store: None,
+        session_lifetime: Duration::from_secs(3600),
     };
     Arc::new(Host::new(context, federation))
 }
