@@ -66,7 +66,7 @@ impl Owner {
             writer: writer.clone(),
             fenced: Arc::default(),
         };
-        let (told, events) = mpsc::unbounded_channel();
+        let (told, events) = mpsc::channel(8);
         tokio::spawn(writer.run(told));
         tokio::spawn(heed(
             events,
@@ -91,7 +91,7 @@ impl Owner {
 }
 
 async fn heed(
-    mut events: mpsc::UnboundedReceiver<Event>,
+    mut events: mpsc::Receiver<Event>,
     writer: Writer,
     journal: Journal,
     held: Held,

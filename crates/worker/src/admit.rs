@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::forward::outcome_unknown;
 use crate::host::{Call, Host};
-use crate::ledger::Stored;
+use crate::ledger::{STORE_AWAY, Stored};
 use crate::place::Place;
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
@@ -23,10 +23,6 @@ use crate::{answer, batch, dispatch, handoff, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
-/// What must be recorded cannot be now.
-const STORE_AWAY: Problem = Problem::StoreAway {
-    retry_after_ms: RETRY_AFTER_MS,
-};
 
 impl Host {
     /// Answers the exchange at once, or gives what is to run in a task.
@@ -231,7 +227,7 @@ impl Host {
             handoff::pass_on(&shard, key, bytes::Bytes::new()).await;
             match shard.stored(ticket).await {
                 Stored::Yes => reply.end(StatusCode::OK),
-                Stored::Later => reply.refuse(&STORE_AWAY),
+                Stored::Away | Stored::Given => reply.refuse(&STORE_AWAY),
             }
             if let Some(session) = held {
                 session.close().await;
@@ -256,7 +252,7 @@ fn delete_again(call: &Call, reply: Reply) -> Option<Run> {
         match shard.stored(ticket).await {
             Stored::Yes if repeated => reply.end(StatusCode::OK),
             Stored::Yes => reply.refuse(&Problem::SessionNotFound),
-            Stored::Later => reply.refuse(&STORE_AWAY),
+            Stored::Away | Stored::Given => reply.refuse(&STORE_AWAY),
         }
     }))
 }

@@ -109,7 +109,9 @@ async fn route(
     if method == "subscriptions/listen" && call.era() == Era::Modern {
         return listen::run(&forward, reply).await;
     }
-    forward.remember().await;
+    if let Err(problem) = forward.remember().await {
+        return reply.refuse(&problem);
+    }
     match forward.destination() {
         Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
         Ok(Destination::Merge(member)) => forward.merged(member, reply).await,

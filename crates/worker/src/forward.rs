@@ -74,8 +74,7 @@ impl Forward<'_> {
             return reply.refuse(&bad_level());
         }
         if let Some(answer) = self.answered_here(&attempt) {
-            self.session.record(&self.federation).await;
-            return match answer {
+            return match self.record().await.and(answer) {
                 Ok(()) => reply.finish(response(self.raw_id(), b"{}")).await,
                 Err(problem) => reply.refuse(&problem),
             };

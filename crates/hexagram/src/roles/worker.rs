@@ -195,6 +195,7 @@ fn context(
         owned: own.unwrap_or_default(),
         membership: source.map(|source| Membership {
             register: source.follow(),
+            reached: source.reached(),
             dial: over_tcp(),
             hands_over: true,
         }),

@@ -14,6 +14,9 @@ use super::storage::{Loaded, Storage};
 use crate::former::Former;
 use crate::shard::{Shard, Table};
 
+/// What the store asks for, until it is done.
+const EVENTS: usize = 64;
+
 /// Serves a shard whose epoch this worker has claimed at its machine.
 pub(super) async fn load(handoffs: Arc<Handoffs>, shard: ShardId, epoch: Epoch) {
     let Some(storage) = &handoffs.storage else {
@@ -63,7 +66,7 @@ fn unknown(storage: &Storage, shard: ShardId, epoch: Epoch) -> Shard {
 /// Has the store written, where there is one, for as long as this worker lives.
 pub(crate) async fn store(handoffs: Arc<Handoffs>) {
     if let Some(storage) = &handoffs.storage {
-        let (told, events) = mpsc::unbounded_channel();
+        let (told, events) = mpsc::channel(EVENTS);
         let up = &handoffs.host.metrics.store_up;
         tokio::join!(
             storage.writer.clone().run(told),
@@ -85,7 +88,7 @@ async fn show(storage: &Storage, up: &IntGauge) {
 }
 
 /// Does what the store asks for.
-async fn heed(handoffs: &Handoffs, mut events: mpsc::UnboundedReceiver<Event>) {
+async fn heed(handoffs: &Handoffs, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         match event {
             Event::Fenced { shard, by, .. } => handoffs.fenced(shard, by),
