@@ -30,6 +30,7 @@ mod hearing;
 mod host;
 mod kept;
 mod levels;
+mod line;
 mod link;
 mod list_cache;
 mod listen;
