@@ -31,6 +31,7 @@ mod host;
 mod kept;
 mod ledger;
 mod levels;
+mod line;
 mod link;
 mod list_cache;
 mod listen;
