@@ -64,6 +64,12 @@ impl Journal {
         self.lanes.served(self);
     }
 
+    /// Whether all that was handed in is stored.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.lanes.is_settled(self)
+    }
+
     /// The epoch that it writes in.
     #[must_use]
     pub fn epoch(&self) -> Epoch {

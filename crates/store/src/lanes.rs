@@ -39,6 +39,8 @@ struct Lane {
     bytes: usize,
     state: State,
     closed: bool,
+    // A group is on its way.
+    flying: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,7 @@ impl Lane {
             bytes: 0,
             state,
             closed: false,
+            flying: false,
         }
     }
 
@@ -106,7 +109,8 @@ impl Lane {
             changes.extend(entry.changes);
             told.extend(entry.told);
         }
-        let number = self.stored + u64::from(!changes.is_empty());
+        self.flying = !changes.is_empty();
+        let number = self.stored + u64::from(self.flying);
         let group = Group {
             shard,
             epoch: self.epoch,
@@ -118,7 +122,7 @@ impl Lane {
 
     /// Drops what waits: it is to be written anew as a whole.
     fn overflow(&mut self) {
-        if matches!(self.state, State::Open) {
+        if matches!(self.state, State::Open | State::Claiming { .. }) {
             self.state = State::Behind;
         }
         let dropped = std::mem::take(&mut self.waiting);
@@ -142,7 +146,13 @@ impl Lanes {
     pub(crate) fn open(&self, shard: ShardId, epoch: Epoch, claimed: bool) {
         // Its owner cannot say all of it before it serves.
         let state = if claimed { State::Open } else { State::Asked };
-        let before = self.lanes.lock().insert(shard, Lane::new(epoch, state));
+        let mut lanes = self.lanes.lock();
+        if lanes.get(&shard).is_some_and(|lane| lane.epoch > epoch) {
+            // It comes too late: its journal finds no lane.
+            return;
+        }
+        let before = lanes.insert(shard, Lane::new(epoch, state));
+        drop(lanes);
         if let Some(before) = before {
             before.refuse(Unwritten::Fenced(epoch));
         }
@@ -179,6 +189,16 @@ impl Lanes {
             let _ = told.send(Err(why));
         }
         self.news.notify_one();
+    }
+
+    /// Whether nothing of a shard waits or is on its way.
+    pub(crate) fn is_settled(&self, journal: &Journal) -> bool {
+        let lanes = self.lanes.lock();
+        let lane = lanes.get(&journal.shard);
+        lane.is_some_and(|lane| {
+            let is_idle = lane.waiting.is_empty() && !lane.flying;
+            lane.epoch == journal.epoch && lane.state == State::Open && is_idle
+        })
     }
 
     pub(crate) fn close(&self, journal: &Journal) {
@@ -313,7 +333,7 @@ impl Lanes {
         if let Some(lane) = lanes.get_mut(&group.shard)
             && lane.epoch == group.epoch
         {
-            lane.stored = group.number;
+            (lane.stored, lane.flying) = (group.number, false);
             if lane.closed && lane.waiting.is_empty() {
                 lanes.remove(&group.shard);
             }
@@ -334,7 +354,7 @@ impl Lanes {
             }
             return;
         }
-        lane.state = State::Behind;
+        (lane.state, lane.flying) = (State::Behind, false);
         lane.bytes += size(&group.changes);
         let mut told = told.into_iter();
         let first = Entry {

@@ -53,6 +53,7 @@ pub(crate) fn run(host: &Arc<Host>, call: Call, reply: Reply) -> Option<Run> {
         tokio::select! {
             biased;
             () = session.deleted() => flow.revoke(),
+            () = call.shard.deposed.cancelled() => flow.depose(),
             () = parts.finish(drained, answers) => {}
         }
         session.touch();

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use hexagram_core::{Epoch, Serial, SessionKey};
 use hexagram_proto::WorkerAddress;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
-use hexagram_proto::handoff::{self, Move, ShardState, TailMessage};
+use hexagram_proto::handoff::{self, Move, ShardState, StoredTails, TailMessage};
+use hexagram_store::Change;
 use parking_lot::Mutex;
+use prost::Message;
 use tokio::sync::OnceCell;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -37,6 +39,16 @@ impl Former {
             sessions: Mutex::new(sessions),
             channel: OnceCell::new(),
         })
+    }
+
+    /// What has a later owner know of them.
+    pub(crate) fn change(&self) -> Change {
+        let sessions = self.sessions().into_iter().map(key_message);
+        let stored = StoredTails {
+            r#move: Some(self.named.clone()),
+            sessions: sessions.collect(),
+        };
+        Change::Tails(stored.encode_to_vec().into())
     }
 
     /// The sessions of which something may still run there.

@@ -30,6 +30,9 @@ use crate::shard::Shard;
 use crate::task_names::TaskNames;
 use crate::upstream::Upstream;
 
+/// A client that is to say something again should wait this long, in ms.
+const RETRY_AFTER_MS: u64 = 250;
+
 /// The shards of this worker and what answers their messages.
 pub(crate) struct Host {
     // By number.
@@ -105,7 +108,11 @@ impl Host {
         let reached = reached.is_none_or(|reached| *reached.borrow());
         match stored {
             Stored::Away if !reached => Err(STORE_AWAY),
-            Stored::Yes | Stored::Given | Stored::Away => Ok(()),
+            Stored::Yes | Stored::Away => Ok(()),
+            // The owner of now does not know. Saying it again there does no harm.
+            Stored::Given => Err(Problem::Moving {
+                retry_after_ms: RETRY_AFTER_MS,
+            }),
         }
     }
 
@@ -232,13 +239,16 @@ impl Host {
 
     /// Closes the upstream sessions of clients that have been quiet.
     pub(crate) async fn sweep(&self) {
-        let closed = self.close(|session| {
+        self.close(|session| {
             session.streams.expire();
-            session.is_idle()
-        });
-        for session in closed.await {
-            session.forget_record();
-        }
+            let is_idle = session.is_idle();
+            if is_idle {
+                // Under the shard's lock: who comes back is recorded after it.
+                session.forget_record();
+            }
+            is_idle
+        })
+        .await;
     }
 
     /// Closes the upstream sessions that nobody else knows of.
@@ -246,11 +256,9 @@ impl Host {
         self.close(|session| !session.is_recorded()).await;
     }
 
-    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
+    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) {
         let taken = self.shards().flat_map(|shard| shard.take(&which));
-        let taken: Vec<_> = taken.collect();
-        join_all(taken.iter().map(|session| session.close())).await;
-        taken
+        join_all(taken.map(|session| async move { session.close().await })).await;
     }
 }
 

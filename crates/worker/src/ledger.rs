@@ -2,7 +2,7 @@
 //! release of what depends on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hexagram_core::{EventId, SessionKey};
@@ -36,7 +36,7 @@ pub(crate) enum Stored {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     journal: Journal,
-    given: AtomicBool,
+    given: CancellationToken,
     /// Fires when the shard was given to another without this worker's help.
     deposed: CancellationToken,
     // How long a deleted session's id could be presented, in seconds.
@@ -47,7 +47,7 @@ impl Ledger {
     pub(crate) fn new(journal: Journal, memory_secs: u64) -> Self {
         Self {
             journal,
-            given: AtomicBool::new(false),
+            given: CancellationToken::new(),
             deposed: CancellationToken::new(),
             memory_secs,
         }
@@ -63,7 +63,7 @@ impl Ledger {
 
     /// The shard is given on: what still runs here ends here, unrecorded.
     pub(crate) fn close(&self) {
-        self.given.store(true, Ordering::Release);
+        self.given.cancel();
         self.journal.close();
     }
 
@@ -72,12 +72,15 @@ impl Ledger {
     pub(crate) async fn settled(&self, ticket: Ticket) -> Stored {
         match ticket.await {
             Ok(()) => Stored::Yes,
-            Err(Unwritten::Fenced(_)) if !self.given.load(Ordering::Acquire) => {
-                self.deposed.cancelled().await;
+            Err(Unwritten::Fenced(_)) => {
+                tokio::select! {
+                    () = self.given.cancelled() => {}
+                    () = self.deposed.cancelled() => {}
+                }
                 Stored::Given
             }
             Err(Unwritten::Lost) => Stored::Away,
-            Err(Unwritten::Fenced(_) | Unwritten::Closed) => Stored::Given,
+            Err(Unwritten::Closed) => Stored::Given,
         }
     }
 
@@ -214,8 +217,11 @@ impl SessionLedger {
         forgotten.into_iter().map(move |id| Change::Unsaid(key, id))
     }
 
-    pub(crate) async fn settled(&self, ticket: Ticket) -> Stored {
-        self.ledger.settled(ticket).await
+    /// Waits until a message is stored, or cannot be; whether it may be told. It may not
+    /// where a later owner, which does not know it, gives the same id to another.
+    pub(crate) async fn may_tell(&self, ticket: Ticket) -> bool {
+        self.ledger.settled(ticket).await;
+        !self.ledger.deposed.is_cancelled()
     }
 
     /// Nothing is held for the session any more.

@@ -132,6 +132,10 @@ enum Connection {
 }
 
 /// What happens next on a link.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made for each frame and taken apart at once: a box would cost more"
+)]
 enum Next {
     Frame(Result<Option<EdgeFrame>, Status>),
     Rejoin(Rejoin),
@@ -166,7 +170,10 @@ impl Line {
                 Some(rejoin) = self.rejoins.recv(), if lasts => Next::Rejoin(rejoin),
             },
             Connection::Lost { until, .. } => tokio::select! {
-                rejoin = self.rejoins.recv() => rejoin.map_or(Next::Over, Next::Rejoin),
+                rejoin = self.rejoins.recv() => match rejoin {
+                    Some(rejoin) => Next::Rejoin(rejoin),
+                    None => Next::Over,
+                },
                 () = tokio::time::sleep_until(*until) => Next::Over,
             },
         }

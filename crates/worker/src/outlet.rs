@@ -11,7 +11,7 @@ use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
 use crate::host::Call;
-use crate::reply::Reply;
+use crate::reply::{Reply, deposed};
 use crate::session::Session;
 use crate::stream::{Resumption, Stream};
 
@@ -162,11 +162,13 @@ impl<'a> Outlet<'a> {
 impl Drop for Outlet<'_> {
     fn drop(&mut self) {
         let Some(stream) = &self.stream else { return };
-        let problem = match self.session.is_deleted() {
-            true => Problem::SessionNotFound,
-            false => Problem::Internal,
+        let is_deposed = self.call.shard.deposed.is_cancelled();
+        let problem = match (self.session.is_deleted(), is_deposed) {
+            (true, _) => Problem::SessionNotFound,
+            (false, true) => deposed(),
+            (false, false) => Problem::Internal,
         };
-        stream.abandon(&problem.body(Some(&self.id)));
+        stream.abandon(&problem.body(Some(&self.id)), !is_deposed);
         self.session.streams.end_call(stream.id);
     }
 }

@@ -36,6 +36,14 @@ pub(crate) fn response(id: &str, result: &[u8]) -> Bytes {
     Bytes::from(out)
 }
 
+/// The shard was taken from this worker while the call ran.
+pub(crate) fn deposed() -> Problem {
+    Problem::OutcomeUnknown {
+        detail: "another worker serves this client now".to_owned(),
+        upstream: None,
+    }
+}
+
 /// What the edge tells about an exchange while it runs.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -85,10 +93,7 @@ impl Flow {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         match (is(&self.revoked), is(&self.deposed)) {
             (true, _) => Problem::SessionNotFound,
-            (false, true) => Problem::OutcomeUnknown {
-                detail: "another worker serves this client now".to_owned(),
-                upstream: None,
-            },
+            (false, true) => deposed(),
             (false, false) => Problem::Internal,
         }
     }

@@ -272,6 +272,9 @@ impl Shard {
             .iter()
             .map(|session| session.entries(federation))
             .collect();
+        let former = self.former.lock();
+        entries.extend(former.as_ref().map(|former| vec![former.change()]));
+        drop(former);
         let table = self.table.lock();
         let keys = table.dead.chunk_keys();
         entries.extend(keys.map(|key| vec![ledger.chunk(key, table.dead.chunk_of(key))]));

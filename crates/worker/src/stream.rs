@@ -91,7 +91,9 @@ impl Stream {
     pub(crate) async fn say(&self, message: Bytes) {
         let mut seat = self.seat.lock().await;
         let (id, noted) = self.keep(&mut seat, &message, false);
-        noted.stored().await;
+        if !noted.stored().await {
+            return;
+        }
         if let Some(reply) = &mut seat.reply
             && !reply.event_at(message, id).await
         {
@@ -103,7 +105,9 @@ impl Stream {
     pub(crate) async fn finish(&self, message: Bytes) {
         let mut seat = self.seat.lock().await;
         let (id, noted) = self.keep(&mut seat, &message, true);
-        noted.stored().await;
+        if !noted.stored().await {
+            return;
+        }
         if let Some(reply) = seat.reply.take() {
             reply.finish_at(message, id).await;
         }
@@ -179,8 +183,9 @@ impl Stream {
         }
     }
 
-    /// Ends with `error`, unless it has ended, without waiting for a reader.
-    pub(crate) fn abandon(&self, error: &Bytes) {
+    /// Ends with `error`, unless it has ended, without waiting for a reader; `kept`: for
+    /// one that comes back too.
+    pub(crate) fn abandon(&self, error: &Bytes, kept: bool) {
         if self.over.is_cancelled() {
             return;
         }
@@ -188,8 +193,11 @@ impl Stream {
         self.interrupt(None);
         // Who holds the seat sees that all is over.
         if let Ok(mut seat) = self.seat.try_lock() {
-            // There is nobody left who could wait until it is stored.
-            let (id, _) = self.keep(&mut seat, error, true);
+            let id = match kept {
+                // There is nobody left who could wait until it is stored.
+                true => self.keep(&mut seat, error, true).0,
+                false => String::new(),
+            };
             if let Some(reply) = seat.reply.take() {
                 reply.end_with(error.clone(), id);
             }

@@ -27,10 +27,11 @@ pub(crate) struct Transcript {
 pub(crate) struct Noted<'a>(Option<(&'a SessionLedger, Ticket)>);
 
 impl Noted<'_> {
-    /// Waits until the message is stored, or cannot be.
-    pub(crate) async fn stored(self) {
-        if let Some((ledger, ticket)) = self.0 {
-            ledger.settled(ticket).await;
+    /// Waits until the message is stored, or cannot be; whether it may be told.
+    pub(crate) async fn stored(self) -> bool {
+        match self.0 {
+            Some((ledger, ticket)) => ledger.may_tell(ticket).await,
+            None => true,
         }
     }
 }

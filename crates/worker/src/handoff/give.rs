@@ -129,9 +129,11 @@ impl Giving {
     /// The point of no return; gives the state to hand over.
     fn grant(&self, shard: &Shard) -> Option<Vec<u8>> {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
-        let state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
+        let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
+        let ledger = shard.ledger();
+        state.recorded = ledger.is_some_and(|ledger| ledger.journal().is_settled());
         seat.holding.grant().ok()?;
-        if let Some(ledger) = shard.ledger() {
+        if let Some(ledger) = ledger {
             ledger.close();
         }
         drop(seat);

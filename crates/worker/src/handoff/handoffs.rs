@@ -96,7 +96,9 @@ impl Handoffs {
             match self.storage {
                 Some(_) => drop(tokio::spawn(load(Arc::clone(self), shard, entry.epoch()))),
                 // Nobody gave it: what earlier owners deleted is not known.
-                None => self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch()))),
+                None => {
+                    self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
+                }
             }
         }
         let serves = seat.holding.serving() == Some(entry.epoch());
@@ -113,6 +115,8 @@ impl Handoffs {
     fn supersede(&self, shard: ShardId) {
         if let Some(before) = self.host.place_of(shard).shard() {
             if let Some(ledger) = before.ledger() {
+                // Until the shard is loaded, nothing is admitted that it would not know.
+                self.host.place_of(shard).give(None);
                 ledger.close();
             }
             self.keep_tails(&before);
@@ -130,11 +134,12 @@ impl Handoffs {
         }
     }
 
-    /// Serves a shard whose epoch the machine has claimed.
-    pub(super) fn activate(&self, seat: &mut Seat, shard: Arc<Shard>) {
+    /// Serves a shard whose epoch the machine has claimed; `false` where something newer
+    /// has come in between.
+    pub(super) fn activate(&self, seat: &mut Seat, shard: Arc<Shard>) -> bool {
         let (id, epoch) = (shard.id, shard.epoch);
         if seat.holding.activate(epoch).is_err() {
-            return;
+            return false;
         }
         let ledger = shard.ledger().cloned();
         self.host.place_of(id).serve(shard);
@@ -144,6 +149,7 @@ impl Handoffs {
         self.host.edges.active(id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
+        true
     }
 
     /// Serves a shard no more. Its standing streams go on at the new owner; calls

@@ -54,7 +54,9 @@ pub(super) async fn load(handoffs: Arc<Handoffs>, shard: ShardId, epoch: Epoch) 
         unknown(storage, shard, epoch)
     });
     let mut seat = handoffs.seats[shard.id.index()].lock();
-    handoffs.activate(&mut seat, Arc::new(shard));
+    if !handoffs.activate(&mut seat, Arc::new(shard)) {
+        tracing::debug!("a shard that was loaded is another's by now");
+    }
 }
 
 /// Nothing is known of what earlier owners held or deleted.

@@ -26,6 +26,7 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
         sessions: sessions(table)
             .map(|(key, session)| session_state(key, session, &federation, kept))
             .collect(),
+        recorded: false,
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
             .chain(further_back(shard))
@@ -84,6 +85,7 @@ fn session_state(
     let standing = session.streams.standing();
     SessionState {
         said: session.streams.said(),
+        recorded: session.is_recorded(),
         standing: standing.map(|at| at.to_string()).unwrap_or_default(),
         ..state
     }
@@ -179,8 +181,10 @@ impl Heir<'_> {
         let ledger = key.zip(self.ledger.as_ref()).map(|(key, ledger)| {
             let bare = record::bare(Some(key), (client, principal), &facts);
             let ledger = SessionLedger::of(Arc::clone(ledger), key, &bare);
-            // What its last owner had to record is recorded.
-            Arc::new(ledger.recorded())
+            Arc::new(match state.recorded {
+                true => ledger.recorded(),
+                false => ledger,
+            })
         });
         let idle = self.host.idle(key.is_some());
         let session = Session::new(facts, idle, TaskNames::new(client, principal));

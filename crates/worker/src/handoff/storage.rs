@@ -7,9 +7,7 @@ use std::time::Duration;
 use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId, StreamKind};
 use hexagram_proto::handoff::{self, DeadWords, SessionState, ShardState, StoredTails, Tail};
 use hexagram_runtime::clock;
-use hexagram_store::{
-    Change, Claim, ClaimMode, Claimed, Health, Record, Store, StoreError, Writer,
-};
+use hexagram_store::{Claim, ClaimMode, Claimed, Health, Record, Store, StoreError, Writer};
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -20,7 +18,7 @@ use crate::replay::LIMITS;
 /// served without what it holds.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// A shard that somebody gives: its clients wait meanwhile.
-const SHORT: Duration = Duration::from_millis(150);
+pub(super) const SHORT: Duration = Duration::from_millis(150);
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// A worker's store.
@@ -135,19 +133,6 @@ fn keep(shard: ShardId, epoch: Epoch) -> Claim {
     }
 }
 
-/// The change that has a later owner know what runs on at an earlier one.
-pub(super) fn tails(named: &handoff::Move, sessions: &[SessionKey]) -> Change {
-    let stored = StoredTails {
-        r#move: Some(named.clone()),
-        sessions: sessions
-            .iter()
-            .copied()
-            .map(crate::former::key_message)
-            .collect(),
-    };
-    Change::Tails(stored.encode_to_vec().into())
-}
-
 fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<handoff::Move>) {
     let mut said: HashMap<SessionKey, Vec<handoff::Said>> = HashMap::new();
     for (key, message) in record.said {
@@ -174,6 +159,7 @@ fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<han
     let state = ShardState {
         floor: floor.get(),
         dead: dead(&record.dead),
+        recorded: true,
         sessions: sessions.collect(),
         tails: tails.sessions.into_iter().map(tail).collect(),
     };
@@ -197,6 +183,7 @@ fn with_said(state: SessionState, mut said: Vec<handoff::Said>) -> SessionState 
     SessionState {
         standing: last.map(|id| id.to_string()).unwrap_or_default(),
         said,
+        recorded: true,
         ..state
     }
 }

@@ -4,17 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hexagram_core::{Epoch, HoldingError, Incarnation, Owner, Phase, ShardId};
 use hexagram_proto::handoff::handoff_server::Handoff;
 use hexagram_proto::handoff::{
     Forwarded, GrantPart, Move, Prepared, ShardState, TailMessage, Taken,
 };
+use hexagram_store::Change;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::handoffs::{Handoffs, STATE_FORMAT};
 use super::state::Heir;
-use super::storage::{self, Claiming};
+use super::storage::{Claiming, SHORT};
 use crate::former::Former;
 use crate::ledger::Ledger;
 
@@ -55,7 +57,11 @@ impl Handoff for TakeService {
         }
         self.0.expected(&meant)?;
         let state = collect(parts).await?;
-        let epoch = self.0.take(&meant, state, named).await?;
+        // A giver that does not wait for the answer leaves no shard half taken.
+        let handoffs = Arc::clone(&self.0);
+        let taking = tokio::spawn(async move { handoffs.take(&meant, state, named).await });
+        let ended = |error: tokio::task::JoinError| Status::internal(error.to_string());
+        let epoch = taking.await.map_err(ended)??;
         Ok(Response::new(taken(epoch)))
     }
 
@@ -163,37 +169,36 @@ impl Handoffs {
         let over = |error: HoldingError| Status::failed_precondition(error.to_string());
         let seat = &self.seats[meant.shard.index()];
         seat.lock().holding.claim(meant.epoch).map_err(over)?;
-        let tails = Former::of(&state, named.clone(), self.address(&meant.from));
-        let ledger = self
-            .claim(meant, &named, state.floor, tails.as_ref())
-            .await?;
+        let tails = Former::of(&state, named, self.address(&meant.from));
+        let ledger = self.claim(meant, &state, tails.as_ref()).await?;
         let shard = Heir { ledger, ..heir }
             .import(state)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         *shard.former.lock() = tails.map(Arc::new);
-        self.activate(&mut seat.lock(), Arc::new(shard));
-        Ok(meant.epoch)
+        match self.activate(&mut seat.lock(), Arc::new(shard)) {
+            true => Ok(meant.epoch),
+            false => Err(Status::failed_precondition(
+                "something newer came in between",
+            )),
+        }
     }
 
     /// Claims the shard's record, where there is a store, and has it know what runs on at
     /// the giver. A store that does not answer is told later: who granted the shard writes
-    /// no more. So is one whose record forgets more than the giver: it had lost the
-    /// giver's, and was not told all of it yet.
+    /// no more. So is one whose record is not all that the giver had to say.
     async fn claim(
         &self,
         meant: &Meant,
-        named: &Move,
-        floor: u64,
+        state: &ShardState,
         tails: Option<&Former>,
     ) -> Result<Option<Arc<Ledger>>, Status> {
         let Some(storage) = &self.storage else {
             return Ok(None);
         };
         let known = match storage.claim(meant.shard, meant.epoch).await {
-            Claiming::Mine {
-                floor: stored,
-                known,
-            } => known && stored.get() <= floor,
+            Claiming::Mine { floor, known } => {
+                known && state.recorded && floor.get() <= state.floor
+            }
             Claiming::Away => false,
             Claiming::Fenced(by) => {
                 self.fenced(meant.shard, by);
@@ -203,12 +208,13 @@ impl Handoffs {
             }
         };
         let ledger = storage.ledger(meant.shard, meant.epoch, known);
-        let sessions = tails.map(Former::sessions).unwrap_or_default();
         if known {
-            let tails = storage::tails(named, &sessions);
-            let ticket = ledger.journal().write(vec![tails]);
-            if !sessions.is_empty() {
-                ledger.settled(ticket).await;
+            let none = Change::Tails(Bytes::new());
+            let change = tails.map_or(none, Former::change);
+            let ticket = ledger.journal().write(vec![change]);
+            if tails.is_some() {
+                // What cannot be written now is written with all the rest later.
+                let _ = tokio::time::timeout(SHORT, ledger.settled(ticket)).await;
             }
         }
         Ok(Some(ledger))
