@@ -15,6 +15,8 @@ use crate::load::Load;
 const MOVES: u64 = 60;
 /// Standing streams of each era.
 const STREAMS: usize = 5;
+/// Between two times that an upstream says the same.
+const REPEAT: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Two edges, three workers, and an upstream that counts.
 pub(crate) async fn cluster() -> (Counter, Controlled) {
@@ -53,19 +55,43 @@ impl Streams {
         self.legacy.len() as u64
     }
 
+    /// As [`Self::still_hear`], after a crash: what the upstream says before the new owner
+    /// listens to it is lost, so it says it again.
+    pub(crate) async fn hear_again(&mut self, counter: &Counter) {
+        let repeat = async {
+            loop {
+                tokio::time::sleep(REPEAT).await;
+                say(counter);
+            }
+        };
+        tokio::select! {
+            () = self.still_hear(counter) => {}
+            () = repeat => {}
+        }
+    }
+
     /// Every stream still brings what the upstream says now.
     pub(crate) async fn still_hear(&mut self, counter: &Counter) {
-        let params = json!({"level": "info", "data": "still there"});
-        counter.say("notifications/message", &params);
+        let params = word();
+        say(counter);
         for stream in &mut self.legacy {
             while stream.message().await.message()["params"] != params {}
         }
-        counter.say("notifications/tools/list_changed", &json!({}));
         for stream in &mut self.modern {
             let message = stream.message().await.message();
             assert_eq!(message["method"], "notifications/tools/list_changed");
         }
     }
+}
+
+/// What the upstream says in its sessions.
+fn word() -> serde_json::Value {
+    json!({"level": "info", "data": "still there"})
+}
+
+fn say(counter: &Counter) {
+    counter.say("notifications/message", &word());
+    counter.say("notifications/tools/list_changed", &json!({}));
 }
 
 async fn subscribe(peer: std::net::SocketAddr) -> Listener {

@@ -83,7 +83,7 @@ async fn each_worker_is_killed_in_turn() {
     }
     no_session_lost(&calls);
     ran_once(&scene.counter, &calls, streams.calls());
-    streams.still_hear(&scene.counter).await;
+    streams.hear_again(&scene.counter).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
