@@ -37,7 +37,7 @@ impl DeadSet {
 }
 
 impl DeadSet {
-    /// Sessions in one chunk of [`Self::chunk`].
+    /// Sessions in one chunk of [`Self::chunk_of`].
     pub const CHUNK: u64 = 512;
 
     /// The number of the chunk with this session's bit, and its words.

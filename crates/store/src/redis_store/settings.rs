@@ -38,7 +38,7 @@ pub enum SettingsError {
     /// No host.
     #[error("the store's URL names no host: write redis://host:port")]
     NoHost,
-    /// 0.0.0.0 or [::].
+    /// `0.0.0.0` or `[::]`.
     #[error("the store's URL names {0}, where nothing can be reached: write the server's address")]
     Anywhere(String),
     /// The path is no number.
