@@ -29,6 +29,7 @@ use crate::store;
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) -> Result<()> {
+    no_command(&args.upstream)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let life = incarnation();
     let source = source(&args)?;
@@ -89,6 +90,7 @@ fn source(args: &WorkerRole) -> Result<Option<HttpSource>> {
 /// Whether the worker could start, as far as its settings decide.
 pub(super) fn check(args: &WorkerRole) -> Result<()> {
     args.members.controller()?;
+    no_command(&args.upstream)?;
     let store = open_store(args)?;
     let context = context(args, &Metrics::new(), incarnation(), None, store.as_ref())?;
     worker(args, context).map(drop)
@@ -144,19 +146,23 @@ fn upstreams(
     given: &UpstreamArgs,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
-    if let Some(spec) = given.first_command() {
-        let name = &spec.name;
-        let reason = format!(
-            "upstream {name} is a command: commands run in `hexagram local` only, a worker takes URLs"
-        );
-        return Err(Mistake::Settings(reason).into());
-    }
+    no_command(given)?;
     let mut upstreams = built(given, &ChildLimit::new(0))?;
     let tasks = args.tasks_in_memory;
     let demo = args.demo;
     let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
     upstreams.extend(demo);
     Ok(upstreams)
+}
+
+fn no_command(given: &UpstreamArgs) -> Result<(), Mistake> {
+    let Some(spec) = given.first_command() else {
+        return Ok(());
+    };
+    let name = &spec.name;
+    Err(Mistake::Settings(format!(
+        "upstream {name} is a command: commands run in `hexagram local` only, a worker takes URLs"
+    )))
 }
 
 /// The upstreams that the settings name.
