@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount, WorkerId};
 use hexagram_runtime::admin::Orders;
+use hexagram_runtime::listener::Listener;
 use hexagram_runtime::serve::{Page, json, serve};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -23,7 +24,6 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +86,7 @@ impl<R: Register> Api<R> {
     }
 
     /// Serves all of it until `shutdown`.
-    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn run(self, listener: impl Listener, shutdown: CancellationToken) {
         let answer = move |peer, request| self.clone().answer(peer, request);
         serve(listener, answer, shutdown).await;
     }

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use crate::EdgeContext;
+use crate::directory::Directory;
 use crate::link::Link;
 use crate::routes::Way;
 use crate::slot::Loss;
-use crate::switchboard::{Directory, Switchboard, WorkerLink, WorkerLinks};
+use crate::switchboard::{Switchboard, WorkerLink, WorkerLinks};
 use hexagram_proto::WorkerAddress;
 
 /// Seconds after which an edge is ready although some workers are not linked.

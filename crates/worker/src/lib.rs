@@ -250,7 +250,7 @@ impl Worker {
         // The server's own setting does not reach sockets accepted elsewhere, and
         // Nagle's delay costs a link 40 ms a frame.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        self.serve(incoming, shutdown).await
+        self.serve_incoming(incoming, shutdown).await
     }
 
     /// Serves links of edges in this process until `shutdown`.
@@ -264,10 +264,14 @@ impl Worker {
     ) -> Result<(), tonic::transport::Error> {
         use futures_util::StreamExt;
         let incoming = ReceiverStream::new(pipes).map(Ok::<_, std::io::Error>);
-        self.serve(incoming, shutdown).await
+        self.serve_incoming(incoming, shutdown).await
     }
 
-    async fn serve<S, I, E>(
+    /// Serves links over whatever comes in until `shutdown`.
+    ///
+    /// # Errors
+    /// A failure of the gRPC server.
+    pub async fn serve_incoming<S, I, E>(
         self,
         incoming: S,
         shutdown: CancellationToken,

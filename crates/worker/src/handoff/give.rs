@@ -12,7 +12,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::handoffs::Handoffs;
+use super::handoffs::{Handoffs, step};
 use super::state;
 use crate::shard::Shard;
 use crate::successor::Successor;
@@ -81,6 +81,7 @@ impl Giving {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         // A later plan says so by itself.
         if seat.holding.decline(self.plan.epoch).is_ok() {
+            step("declined", self.shard, self.plan.epoch);
             seat.resumed = Some(self.plan.epoch);
             drop(seat);
             self.handoffs.tell_controller();
@@ -112,6 +113,7 @@ impl Giving {
         if let Ok(epoch) = seat.holding.resume() {
             seat.resumed = Some(self.plan.epoch);
             shard.thaw();
+            step("resumed", self.shard, epoch);
             self.handoffs.host.edges.resumed(self.shard, epoch);
             self.handoffs.tell_controller();
         }
@@ -123,6 +125,7 @@ impl Giving {
         seat.holding.freeze(self.plan.clone()).ok()?;
         let shard = self.handoffs.host.place_of(self.shard).shard()?;
         shard.freeze(self.plan.to.worker.clone());
+        step("frozen", self.shard, self.plan.epoch);
         Some(shard)
     }
 
@@ -131,6 +134,7 @@ impl Giving {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         let state = state::export(shard, &self.handoffs.kept);
         seat.holding.grant().ok()?;
+        step("granted", self.shard, self.plan.epoch);
         drop(seat);
         self.handoffs.tell_controller();
         Some(state.encode_to_vec())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, Plan, RegisterMap, ShardId};
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
-use hexagram_proto::{Dial, WorkerAddress};
+use hexagram_proto::{Dial, STEPS, WorkerAddress};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -120,6 +120,7 @@ impl Handoffs {
         }
         self.host.place_of(id).serve(shard);
         self.host.edges.active(id, epoch);
+        step("activated", id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
     }
@@ -128,6 +129,7 @@ impl Handoffs {
     /// run to their end where the shard was given away, and have no owner to
     /// speak for them where it was taken.
     pub(super) fn leave(&self, shard: ShardId, to: Successor, was_granted: bool) {
+        step("left", shard, to.epoch);
         tracing::info!(shard = shard.get(), epoch = to.epoch.get(), to = %to.worker, "served elsewhere");
         let Some(left) = self.host.place_of(shard).give(to) else {
             return;
@@ -207,6 +209,11 @@ impl Handoffs {
             state_format: STATE_FORMAT,
         }
     }
+}
+
+/// Tells a step of the protocol.
+pub(super) fn step(step: &'static str, shard: ShardId, epoch: Epoch) {
+    tracing::trace!(target: STEPS, step, shard = shard.get(), epoch = epoch.get());
 }
 
 fn successor(entry: &Entry<Owner>) -> Successor {

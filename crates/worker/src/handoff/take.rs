@@ -12,7 +12,7 @@ use hexagram_proto::handoff::{
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::handoffs::{Handoffs, STATE_FORMAT};
+use super::handoffs::{Handoffs, STATE_FORMAT, step};
 use super::state;
 use crate::former::Former;
 
@@ -119,6 +119,7 @@ impl Handoffs {
         }
         let mut seat = self.seats[meant.shard.index()].lock();
         seat.expected = Some((meant.from, meant.epoch));
+        step("prepared", meant.shard, meant.epoch);
         Ok(())
     }
 
