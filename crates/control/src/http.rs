@@ -32,8 +32,9 @@ use crate::decide::Refusal;
 use crate::form::MapForm;
 use crate::register::Register;
 
-/// How long a question for a newer map waits.
-pub(crate) const LONG_POLL: Duration = Duration::from_secs(20);
+/// How long a question for a newer map waits. Who asked a machine that is lost since
+/// finds out so much later.
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(2);
 /// Bytes of a request; all of them are small.
 const LARGEST: usize = 64 * 1024;
 

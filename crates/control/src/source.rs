@@ -22,7 +22,7 @@ use crate::http::{JoinForm, LONG_POLL};
 use crate::register::Maps;
 
 /// Longer than an answer may wait.
-const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(5));
+const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(1));
 /// For a join or a leave.
 const QUICK: Duration = Duration::from_secs(2);
 /// Between two tries to reach the controller.
@@ -231,4 +231,29 @@ async fn over_tcp(client: Client, request: Request<Bytes>) -> Result<Response<By
 
 fn unanswered(error: impl Error + Send + Sync + 'static) -> SourceError {
     SourceError::Http(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_that_is_lost_is_not_waited_for() {
+        let asked = watch::Sender::new(0);
+        let (count, mut again) = (asked.clone(), asked.subscribe());
+        let ask: Ask = Arc::new(move |_| {
+            count.send_modify(|count| *count += 1);
+            Box::pin(std::future::pending())
+        });
+        let source = HttpSource::by(ask, "c:1", "c", ShardCount::default());
+        let begun = Instant::now();
+        let _maps = source.follow();
+        again.wait_for(|count| *count == 2).await.unwrap();
+        let took = begun.elapsed();
+        // A failover is to be over within ten seconds, in which edges and workers hear
+        // of it from the next controller.
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 }

@@ -337,12 +337,8 @@ impl Worker {
         let Some(handoffs) = &self.handoffs else {
             return;
         };
-        let mut changes = handoffs.changes();
-        let gone = async { while handoffs.must_hand_over() && changes.changed().await.is_ok() {} };
-        if tokio::time::timeout(self.drain.grace(), gone)
-            .await
-            .is_err()
-        {
+        let gone = tokio::time::timeout(self.drain.grace(), handoffs.handed_over());
+        if gone.await.is_err() {
             tracing::warn!("drain grace is over, and some shards are still here");
         }
     }

@@ -166,13 +166,38 @@ impl Handoffs {
         self.changed.subscribe()
     }
 
-    /// Whether this worker should stay until others have its shards: it holds
-    /// some, and there is somebody to take them.
-    pub(crate) fn must_hand_over(&self) -> bool {
+    /// Waits until nobody takes this worker for an owner, itself and the register
+    /// (invariant I11). Not where there is nobody else to be one.
+    pub(crate) async fn handed_over(&self) {
+        let mut changes = self.changes();
+        let mut register = self.membership.register.clone();
+        while self.must_hand_over() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                // Without its source the register stays as it is.
+                Ok(()) = register.changed() => {}
+            }
+        }
+    }
+
+    fn must_hand_over(&self) -> bool {
+        self.membership.hands_over && self.has_peers() && (self.holds_any() || self.is_named())
+    }
+
+    fn holds_any(&self) -> bool {
         let mut seats = self.seats.iter();
-        self.membership.hands_over
-            && self.has_peers()
-            && seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+        seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    }
+
+    /// Whether the register has a shard here. One that it plans to bring here is
+    /// waited for: it may have been given already.
+    fn is_named(&self) -> bool {
+        let names = |entry: &Entry<Owner>| {
+            let taker = entry.plan().map(|plan| &plan.to);
+            [Some(entry.owner()), taker].contains(&Some(&self.me))
+        };
+        self.map()
+            .is_some_and(|map| map.entries().any(|(_, entry)| names(entry)))
     }
 
     fn has_peers(&self) -> bool {
