@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hexagram_core::placement::Memory;
 use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, WorkerId};
 use hexagram_proto::Dial;
 use hexagram_runtime::clock::unix_millis;
@@ -21,6 +22,8 @@ use crate::watcher::{Sign, Watcher};
 
 /// Between two looks at what no sign announces: that workers ceased to join.
 const TICK: Duration = Duration::from_millis(250);
+/// Between two looks at the workers' loads.
+const BALANCE: Duration = Duration::from_secs(10);
 /// Signs and requests that wait.
 const QUEUE: usize = 256;
 /// Writes that may be lost to others in a row before the next sign is awaited.
@@ -95,7 +98,8 @@ impl Controller {
             settings,
             fleet: Fleet::default(),
             drains: BTreeSet::new(),
-            rebalancing: false,
+            memory: Memory::default(),
+            balanced: Instant::now(),
             known: 0,
             joined: Instant::now(),
             watchers: BTreeMap::new(),
@@ -158,7 +162,9 @@ struct Driver<R> {
     settings: Settings,
     fleet: Fleet,
     drains: BTreeSet<WorkerId>,
-    rebalancing: bool,
+    memory: Memory,
+    /// When loads were looked at last.
+    balanced: Instant,
     /// The highest version that anybody has.
     known: u64,
     joined: Instant,
@@ -184,9 +190,17 @@ impl<R: Register> Driver<R> {
             heard
                 .into_iter()
                 .for_each(|(owner, sign)| self.hear(&owner, sign));
+            self.count_time();
             if let Err(error) = self.settle().await {
                 tracing::warn!(%error, "the register is not written, trying again");
             }
+        }
+    }
+
+    fn count_time(&mut self) {
+        if self.balanced.elapsed() >= BALANCE {
+            self.balanced = Instant::now();
+            self.memory = std::mem::take(&mut self.memory).tick();
         }
     }
 
@@ -215,9 +229,14 @@ impl<R: Register> Driver<R> {
             }
             Request::Known(version) => self.known = self.known.max(version),
             Request::Move(shard, to, answer) => {
-                let done =
-                    self.order(|view| order_move(view, shard, &to).map(|change| vec![change]));
-                let _ = answer.send(done.await);
+                let done = self
+                    .order(|view| order_move(view, shard, &to).map(|change| vec![change]))
+                    .await;
+                if done.is_ok() {
+                    let moved = self.settings.shards.shard(shard);
+                    moved.into_iter().for_each(|shard| self.memory.rest(shard));
+                }
+                let _ = answer.send(done);
             }
             Request::Drain(worker, answer) => {
                 let checked = self
@@ -262,7 +281,7 @@ impl<R: Register> Driver<R> {
             map,
             fleet: &self.fleet,
             drains: &self.drains,
-            rebalancing: self.rebalancing,
+            memory: &self.memory,
         }
     }
 
@@ -287,7 +306,7 @@ impl<R: Register> Driver<R> {
         }
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;
-        self.rebalancing = decision.rebalancing;
+        self.memory = decision.memory;
         self.fleet.forget(&map);
         self.employ();
         Ok(())

@@ -5,20 +5,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, EntryError, Owner, RegisterMap, ShardId, WorkerId};
 
 use crate::fleet::Fleet;
 
+mod adopt;
 mod first;
 mod heal;
 mod moves;
-mod place;
+mod orders;
 #[cfg(test)]
 mod tests;
 
 pub use first::{Patience, first_map};
 use heal::Verdict;
-pub use moves::{Refusal, check_drain, order_move};
+pub use orders::{Refusal, check_drain, order_move};
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +31,8 @@ pub struct View<'a> {
     pub fleet: &'a Fleet,
     /// Workers that somebody wants to be empty.
     pub drains: &'a BTreeSet<WorkerId>,
-    /// Shards are being spread anew; see [`Decision::rebalancing`].
-    pub rebalancing: bool,
+    /// What the last decision gave on; see [`Decision::memory`].
+    pub memory: &'a Memory,
 }
 
 /// Why an entry changes.
@@ -46,8 +48,10 @@ pub enum Why {
     FailedOver,
     /// Its owner is to be empty.
     Drained,
-    /// Its owner has more than others.
-    Rebalanced,
+    /// Another worker is new.
+    Filled,
+    /// Its owner is busier than others.
+    Balanced,
     /// Somebody asked for it.
     Ordered,
 }
@@ -68,8 +72,8 @@ pub struct Change {
 pub struct Decision {
     /// At most one for each shard.
     pub changes: Vec<Change>,
-    /// Whether shards are still to be spread anew: hand it to the next decision.
-    pub rebalancing: bool,
+    /// For the next decision, once this one is written.
+    pub memory: Memory,
 }
 
 impl View<'_> {
@@ -85,12 +89,11 @@ impl View<'_> {
                 Verdict::Orphan => orphans.push(shard),
             }
         }
-        place::adopt(self, &mut draft, &orphans);
-        moves::drain(self, &mut draft);
-        let rebalancing = moves::rebalance(self, &mut draft);
+        adopt::adopt(self, &mut draft, &orphans);
+        let memory = moves::plan(self, &mut draft);
         Decision {
             changes: draft.changes(),
-            rebalancing,
+            memory,
         }
     }
 
@@ -157,7 +160,8 @@ impl fmt::Display for Why {
             Self::Aborted => "move given up",
             Self::FailedOver => "failed over",
             Self::Drained => "move begun: its worker drains",
-            Self::Rebalanced => "move begun: another worker has fewer shards",
+            Self::Filled => "move begun: another worker is new",
+            Self::Balanced => "move begun: another worker is less busy",
             Self::Ordered => "move begun: ordered",
         })
     }

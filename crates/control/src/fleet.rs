@@ -28,6 +28,8 @@ pub struct Held {
     pub spent: Option<Epoch>,
     /// A planned move was given up: its epoch.
     pub resumed: Option<Epoch>,
+    /// What it takes of its worker, in millionths of one core's time.
+    pub load: u64,
 }
 
 /// A worker's last report.
@@ -37,6 +39,8 @@ pub struct Report {
     pub shards: BTreeMap<ShardId, Held>,
     /// It wants to end.
     pub draining: bool,
+    /// What it can do, in the unit of the loads.
+    pub capacity: u64,
 }
 
 /// One worker in one life.
@@ -80,12 +84,14 @@ impl Report {
                 epoch: Epoch::new(held.epoch),
                 spent: Epoch::new(held.spent).max(Epoch::new(held.epoch)),
                 resumed: Epoch::new(held.resumed),
+                load: held.load.into(),
             };
             Ok((shard.ok_or(Malformed("shard"))?, read))
         };
         Ok(Self {
             shards: report.shards.iter().map(held).collect::<Result<_, _>>()?,
             draining: report.draining,
+            capacity: report.capacity.into(),
         })
     }
 }
@@ -220,6 +226,16 @@ impl Fleet {
             .max()
     }
 
+    /// What a worker can do, as it said last; 0 where it did not say.
+    #[must_use]
+    pub fn capacity(&self, owner: &Owner) -> u64 {
+        let report = self
+            .members
+            .get(owner)
+            .and_then(|member| member.report.as_ref());
+        report.map_or(0, |report| report.capacity)
+    }
+
     /// What a living worker says of `shard`; `None` where it said nothing yet. A
     /// shard that it does not mention is absent there.
     #[must_use]
@@ -239,6 +255,7 @@ impl Held {
         epoch: None,
         spent: None,
         resumed: None,
+        load: 0,
     };
 }
 

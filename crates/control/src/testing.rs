@@ -35,6 +35,7 @@ pub(crate) fn held(phase: Phase, at: u64) -> Held {
         epoch: Epoch::new(at),
         spent: Epoch::new(at),
         resumed: None,
+        load: 0,
     }
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn report(shards: &[(ShardId, Held)]) -> Report {
     Report {
         shards: shards.iter().copied().collect(),
         draining: false,
+        capacity: 1_000_000,
     }
 }
 

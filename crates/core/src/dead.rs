@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Epoch, SessionKey};
+use crate::{Epoch, Serial, SessionKey};
 
 /// The dead bits of one shard: `dead[epoch at minting][serial]`.
 ///
@@ -37,6 +37,51 @@ impl DeadSet {
 }
 
 impl DeadSet {
+    /// Sessions in one chunk of [`Self::chunk`].
+    pub const CHUNK: u64 = 512;
+
+    /// The number of the chunk with this session's bit, and its words.
+    #[must_use]
+    pub fn chunk_of(&self, key: SessionKey) -> (u64, [u64; 8]) {
+        let number = key.serial.get() / Self::CHUNK;
+        let words = self.0.get(&key.epoch).map_or(&[][..], |words| words);
+        let first = usize::try_from(number * 8).unwrap_or(usize::MAX);
+        let mut chunk = [0; 8];
+        let known = words.get(first..).unwrap_or_default();
+        for (word, known) in chunk.iter_mut().zip(known) {
+            *word = *known;
+        }
+        (number, chunk)
+    }
+
+    /// Takes in the dead of one chunk.
+    ///
+    /// The chunk must come from this shard: an arbitrary number would reserve its whole
+    /// range of bits.
+    pub fn insert_chunk(&mut self, epoch: Epoch, number: u64, chunk: [u64; 8]) {
+        let words = self.0.entry(epoch).or_default();
+        let first = usize::try_from(number * 8).unwrap_or(usize::MAX);
+        if words.len() < first + 8 {
+            words.resize(first + 8, 0);
+        }
+        for (word, dead) in words[first..].iter_mut().zip(chunk) {
+            *word |= dead;
+        }
+    }
+
+    /// The keys of sessions whose chunks together are the whole set: one of each chunk in
+    /// which somebody is dead.
+    pub fn chunk_keys(&self) -> impl Iterator<Item = SessionKey> {
+        self.0.iter().flat_map(|(epoch, words)| {
+            let chunks = words.chunks(8).zip(0u64..);
+            let with_dead = chunks.filter(|(chunk, _)| chunk.iter().any(|word| *word != 0));
+            with_dead.map(|(_, number)| SessionKey {
+                epoch: *epoch,
+                serial: Serial::new(number * Self::CHUNK),
+            })
+        })
+    }
+
     /// The bits by epoch, 64 to a word, for whoever carries them elsewhere.
     pub fn words(&self) -> impl Iterator<Item = (Epoch, &[u64])> {
         self.0.iter().map(|(epoch, words)| (*epoch, &words[..]))
@@ -58,7 +103,6 @@ fn place(key: SessionKey) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Serial;
     use proptest::prelude::*;
 
     fn key(epoch: u64, serial: u64) -> SessionKey {
@@ -71,8 +115,8 @@ mod tests {
     proptest! {
         #[test]
         fn exactly_what_was_deleted_is_dead(
-            deleted in prop::collection::hash_set((1u64..4, 0u64..300), 0..40),
-            asked in (1u64..4, 0u64..400),
+            deleted in prop::collection::hash_set((1u64..4, 0u64..1300), 0..40),
+            asked in (1u64..4, 0u64..1400),
         ) {
             let mut dead = DeadSet::default();
             for &(epoch, serial) in &deleted {
@@ -80,6 +124,15 @@ mod tests {
             }
             let carried: DeadSet = dead.words().map(|(epoch, words)| (epoch, words.to_vec())).collect();
             prop_assert_eq!(&carried, &dead);
+            let mut chunked = DeadSet::default();
+            for key in dead.chunk_keys() {
+                let (number, words) = dead.chunk_of(key);
+                chunked.insert_chunk(key.epoch, number, words);
+            }
+            for &(epoch, serial) in &deleted {
+                prop_assert!(chunked.contains(key(epoch, serial)));
+            }
+            prop_assert_eq!(chunked.contains(key(asked.0, asked.1)), dead.contains(key(asked.0, asked.1)));
             prop_assert_eq!(dead.contains(key(asked.0, asked.1)), deleted.contains(&asked));
         }
     }

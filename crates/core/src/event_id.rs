@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// What a stream belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamKind {
     /// A request; it ends with the response.
     Call,
@@ -23,7 +23,7 @@ impl StreamKind {
 }
 
 /// One stream of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId {
     /// What it belongs to.
     pub kind: StreamKind,
@@ -42,7 +42,7 @@ impl StreamId {
 }
 
 /// One message of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
     /// The stream.
     pub stream: StreamId,

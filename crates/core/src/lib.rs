@@ -15,7 +15,7 @@ mod handoff;
 mod identity;
 mod keyring;
 mod map;
-mod placement;
+pub mod placement;
 mod seal;
 mod session;
 mod shard;

@@ -1,8 +1,21 @@
 //! Placement: which worker should own which shard (DESIGN section 9).
 //!
-//! Today the first rule only: new shards go by rendezvous order with a bound on
-//! the count. It knows no previous map and no loads, so anybody who knows the
-//! workers' names computes the same map.
+//! Here the first rule: new shards go by rendezvous order with a bound on the
+//! count. It knows no previous map and no loads, so anybody who knows the
+//! workers' names computes the same map. Shards that have an owner are moved by
+//! [`place`], which knows both.
+
+mod balance;
+mod budget;
+mod drain;
+mod fill;
+mod layout;
+mod memory;
+
+pub use balance::imbalance;
+pub use budget::Budget;
+pub use layout::{Candidate, Hosted, Layout};
+pub use memory::Memory;
 
 use std::hash::{Hash, Hasher};
 
@@ -14,6 +27,51 @@ use crate::{Assignment, ShardCount, ShardId, ShardMap, WorkerId};
 
 #[cfg(test)]
 mod tests;
+
+/// A shard that is to go to another worker. Both are places in the layout's list
+/// of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its owner.
+    pub from: usize,
+    /// Its next owner.
+    pub to: usize,
+    /// The reason.
+    pub why: Motive,
+}
+
+/// Why placement moves a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motive {
+    /// Its owner is to be empty.
+    Drain,
+    /// Its next owner is new and has less than its share.
+    Fill,
+    /// Its owner is busier than others.
+    Load,
+}
+
+/// Which moves to begin now, and what to remember until the next time.
+///
+/// First the workers that are to be empty, then the new ones: neither waits for
+/// anything but the budget of moves under way. What is left is balanced by load
+/// once for each [`Memory::tick`], and rests while workers drain or fill.
+///
+/// Asked again with the layout that its moves lead to, it comes to an end: with
+/// the same loads there is a time from which it moves nothing.
+#[must_use]
+pub fn place(mut layout: Layout, mut budget: Budget, mut memory: Memory) -> (Vec<Move>, Memory) {
+    let mut moves = drain::drain(&mut layout, &mut budget);
+    moves.extend(fill::fill(&mut layout, &mut budget, &mut memory));
+    if !moves.is_empty() || layout.is_draining() || memory.is_filling() {
+        memory.settle();
+    } else if memory.take_tick() {
+        moves.extend(balance::balance(&mut layout, &mut budget, &mut memory));
+    }
+    (moves, memory)
+}
 
 /// Workers that no shard can be placed on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -68,6 +126,18 @@ pub fn spread(
     }))
 }
 
+/// Who is given `shard`, whose owner is lost: the first in its rendezvous order
+/// that has room for the count, else the one with the fewest shards; none when no
+/// worker may be given any.
+#[must_use]
+pub fn adopter(layout: &Layout, shard: ShardId, shards: ShardCount) -> Option<usize> {
+    let order = layout.preference(shard);
+    let room = usize::from(shards.get()).div_ceil(order.len().max(1));
+    let has_room = |place: &&usize| layout.count(**place) < room;
+    let fewest = || order.iter().min_by_key(|place| layout.count(**place));
+    order.iter().find(has_room).or_else(fewest).copied()
+}
+
 /// The places in `workers` in the order in which `shard` prefers them: its
 /// rendezvous order, whatever the order of the list.
 ///
@@ -80,11 +150,9 @@ pub fn preference(shard: ShardId, workers: &[WorkerId]) -> Result<Vec<usize>, Pl
 }
 
 /// A worker and its place in the list.
-type Candidate<'a> = KeyValueNode<&'a WorkerId, usize>;
+type Node<'a> = KeyValueNode<&'a WorkerId, usize>;
 
-fn candidates(
-    workers: &[WorkerId],
-) -> Result<RendezvousNodes<Candidate<'_>, Stable>, PlacementError> {
+fn candidates(workers: &[WorkerId]) -> Result<RendezvousNodes<Node<'_>, Stable>, PlacementError> {
     let mut nodes = RendezvousNodes::new(Stable);
     for (place, worker) in workers.iter().enumerate() {
         if nodes.insert(KeyValueNode::new(worker, place)).is_some() {

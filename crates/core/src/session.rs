@@ -20,7 +20,7 @@ pub struct Serial(u64);
 
 /// Names a session within its shard. Epochs grow and an owner counts its
 /// serials, so no key is ever used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey {
     /// The shard's epoch at minting.
     pub epoch: Epoch,

@@ -19,6 +19,7 @@ use crate::demo::DemoKind;
 use crate::roles::keys::KeysCommand;
 use crate::roles::order::{DrainOrder, MoveArgs};
 use crate::roles::status::StatusArgs;
+use crate::store::StoreArgs;
 
 /// One MCP endpoint for a whole fleet of clients: a stateless edge in front of sharded workers.
 #[derive(Debug, Parser)]
@@ -169,6 +170,8 @@ pub(crate) struct LocalArgs {
     /// Workers in this process.
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// The built-in server to serve when no upstream is given.
     #[arg(long, default_value = "tour", value_name = "KIND")]
     pub(crate) demo: DemoKind,
@@ -215,7 +218,9 @@ pub(crate) struct WorkerRole {
     pub(crate) upstream: UpstreamArgs,
     #[command(flatten)]
     pub(crate) members: MemberArgs,
-    /// Which of the peers this worker is.
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// This worker's name; with --peer, which of the peers it is.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: hexagram_core::WorkerId,
     /// Address for links, where it differs from the one the peers use.

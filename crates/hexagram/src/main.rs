@@ -11,6 +11,7 @@ mod grid;
 mod mistake;
 mod output;
 mod roles;
+mod store;
 
 use std::process::ExitCode;
 

@@ -66,6 +66,12 @@ pub enum Problem {
         /// When to try again.
         retry_after_ms: u64,
     },
+    /// What must be recorded cannot be: the session store does not answer.
+    #[error("the session store does not answer; retry after {retry_after_ms} ms")]
+    StoreAway {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// The process that was asked is shutting down.
     #[error("this server is shutting down; retry after {retry_after_ms} ms on a new connection")]
     Draining {
@@ -176,6 +182,7 @@ impl Problem {
             Self::Overloaded { .. } => (S::SERVICE_UNAVAILABLE, -32011, "overloaded"),
             Self::Moving { .. } => (S::SERVICE_UNAVAILABLE, -32011, "moving"),
             Self::WorkerDown { .. } => (S::SERVICE_UNAVAILABLE, -32011, "worker_down"),
+            Self::StoreAway { .. } => (S::SERVICE_UNAVAILABLE, -32011, "store_unavailable"),
             Self::Draining { .. } => (S::SERVICE_UNAVAILABLE, -32011, "draining"),
             Self::OutcomeUnknown { .. } => (S::OK, -32012, "outcome_unknown"),
             Self::UpstreamUnavailable { .. } => (S::BAD_GATEWAY, -32013, "upstream_unavailable"),
@@ -251,6 +258,7 @@ impl Problem {
             | Self::Overloaded { retry_after_ms }
             | Self::Moving { retry_after_ms }
             | Self::WorkerDown { retry_after_ms }
+            | Self::StoreAway { retry_after_ms }
             | Self::Draining { retry_after_ms } => Some(retry_after_ms),
             _ => None,
         }

@@ -1,7 +1,13 @@
 //! What is stored of a shard, and how that changes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hexagram_core::{Epoch, EventId, SessionKey, ShardId};
+
+/// How long a store keeps what a session's streams have said, after the last of it. Longer
+/// than any worker does; only so that nothing stays for ever.
+pub const SAID_KEPT: Duration = Duration::from_secs(150);
 
 /// 512 dead bits: a part of `dead[shard][epoch at minting]` (DESIGN 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +43,8 @@ pub enum Change {
     Dead(DeadChunk),
     /// All sessions of a chunk have expired.
     Undead(Epoch, u64),
-    /// A session's stream has said something.
+    /// A session's stream has said something. Kept until the session has been silent for
+    /// [`SAID_KEPT`].
     Said(SessionKey, Said),
     /// What it said is not kept any more.
     Unsaid(SessionKey, EventId),

@@ -36,11 +36,12 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// No older owner writes any more. Claiming the same epoch again is the same claim,
-    /// with the groups counted from 1 again.
+    /// with the same answer until a group is written, and the groups counted from 1 again.
     Yours {
         /// Ids minted in an earlier epoch are gone.
         floor: Epoch,
-        /// Whether the record was there, whole; otherwise it begins empty.
+        /// Whether the record is kept: it was there, whole, and is not to be rewritten.
+        /// Otherwise it begins empty.
         known: bool,
     },
     /// A later epoch was claimed; nothing changed.
@@ -60,7 +61,7 @@ pub enum Wrote {
 }
 
 /// Why a store did not do what was asked; whether it has is not known.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// It cannot be reached, or does not answer in time.
     #[error("the store does not answer: {0}")]
@@ -88,12 +89,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError`]
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>>;
 
-    /// Writes groups of different shards; gives what became of each, in their order.
+    /// Writes groups of different shards; gives what became of each, in their order. A
+    /// group is [`Wrote::Behind`] unless its shard was claimed through this same store
+    /// object, and that claim is the last that was made.
     ///
     /// # Errors
     /// [`StoreError`]; any of them may have been written, and may be written again.
-    fn write<'a>(
-        &'a self,
-        groups: &'a [Group],
-    ) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
 }

@@ -82,6 +82,7 @@ impl Reporter {
             incarnation: me.incarnation.get(),
             shards: self.handoffs.held(),
             draining: self.draining.is_cancelled(),
+            capacity: 0,
         }
     }
 }

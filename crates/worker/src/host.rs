@@ -10,6 +10,7 @@ use hexagram_core::{
     Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
     ShardId, WorkerId,
 };
+use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Owned;
 use http::HeaderMap;
 use tokio::sync::watch;
@@ -20,8 +21,10 @@ use crate::changes::Changes;
 use crate::edges::Edges;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
+use crate::ledger::{STORE_AWAY, SessionLedger, Stored};
 use crate::metrics::WorkerMetrics;
 use crate::place::Place;
+use crate::record;
 use crate::session::Session;
 use crate::shard::Shard;
 use crate::task_names::TaskNames;
@@ -35,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) edges: Edges,
     pub(crate) name: WorkerId,
     session_idle: Duration,
+    // Of the register; there may be none.
+    register_reached: Option<watch::Receiver<bool>>,
     draining: CancellationToken,
     count: ShardCount,
     federation: watch::Sender<Arc<Federation>>,
@@ -80,12 +85,27 @@ impl Host {
             edges: Edges::default(),
             name: context.name,
             session_idle: context.session_idle,
+            register_reached: context.membership.map(|membership| membership.reached),
             draining: CancellationToken::new(),
             count: context.shards,
             federation: watch::Sender::new(Arc::new(federation)),
             sealer: context.sealer,
             changes: context.changes,
             metrics: context.metrics,
+        }
+    }
+
+    /// Whether what was said is recorded well enough to be acknowledged (DESIGN 8): in
+    /// the store, or, while that is away, here, where the register says who serves.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn acknowledge(&self, stored: Stored) -> Result<(), Problem> {
+        let reached = self.register_reached.as_ref();
+        let reached = reached.is_none_or(|reached| *reached.borrow());
+        match stored {
+            Stored::Away if !reached => Err(STORE_AWAY),
+            Stored::Yes | Stored::Given | Stored::Away => Ok(()),
         }
     }
 
@@ -182,14 +202,18 @@ impl Host {
     /// The state of the exchange's session, or what stands for one where a
     /// modern client meets legacy upstreams. `None` for a deleted session.
     pub(crate) fn session(&self, call: &Call) -> Option<Arc<Session>> {
-        let make = |facts, idle| {
-            let tasks = TaskNames::new(call.client, call.principal);
-            Session::new(facts, idle, tasks)
-        };
+        let owner = (call.client, call.principal);
+        let make = |facts, idle| Session::new(facts, idle, TaskNames::new(owner.0, owner.1));
         let bridge = || make(bridge_facts(), BRIDGE_IDLE.min(self.session_idle));
         match (&call.claims, call.era()) {
             (Some(claims), _) => call.shard.session(claims, || {
-                make(ClientFacts::from_claims(claims), self.session_idle)
+                let facts = ClientFacts::from_claims(claims);
+                let ledger = call.shard.ledger().map(|ledger| {
+                    let bare = record::bare(Some(claims.key), owner, &facts);
+                    SessionLedger::of(Arc::clone(ledger), claims.key, &bare)
+                });
+                let session = make(facts, self.session_idle);
+                session.recorded_in(Some(claims.key), ledger.map(Arc::new))
             }),
             (None, Era::Modern) if call.once || !self.needs_bridge() => {
                 Some(Arc::new(bridge().passing()))
@@ -208,21 +232,25 @@ impl Host {
 
     /// Closes the upstream sessions of clients that have been quiet.
     pub(crate) async fn sweep(&self) {
-        self.close(|session| {
+        let closed = self.close(|session| {
             session.streams.expire();
             session.is_idle()
-        })
-        .await;
+        });
+        for session in closed.await {
+            session.forget_record();
+        }
     }
 
-    /// Closes all upstream sessions: nobody else knows of them.
+    /// Closes the upstream sessions that nobody else knows of.
     pub(crate) async fn close_all(&self) {
-        self.close(|_| true).await;
+        self.close(|session| !session.is_recorded()).await;
     }
 
-    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) {
+    async fn close(&self, which: impl Fn(&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
         let taken = self.shards().flat_map(|shard| shard.take(&which));
-        join_all(taken.map(|session| async move { session.close().await })).await;
+        let taken: Vec<_> = taken.collect();
+        join_all(taken.iter().map(|session| session.close())).await;
+        taken
     }
 }
 

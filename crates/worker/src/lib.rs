@@ -29,7 +29,9 @@ mod handoff;
 mod hearing;
 mod host;
 mod kept;
+mod ledger;
 mod levels;
+mod line;
 mod link;
 mod list_cache;
 mod listen;
@@ -42,6 +44,7 @@ mod outlet;
 mod pause;
 mod place;
 mod raw;
+mod record;
 mod relay;
 mod reload;
 mod reopen;
@@ -57,6 +60,7 @@ mod streams;
 mod subscriptions;
 mod successor;
 mod task_names;
+mod transcript;
 mod upstream;
 mod upstream_listen;
 
@@ -65,13 +69,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
-use hexagram_core::{Epoch, Incarnation, Owner, Sealer, ShardCount, ShardId, WorkerId};
+use hexagram_core::{
+    CLOCK_SKEW_SECS, Epoch, Incarnation, Owner, Sealer, ShardCount, ShardId, WorkerId,
+};
 use hexagram_proto::admin::admin_server::AdminServer;
 use hexagram_proto::handoff::handoff_server::HandoffServer;
 use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
 use hexagram_proto::{hello, settings};
 use hexagram_runtime::drain::DrainArgs;
+use hexagram_store::{Health, Store};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -82,7 +89,7 @@ use tonic::transport::server::TcpIncoming;
 
 use admin::AdminService;
 use federation::Federation;
-use handoff::{Handoffs, TakeService};
+use handoff::{Handoffs, Storage, TakeService};
 
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
@@ -93,9 +100,9 @@ pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use reload::Replaced;
 pub use upstream::{
-    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, ServerInfo,
-    Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName, UpstreamSpec,
-    UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
+    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Retry, RetryRule,
+    ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName,
+    UpstreamSpec, UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
 };
 
 /// How often idle sessions are looked for.
@@ -137,6 +144,10 @@ pub struct WorkerContext {
     pub session_idle: Duration,
     /// How this process drains.
     pub drain: DrainArgs,
+    /// Where sessions outlive their worker; with a `membership` only.
+    pub store: Option<Arc<dyn Store>>,
+    /// How long a session's id can be presented.
+    pub session_lifetime: Duration,
 }
 
 /// A shard as `/status` shows it.
@@ -188,9 +199,13 @@ impl Worker {
         };
         let (drain, cluster) = (context.drain.clone(), context.cluster.clone());
         let (membership, kept) = (context.membership.clone(), context.kept.clone());
+        let memory = context.session_lifetime.as_secs() + CLOCK_SKEW_SECS;
+        let storage = context.store.clone();
+        let storage = storage.map(|store| Storage::new(store, memory));
         let host = Arc::new(host::Host::new(context, federation));
         let handoffs = membership.map(|membership| {
-            Handoffs::new(Arc::clone(&host), me, cluster.clone(), membership, kept)
+            let host = Arc::clone(&host);
+            Handoffs::new(host, me, cluster.clone(), membership, kept, storage)
         });
         Ok(Self {
             hello,
@@ -214,6 +229,12 @@ impl Worker {
             .collect();
         all.sort_by_key(|status| status.shard);
         all
+    }
+
+    /// Whether the session store answers; `None` where there is none.
+    pub fn store(&self) -> Option<Health> {
+        let storage = self.handoffs.as_ref()?.storage.as_ref()?;
+        Some(storage.health())
     }
 
     /// The upstreams served now, in the order of the command line.
@@ -297,6 +318,10 @@ impl Worker {
             .handoffs
             .clone()
             .map(|handoffs| tokio::spawn(handoff::follow(handoffs)));
+        let storing = self
+            .handoffs
+            .clone()
+            .map(|handoffs| tokio::spawn(handoff::store(handoffs)));
         let taking = self
             .handoffs
             .clone()
@@ -320,8 +345,8 @@ impl Worker {
             () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
-        if let Some(follower) = follower {
-            follower.abort();
+        for task in [follower, storing].into_iter().flatten() {
+            task.abort();
         }
         // An upstream that does not answer keeps nobody from ending.
         let closed = tokio::time::timeout(CLOSE_GRACE, self.host.close_all()).await;

@@ -2,7 +2,7 @@
 
 use hexagram_mcp::error::Problem;
 use hexagram_runtime::metrics::Metrics;
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The worker's metrics.
 #[derive(Debug, Clone)]
@@ -10,6 +10,7 @@ pub struct WorkerMetrics {
     pub(crate) exchanges: IntCounter,
     pub(crate) sessions: IntCounter,
     pub(crate) refusals: Refusals,
+    pub(crate) store_up: IntGauge,
     pub(crate) upstream_requests: IntCounterVec,
     pub(crate) upstream_failures: IntCounterVec,
     pub(crate) upstream_lists: IntCounterVec,
@@ -32,6 +33,10 @@ impl WorkerMetrics {
                 "Exchanges refused or failed, by reason.",
                 &["reason"],
             )),
+            store_up: metrics.gauge(
+                "hexagram_worker_store_up",
+                "Whether the session store answers; 0 without one.",
+            ),
             upstream_requests: metrics.counters(
                 "hexagram_upstream_requests_total",
                 "Requests given to an upstream.",

@@ -26,9 +26,10 @@ impl Place {
         self.shard.store(Some(shard));
     }
 
-    /// The shard is served elsewhere; gives what was served here.
-    pub(crate) fn give(&self, successor: Successor) -> Option<Arc<Shard>> {
-        *self.successor.lock() = Some(successor);
+    /// The shard is served elsewhere, by whom may not be known; gives what was served
+    /// here.
+    pub(crate) fn give(&self, successor: Option<Successor>) -> Option<Arc<Shard>> {
+        *self.successor.lock() = successor;
         self.shard.swap(None)
     }
 

@@ -56,9 +56,15 @@ impl Replay {
     }
 
     /// Keeps a message, at the cost of older ones: responses go last, for
-    /// without its response a call's client waits in vain.
-    pub(crate) fn append(&mut self, id: EventId, message: Bytes, last: bool, now: Instant) {
-        self.expire(now);
+    /// without its response a call's client waits in vain. Gives the ids of those.
+    pub(crate) fn append(
+        &mut self,
+        id: EventId,
+        message: Bytes,
+        last: bool,
+        now: Instant,
+    ) -> Vec<EventId> {
+        let mut dropped = self.expire(now);
         self.bytes += message.len();
         self.said.push_back(Said {
             id,
@@ -67,8 +73,9 @@ impl Replay {
             at: now,
         });
         while self.is_over() {
-            self.evict();
+            dropped.extend(self.evict());
         }
+        dropped
     }
 
     /// All messages, oldest first, with their age.
@@ -83,19 +90,24 @@ impl Replay {
         self.said.iter().filter(behind).cloned().collect()
     }
 
-    /// Drops what is too old.
-    pub(crate) fn expire(&mut self, now: Instant) {
+    /// Drops what is too old; gives the ids of that.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<EventId> {
         let limit = self.limits.age;
         let is_old = |said: &Said| age(said, now) > limit;
+        let mut dropped = Vec::new();
         while self.said.front().is_some_and(is_old) {
-            self.remove(0);
+            dropped.extend(self.remove(0));
         }
+        dropped
     }
 
-    /// Drops what a stream has said.
-    pub(crate) fn forget(&mut self, stream: StreamId) {
+    /// Drops what a stream has said; gives the ids of that.
+    pub(crate) fn forget(&mut self, stream: StreamId) -> Vec<EventId> {
+        let of_it = |said: &&Said| said.id.stream == stream;
+        let dropped = self.said.iter().filter(of_it).map(|said| said.id).collect();
         self.said.retain(|said| said.id.stream != stream);
         self.bytes = self.said.iter().map(|said| said.message.len()).sum();
+        dropped
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,16 +119,16 @@ impl Replay {
         messages > self.limits.messages || (bytes > self.limits.bytes && messages > 1)
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self) -> Option<EventId> {
         let older = self.said.len() - 1;
         let chatter = self.said.iter().take(older).position(|said| !said.last);
-        self.remove(chatter.unwrap_or(0));
+        self.remove(chatter.unwrap_or(0))
     }
 
-    fn remove(&mut self, index: usize) {
-        if let Some(said) = self.said.remove(index) {
-            self.bytes -= said.message.len();
-        }
+    fn remove(&mut self, index: usize) -> Option<EventId> {
+        let said = self.said.remove(index)?;
+        self.bytes -= said.message.len();
+        Some(said.id)
     }
 }
 

@@ -9,14 +9,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hexagram_core::SessionKey;
+use hexagram_store::Change;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
+use crate::federation::Federation;
 use crate::hearing::Ear;
+use crate::ledger::{SessionLedger, Stored};
 use crate::missed::Missed;
+use crate::record;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::task_names::TaskNames;
@@ -67,6 +72,7 @@ pub(crate) struct Session {
     pub(crate) streams: Streams,
     pub(crate) ear: Ear,
     pub(crate) tasks: TaskNames,
+    recorded: Option<(SessionKey, Arc<SessionLedger>)>,
 }
 
 impl Session {
@@ -88,7 +94,63 @@ impl Session {
             streams: Streams::default(),
             ear: Ear::default(),
             tasks,
+            recorded: None,
         }
+    }
+
+    /// A session whose state is stored, where there is a store.
+    pub(crate) fn recorded_in(
+        self,
+        key: Option<SessionKey>,
+        ledger: Option<Arc<SessionLedger>>,
+    ) -> Self {
+        Self {
+            streams: Streams::of(ledger.clone()),
+            recorded: key.zip(ledger),
+            ..self
+        }
+    }
+
+    /// Has the store know what this session's next owner must; what depends on a change
+    /// is told after it.
+    pub(crate) async fn record(&self, federation: &Federation) -> Stored {
+        match &self.recorded {
+            Some((key, ledger)) => {
+                let encode = || record::stored(*key, self, federation);
+                ledger.record(encode).await
+            }
+            None => Stored::Yes,
+        }
+    }
+
+    /// All that is stored of it, where anything is.
+    pub(crate) fn entries(&self, federation: &Federation) -> Vec<Change> {
+        let Some((key, ledger)) = &self.recorded else {
+            return Vec::new();
+        };
+        let state = record::stored(*key, self, federation);
+        ledger.entries(state, self.streams.entries(*key))
+    }
+
+    /// Something that its next owner must know is different now.
+    pub(crate) fn changed(&self) {
+        if let Some((_, ledger)) = &self.recorded {
+            ledger.changed();
+        }
+    }
+
+    /// Nothing is held for it any more, so nothing is stored.
+    pub(crate) fn forget_record(&self) {
+        if let Some((_, ledger)) = &self.recorded {
+            ledger.forget();
+        }
+    }
+
+    /// Whether another process can go on with it.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded
+            .as_ref()
+            .is_some_and(|(_, ledger)| ledger.is_recorded())
     }
 
     /// Of one exchange, where nobody finds it again.
@@ -155,6 +217,7 @@ impl Session {
                 connection: Arc::clone(connection),
             });
         });
+        self.changed();
     }
 
     /// Ends the session with an upstream that is served no more.
@@ -176,6 +239,7 @@ impl Session {
             self.opened
                 .send_modify(|all| all.retain(|opened| !is_left(opened)));
         }
+        self.changed();
         join_all(left.iter().map(|opened| opened.connection.close())).await;
     }
 
@@ -240,7 +304,11 @@ impl Session {
     /// it is another than before.
     pub(crate) fn set_log_level(&self, level: &str) -> bool {
         let before = self.log_level.lock().replace(level.into());
-        before.as_deref() != Some(level)
+        let is_new = before.as_deref() != Some(level);
+        if is_new {
+            self.changed();
+        }
+        is_new
     }
 
     /// Registers a request until the guard is dropped, so that the client can

@@ -12,11 +12,14 @@ use hexagram_core::{
     ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId, StreamId,
     StreamKind, WorkerId,
 };
+use hexagram_store::{Change, Ticket};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::federation::Federation;
 use crate::former::Former;
+use crate::ledger::{Ledger, Stored};
 use crate::session::Session;
 
 /// One shard in one epoch.
@@ -36,6 +39,8 @@ pub(crate) struct Shard {
     pub(crate) speaking: watch::Sender<usize>,
     /// Who still runs what it had admitted before it gave the shard away.
     pub(crate) former: Mutex<Option<Arc<Former>>>,
+    /// What is stored of it, where there is a store.
+    ledger: Option<Arc<Ledger>>,
     serials: AtomicU64,
     upstream_ids: AtomicU64,
     streams: AtomicU64,
@@ -66,21 +71,29 @@ pub(crate) struct Table {
 
 impl Shard {
     pub(crate) fn new(id: ShardId, epoch: Epoch) -> Self {
-        Self::with(id, epoch, epoch, Table::default())
+        Self::with(id, epoch, epoch, Table::default(), None)
     }
 
     /// A shard that goes on with what its last owner held.
-    pub(crate) fn with(id: ShardId, epoch: Epoch, floor: Epoch, table: Table) -> Self {
+    pub(crate) fn with(
+        id: ShardId,
+        epoch: Epoch,
+        floor: Epoch,
+        table: Table,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Self {
+        let deposed = ledger.as_ref().map(|ledger| ledger.deposed().clone());
         Self {
             id,
             epoch,
             floor,
             gate: RwLock::new(Gate::Open),
             moved: CancellationToken::new(),
-            deposed: CancellationToken::new(),
+            deposed: deposed.unwrap_or_default(),
             quiet: watch::Sender::new(false),
             speaking: watch::Sender::new(0),
             former: Mutex::default(),
+            ledger,
             serials: AtomicU64::new(0),
             upstream_ids: AtomicU64::new(0),
             streams: AtomicU64::new(0),
@@ -232,11 +245,42 @@ impl Shard {
         Arc::clone(bridge)
     }
 
-    /// Marks a session as deleted; gives its state, if it had any.
-    pub(crate) fn delete(&self, key: SessionKey) -> Option<Arc<Session>> {
+    /// Marks a session as deleted; gives its state, if it had any, and what tells when
+    /// the mark is stored.
+    pub(crate) fn delete(&self, key: SessionKey) -> (Option<Arc<Session>>, Option<Ticket>) {
         let mut table = self.table.lock();
         table.dead.insert(key);
-        table.sessions.remove(&key)
+        let held = table.sessions.remove(&key);
+        // Under the lock, so that of two marks in a chunk the later one is written last.
+        let ledger = self.ledger.as_ref();
+        let stored = ledger.map(|ledger| ledger.dead(key, table.dead.chunk_of(key)));
+        (held, stored)
+    }
+
+    /// Waits until a change is stored, or cannot be.
+    pub(crate) async fn stored(&self, ticket: Option<Ticket>) -> Stored {
+        match (&self.ledger, ticket) {
+            (Some(ledger), Some(ticket)) => ledger.settled(ticket).await,
+            _ => Stored::Yes,
+        }
+    }
+
+    /// All that is to be stored of it, in pieces.
+    pub(crate) fn entries(&self, federation: &Federation, ledger: &Ledger) -> Vec<Vec<Change>> {
+        let sessions = self.sessions();
+        let mut entries: Vec<_> = sessions
+            .iter()
+            .map(|session| session.entries(federation))
+            .collect();
+        let table = self.table.lock();
+        let keys = table.dead.chunk_keys();
+        entries.extend(keys.map(|key| vec![ledger.chunk(key, table.dead.chunk_of(key))]));
+        entries
+    }
+
+    /// What is stored of it, where there is a store.
+    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.as_ref()
     }
 
     /// Takes out the sessions for which `which` says so.

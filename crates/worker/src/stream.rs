@@ -10,11 +10,10 @@ use hexagram_core::{EventId, ProtocolVersion, StreamId};
 use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::replay::Replay;
 use crate::reply::{Flow, Reply};
+use crate::transcript::{Noted, Transcript};
 
 /// A client that lost its stream should wait this long before it asks for the
 /// rest: by then a balancer knows that an edge is gone. The official SDKs give
@@ -48,7 +47,7 @@ impl Resumption {
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
     resumption: Resumption,
-    log: Arc<Mutex<Replay>>,
+    log: Arc<Transcript>,
     // Held while a message is on its way, so that each is sent once and in turn.
     seat: tokio::sync::Mutex<Seat>,
     /// Number of the last message; it grows under the seat's lock.
@@ -66,7 +65,7 @@ struct Seat {
 }
 
 impl Stream {
-    pub(crate) fn new(id: StreamId, resumption: Resumption, log: Arc<Mutex<Replay>>) -> Self {
+    pub(crate) fn new(id: StreamId, resumption: Resumption, log: Arc<Transcript>) -> Self {
         Self::going_on(id.event(0), resumption, log)
     }
 
@@ -74,7 +73,7 @@ impl Stream {
     pub(crate) fn going_on(
         position: EventId,
         resumption: Resumption,
-        log: Arc<Mutex<Replay>>,
+        log: Arc<Transcript>,
     ) -> Self {
         Self {
             id: position.stream,
@@ -91,7 +90,8 @@ impl Stream {
     /// Says a message that is not the last.
     pub(crate) async fn say(&self, message: Bytes) {
         let mut seat = self.seat.lock().await;
-        let id = self.keep(&mut seat, &message, false);
+        let (id, noted) = self.keep(&mut seat, &message, false);
+        noted.stored().await;
         if let Some(reply) = &mut seat.reply
             && !reply.event_at(message, id).await
         {
@@ -102,7 +102,8 @@ impl Stream {
     /// Says the last message.
     pub(crate) async fn finish(&self, message: Bytes) {
         let mut seat = self.seat.lock().await;
-        let id = self.keep(&mut seat, &message, true);
+        let (id, noted) = self.keep(&mut seat, &message, true);
+        noted.stored().await;
         if let Some(reply) = seat.reply.take() {
             reply.finish_at(message, id).await;
         }
@@ -154,7 +155,7 @@ impl Stream {
         let position = position.unwrap_or_else(|| self.position());
         seat.leave();
         self.stand(&mut reply, position);
-        let missed = self.log.lock().after(position);
+        let missed = self.log.after(position);
         for said in missed {
             let id = self.shown(said.id);
             if said.last {
@@ -187,7 +188,8 @@ impl Stream {
         self.interrupt(None);
         // Who holds the seat sees that all is over.
         if let Ok(mut seat) = self.seat.try_lock() {
-            let id = self.keep(&mut seat, error, true);
+            // There is nobody left who could wait until it is stored.
+            let (id, _) = self.keep(&mut seat, error, true);
             if let Some(reply) = seat.reply.take() {
                 reply.end_with(error.clone(), id);
             }
@@ -209,14 +211,14 @@ impl Stream {
         }
     }
 
-    fn keep(&self, _: &mut Seat, message: &Bytes, last: bool) -> String {
+    fn keep(&self, _: &mut Seat, message: &Bytes, last: bool) -> (String, Noted<'_>) {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         let id = self.id.event(seq);
-        if self.is_resumable() {
-            let message = message.clone();
-            self.log.lock().append(id, message, last, Instant::now());
-        }
-        self.shown(id)
+        let noted = match self.is_resumable() {
+            true => self.log.note(id, message, last),
+            false => Noted::default(),
+        };
+        (self.shown(id), noted)
     }
 
     fn shown(&self, id: EventId) -> String {

@@ -5,35 +5,42 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexagram_core::{EventId, StreamId};
+use hexagram_core::{EventId, SessionKey, StreamId};
 use hexagram_proto::handoff;
+use hexagram_runtime::clock;
+use hexagram_store::Change;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
-use crate::replay::{LIMITS, Replay, Said};
+use crate::ledger::SessionLedger;
+use crate::record;
+use crate::replay::Said;
 use crate::stream::{Resumption, Stream};
+use crate::transcript::Transcript;
 
 /// A session's streams.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(Mutex<Option<Box<Table>>>);
+pub(crate) struct Streams {
+    table: Mutex<Option<Box<Table>>>,
+    ledger: Option<Arc<SessionLedger>>,
+}
 
 #[derive(Debug)]
 struct Table {
-    log: Arc<Mutex<Replay>>,
+    log: Arc<Transcript>,
     calls: HashMap<StreamId, Arc<Stream>>,
     standing: Option<Arc<Stream>>,
     // Where it was at another owner; it goes on there.
     stood: Option<EventId>,
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            log: Arc::new(Mutex::new(Replay::new(LIMITS))),
+impl Table {
+    fn new(ledger: Option<&Arc<SessionLedger>>) -> Box<Self> {
+        Box::new(Self {
+            log: Arc::new(Transcript::new(ledger.cloned())),
             calls: HashMap::new(),
             standing: None,
             stood: None,
-        }
+        })
     }
 }
 
@@ -46,10 +53,18 @@ pub(crate) enum Resumed {
 }
 
 impl Streams {
+    /// Streams whose messages are stored, where there is a ledger.
+    pub(crate) fn of(ledger: Option<Arc<SessionLedger>>) -> Self {
+        Self {
+            table: Mutex::default(),
+            ledger,
+        }
+    }
+
     /// A new stream for a call.
     pub(crate) fn call(&self, id: StreamId, resumption: Resumption) -> Arc<Stream> {
-        let mut table = self.0.lock();
-        let table = table.get_or_insert_default();
+        let mut table = self.table.lock();
+        let table = table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
         let stream = Arc::new(Stream::new(id, resumption, Arc::clone(&table.log)));
         table.calls.insert(id, Arc::clone(&stream));
         stream
@@ -57,7 +72,7 @@ impl Streams {
 
     /// The call is over.
     pub(crate) fn end_call(&self, id: StreamId) {
-        if let Some(table) = &mut *self.0.lock() {
+        if let Some(table) = &mut *self.table.lock() {
             table.calls.remove(&id);
         }
     }
@@ -65,12 +80,12 @@ impl Streams {
     /// What there is behind a call's event; `None` where there will be nothing:
     /// the id was never given, or is forgotten, or the client has heard all.
     pub(crate) fn resume(&self, position: EventId) -> Option<Resumed> {
-        let table = self.0.lock();
+        let table = self.table.lock();
         let table = table.as_ref()?;
         if let Some(stream) = table.calls.get(&position.stream) {
             return Some(Resumed::Running(Arc::clone(stream)));
         }
-        let said = table.log.lock().after(position);
+        let said = table.log.after(position);
         (!said.is_empty()).then_some(Resumed::Over(said))
     }
 
@@ -81,8 +96,8 @@ impl Streams {
         id: impl FnOnce() -> StreamId,
         resumption: Resumption,
     ) -> (Arc<Stream>, bool) {
-        let mut table = self.0.lock();
-        let table = table.get_or_insert_default();
+        let mut table = self.table.lock();
+        let table = table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
         let is_new = table.standing.is_none();
         let (log, stood) = (&table.log, table.stood.take());
         let stream = table.standing.get_or_insert_with(|| {
@@ -95,7 +110,7 @@ impl Streams {
 
     /// Ends the standing stream unless somebody listens again.
     pub(crate) fn retire(&self, stream: &Stream) -> bool {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         let is_forsaken = *stream.listeners.borrow() == 0;
         if is_forsaken && let Some(table) = &mut *table {
             table.end_standing(stream);
@@ -105,24 +120,42 @@ impl Streams {
 
     /// What all streams have said lately.
     pub(crate) fn said(&self) -> Vec<handoff::Said> {
-        let table = self.0.lock();
+        let table = self.table.lock();
         let Some(table) = &*table else {
             return Vec::new();
         };
-        let log = table.log.lock();
-        let said = log.all(Instant::now());
-        said.map(|(said, age)| handoff::Said {
+        table.log.all(|said, age| handoff::Said {
             event_id: said.id.to_string(),
             message: said.message.clone(),
             last: said.last,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            said_ms: 0,
         })
-        .collect()
+    }
+
+    /// What all streams have said lately, for the store.
+    pub(crate) fn entries(&self, key: SessionKey) -> Vec<Change> {
+        let table = self.table.lock();
+        let Some(table) = &*table else {
+            return Vec::new();
+        };
+        let now = clock::unix_millis();
+        table.log.all(|said, age| {
+            let (id, message) = (said.id, &said.message);
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let said = record::Said {
+                id,
+                message,
+                last: said.last,
+            };
+            let message = said.encode(now.saturating_sub(age));
+            Change::Said(key, hexagram_store::Said { id, message })
+        })
     }
 
     /// Where the standing stream is.
     pub(crate) fn standing(&self) -> Option<EventId> {
-        let table = self.0.lock();
+        let table = self.table.lock();
         let table = table.as_ref()?;
         let standing = table.standing.as_ref();
         standing.map(|stream| stream.position()).or(table.stood)
@@ -133,34 +166,30 @@ impl Streams {
         if said.is_empty() && standing.is_none() {
             return;
         }
-        let mut table = self.0.lock();
-        let table = table.get_or_insert_default();
+        let mut table = self.table.lock();
+        let table = table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
         table.stood = standing;
-        let (mut log, now) = (table.log.lock(), Instant::now());
         for said in said {
             let age = Duration::from_millis(said.age_ms);
             if let Some(id) = EventId::parse(&said.event_id) {
-                let at = now.checked_sub(age).unwrap_or(now);
-                log.append(id, said.message.clone(), said.last, at);
+                table.log.restore(id, said.message.clone(), said.last, age);
             }
         }
     }
 
     /// Forgets the standing stream: a later one begins anew.
     pub(crate) fn end_standing(&self, stream: &Stream) {
-        if let Some(table) = &mut *self.0.lock() {
+        if let Some(table) = &mut *self.table.lock() {
             table.end_standing(stream);
         }
     }
 
     /// Drops what is too old to be asked for.
     pub(crate) fn expire(&self) {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         let Some(held) = &mut *table else { return };
-        let mut log = held.log.lock();
-        log.expire(Instant::now());
-        let is_idle = log.is_empty() && held.calls.is_empty() && held.standing.is_none();
-        drop(log);
+        let is_silent = held.log.expire();
+        let is_idle = is_silent && held.calls.is_empty() && held.standing.is_none();
         if is_idle {
             *table = None;
         }
@@ -170,6 +199,6 @@ impl Streams {
 impl Table {
     fn end_standing(&mut self, stream: &Stream) {
         self.standing = self.standing.take().filter(|held| held.id != stream.id);
-        self.log.lock().forget(stream.id);
+        self.log.forget(stream.id);
     }
 }

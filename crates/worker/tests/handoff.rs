@@ -1,194 +1,20 @@
 //! A shard that moves between two workers, as its edges and its clients see it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "the edge is shared with other tests")]
+#![allow(dead_code, reason = "edge and pair are shared with other tests")]
 
 mod edge;
+mod pair;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, ShardId, shard_of};
-use hexagram_proto::WorkerAddress;
-use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::handoff::{GrantPart, Move};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
-use hexagram_worker::{Kept, Membership, Upstream, handler};
-use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock};
-use rmcp::service::RequestContext;
-use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::json;
-use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, watch};
 
-use edge::{CLUSTER, EPOCH, Edge, Place, Served, Session, answer, exchange_of, worker_at};
-
-const NAMES: [&str; 2] = ["worker-0", "worker-1"];
-
-/// Counts its calls in each session, and waits where it is told to.
-#[derive(Default)]
-struct Counter(AtomicU64);
-
-impl ServerHandler for Counter {
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        if request.name == "wait" {
-            context.ct.cancelled().await;
-        }
-        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(CallToolResult::success(vec![ContentBlock::text(count.to_string())]).into())
-    }
-}
-
-/// Two workers, a register and a way for the test to change it.
-struct Cluster {
-    workers: Vec<Served>,
-    pipes: Vec<mpsc::Sender<DuplexStream>>,
-    register: watch::Sender<Option<Arc<RegisterMap>>>,
-}
-
-fn owner(number: usize) -> Owner {
-    Owner {
-        worker: NAMES[number].parse().unwrap(),
-        incarnation: Incarnation::new(1).unwrap(),
-    }
-}
-
-fn epoch(number: u64) -> Epoch {
-    Epoch::new(number).unwrap()
-}
-
-/// All shards at the first worker.
-fn first_map() -> RegisterMap {
-    let count = ShardCount::default();
-    let entries = count.iter().map(|_| Entry::new(owner(0), epoch(EPOCH)));
-    let addresses = NAMES.iter().enumerate();
-    let addresses: BTreeMap<_, _> = addresses
-        .map(|(n, name)| (owner(n), (*name).to_owned()))
-        .collect();
-    RegisterMap::new(1, count, entries.collect(), addresses).unwrap()
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let (register, kept) = (watch::Sender::new(Some(Arc::new(first_map()))), Kept::new());
-        let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
-        let ways = pipes.clone();
-        let dial = Arc::new(move |address: &str| {
-            let number = NAMES.iter().position(|name| *name == address).unwrap();
-            WorkerAddress::Pipe(ways[number].clone())
-        });
-        let workers = places.into_iter().enumerate().map(|(number, place)| {
-            let membership = Membership {
-                register: register.subscribe(),
-                dial: dial.clone(),
-                hands_over: true,
-            };
-            let place = Place {
-                name: NAMES[number],
-                membership: Some(membership),
-                kept: kept.clone(),
-                pipe: pipes[number].clone(),
-                pipes: place,
-            };
-            let counter = handler(Counter::default);
-            worker_at(
-                place,
-                Arc::new(Upstream::from_handler("counter".parse().unwrap(), counter)),
-            )
-        });
-        Self {
-            workers: workers.collect(),
-            pipes,
-            register,
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&RegisterMap) -> RegisterMap) {
-        self.register.send_modify(|map| {
-            let changed = change(map.as_ref().unwrap());
-            *map = Some(Arc::new(changed));
-        });
-    }
-
-    /// What a controller writes when it plans a move.
-    fn plan(&self, shard: ShardId, to: usize) {
-        self.change(|map| map.change(shard, |entry| entry.move_to(owner(to))).unwrap());
-    }
-
-    /// What it writes once the taker serves.
-    fn commit(&self, shard: ShardId, by: usize, number: u64) {
-        let committed = |entry: &Entry<Owner>| entry.commit(&owner(by), epoch(number));
-        self.change(|map| map.change(shard, committed).unwrap());
-    }
-
-    fn fail_over(&self, shard: ShardId, to: usize) {
-        self.change(|map| {
-            map.change(shard, |entry| entry.fail_over(owner(to)))
-                .unwrap()
-        });
-    }
-
-    async fn edge(&self, worker: usize) -> Edge {
-        Edge::connect(&self.workers[worker]).await
-    }
-
-    async fn handoff(&self, worker: usize) -> HandoffClient<tonic::transport::Channel> {
-        let address = WorkerAddress::Pipe(self.pipes[worker].clone());
-        HandoffClient::new(address.dial().await.unwrap())
-    }
-}
-
-fn shard(session: &Session) -> ShardId {
-    shard_of(session.claims.client, ShardCount::default())
-}
-
-fn call(tool: &str, id: u64) -> String {
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool}})
-        .to_string()
-}
-
-/// A message under the epoch that a move has given.
-fn moved(edge: &Edge, session: &Session, body: &str) -> Open {
-    Open {
-        epoch: EPOCH + 1,
-        ..edge.open(session, body)
-    }
-}
-
-fn count(kind: Kind) -> String {
-    let text = &answer(kind)["result"]["content"][0]["text"];
-    text.as_str().unwrap_or_default().to_owned()
-}
-
-/// Waits until a worker says that it serves the shard.
-async fn active(edge: &mut Edge, shard: ShardId) -> u64 {
-    loop {
-        if let Kind::Active(active) = edge.receive().await
-            && active.shard == u32::from(shard.get())
-        {
-            return active.epoch;
-        }
-    }
-}
-
-/// Sends until the worker serves: it follows the register in its own time.
-async fn served(edge: &mut Edge, session: &Session, body: &str) -> Kind {
-    for _ in 0..100 {
-        match edge.ask(session, body).await {
-            Kind::Misdirected(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            kind => return kind,
-        }
-    }
-    panic!("the shard is not served");
-}
+use edge::{CLUSTER, EPOCH, Edge, Session, exchange_of};
+use pair::{Cluster, NAMES, active, call, count, moved, served, shard};
 
 /// Cancels the call that [`waiting`] has begun.
 const CANCEL: &str =

@@ -1,236 +1,106 @@
-//! Planned moves: of a draining worker, of one with too many shards, and those
-//! that somebody orders.
+//! Planned moves: `hexagram_core::placement` chooses them, here the register and the
+//! workers' reports are put into its words.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use hexagram_core::{Entry, EntryError, Owner, ShardId, WorkerId};
+use hexagram_core::placement::{Budget, Candidate, Hosted, Layout, Memory, Motive, place};
+use hexagram_core::{Entry, Owner, ShardId};
 use hexagram_proto::admin::Phase;
 
-use super::place::{counts, least, ranked};
-use super::{Change, Draft, View, Why};
-use crate::fleet::Life;
+use super::{Draft, View, Why};
 
-/// Moves of one worker under way, as giver and as taker.
-const PER_WORKER: usize = 2;
-/// Moves of the cluster under way.
-const PER_CLUSTER: usize = 8;
-
-/// An order that is not followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The controller has not written a map yet.
-    #[error("there is no shard map yet: no worker has joined")]
-    NoMap,
-    /// Out of range.
-    #[error("there is no shard {shard}: the cluster has {count}, from 0 to {}", count - 1)]
-    UnknownShard {
-        /// As given.
-        shard: u16,
-        /// How many there are.
-        count: u16,
-    },
-    /// Nobody of that name.
-    #[error("no worker is called {name}; there are: {known}")]
-    UnknownWorker {
-        /// As given.
-        name: WorkerId,
-        /// The names of the living.
-        known: String,
-    },
-    /// It does not answer.
-    #[error("worker {0} does not answer: it is dead or about to be declared so")]
-    Gone(WorkerId),
-    /// It is to be empty.
-    #[error("worker {0} is draining: choose another")]
-    Draining(WorkerId),
-    /// The owner cannot give it.
-    #[error("the owner {0} does not serve the shard now: try again in a moment")]
-    NotServed(WorkerId),
-    /// Nobody would be left.
-    #[error("no other worker could take the shards of {0}: start one first")]
-    Last(WorkerId),
-    /// The register's rules.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
+/// The workers in the order of a layout's list: all that own a shard or may be given
+/// one.
+pub(super) struct Roll {
+    owners: Vec<Owner>,
+    targets: BTreeSet<Owner>,
 }
 
-/// Moves under way.
-struct Budget {
-    workers: BTreeMap<Owner, usize>,
-    cluster: usize,
-}
+impl Roll {
+    pub(super) fn of(view: &View<'_>, draft: &Draft) -> Self {
+        let targets: BTreeSet<_> = view.targets().into_iter().collect();
+        let entries = draft.entries.values();
+        let named = entries.flat_map(|entry| {
+            let next = entry.plan().map(|plan| &plan.to);
+            [Some(entry.owner()), next].into_iter().flatten()
+        });
+        let owners: BTreeSet<_> = named.chain(&targets).cloned().collect();
+        Self {
+            owners: owners.into_iter().collect(),
+            targets,
+        }
+    }
 
-impl Budget {
-    fn of(draft: &Draft) -> Self {
-        let mut this = Self {
-            workers: BTreeMap::new(),
-            cluster: 0,
+    fn at(&self, owner: &Owner) -> Option<usize> {
+        self.owners.binary_search(owner).ok()
+    }
+
+    pub(super) fn owner(&self, at: usize) -> Owner {
+        self.owners[at].clone()
+    }
+
+    /// Where somebody is that may be given shards.
+    pub(super) fn target(&self, which: impl Fn(&Owner) -> bool) -> Option<usize> {
+        let found = self.targets.iter().find(|owner| which(owner));
+        self.at(found?)
+    }
+
+    /// Who has what, but for the shards that nobody has.
+    pub(super) fn layout(&self, view: &View<'_>, draft: &Draft, lost: &[ShardId]) -> Layout {
+        let candidates = self.owners.iter().map(|owner| Candidate {
+            worker: owner.worker.clone(),
+            capacity: view.fleet.capacity(owner),
+            is_open: self.targets.contains(owner),
+        });
+        let entries = draft.entries.iter();
+        let owned = entries.filter(|(shard, _)| !lost.contains(shard));
+        let hosted = |(shard, entry): (&ShardId, &Entry<Owner>)| {
+            let next = entry.plan().map_or(entry.owner(), |plan| &plan.to);
+            let held = view.fleet.held(entry.owner(), *shard);
+            let hosted = Hosted {
+                at: self.at(next)?,
+                load: held.map_or(0, |held| held.load),
+                can_move: entry.plan().is_none() && is_served(view, *shard, entry),
+            };
+            Some((*shard, hosted))
         };
-        for entry in draft.entries.values() {
-            if let Some(plan) = entry.plan() {
-                this.spend(entry.owner(), &plan.to);
-            }
-        }
-        this
+        Layout::new(candidates.collect(), owned.filter_map(hosted))
     }
 
-    fn spend(&mut self, from: &Owner, to: &Owner) {
-        self.cluster += 1;
-        for worker in [from, to] {
-            *self.workers.entry(worker.clone()).or_default() += 1;
-        }
-    }
-
-    fn allows(&self, worker: &Owner) -> bool {
-        let moves = self.workers.get(worker).copied().unwrap_or_default();
-        moves < PER_WORKER && self.cluster < PER_CLUSTER
+    fn budget(&self, draft: &Draft) -> Budget {
+        let under_way = draft.entries.values().filter_map(|entry| {
+            let plan = entry.plan()?;
+            Some((self.at(entry.owner())?, self.at(&plan.to)?))
+        });
+        Budget::beside(under_way)
     }
 }
 
-/// Moves shards away from the workers that are to be empty.
-pub(super) fn drain(view: &View<'_>, draft: &mut Draft) {
-    let targets = view.targets();
-    let mut counts = counts(draft.entries.values(), &targets);
-    let mut budget = Budget::of(draft);
-    for (shard, entry) in movable(view, draft) {
-        if !view.is_draining(entry.owner()) || !budget.allows(entry.owner()) {
+/// Begins the moves that placement wants; gives what it remembers.
+pub(super) fn plan(view: &View<'_>, draft: &mut Draft) -> Memory {
+    let roll = Roll::of(view, draft);
+    let layout = roll.layout(view, draft, &[]);
+    let (moves, memory) = place(layout, roll.budget(draft), view.memory.clone());
+    for next in moves {
+        let Some(entry) = draft.entries.get(&next.shard) else {
             continue;
-        }
-        let free: Vec<_> = targets
-            .iter()
-            .filter(|to| budget.allows(to))
-            .cloned()
-            .collect();
-        let Some(to) = least(shard, &free, &counts).cloned() else {
-            return;
         };
-        budget.spend(entry.owner(), &to);
-        *counts.entry(to.clone()).or_default() += 1;
-        draft.try_set(shard, entry.move_to(to), Why::Drained);
+        let moved = entry.move_to(roll.owner(next.to));
+        draft.try_set(next.shard, moved, reason(next.why));
+    }
+    memory
+}
+
+const fn reason(motive: Motive) -> Why {
+    match motive {
+        Motive::Drain => Why::Drained,
+        Motive::Fill => Why::Filled,
+        Motive::Load => Why::Balanced,
     }
 }
 
-/// Spreads shards anew once a worker has less than half of its share, with no
-/// more moves than it takes; gives whether that is still to go on. What people
-/// have moved by hand stays.
-pub(super) fn rebalance(view: &View<'_>, draft: &mut Draft) -> bool {
-    let targets = view.targets();
-    let mut counts = counts(draft.entries.values(), &targets);
-    let share = draft.entries.len() / targets.len().max(1);
-    if !view.rebalancing && counts.values().all(|count| count * 2 >= share) {
-        return false;
-    }
-    let mut budget = Budget::of(draft);
-    while let Some((from, to)) = uneven(&counts) {
-        if !budget.allows(&from) || !budget.allows(&to) {
-            return true;
-        }
-        let Some((shard, entry)) = best(view, draft, &from, &to, &targets) else {
-            return true;
-        };
-        budget.spend(&from, &to);
-        *counts.entry(from).or_default() -= 1;
-        *counts.entry(to.clone()).or_default() += 1;
-        draft.try_set(shard, entry.move_to(to), Why::Rebalanced);
-    }
-    false
-}
-
-/// The workers with the most and the fewest shards, if a move would help.
-fn uneven(counts: &BTreeMap<Owner, usize>) -> Option<(Owner, Owner)> {
-    let (from, most) = counts.iter().max_by_key(|(_, count)| **count)?;
-    let (to, fewest) = counts.iter().min_by_key(|(_, count)| **count)?;
-    (most - fewest >= 2).then(|| (from.clone(), to.clone()))
-}
-
-/// The shard of `from` that prefers `to` most.
-fn best(
-    view: &View<'_>,
-    draft: &Draft,
-    from: &Owner,
-    to: &Owner,
-    targets: &[Owner],
-) -> Option<(ShardId, Entry<Owner>)> {
-    let rank = |shard| {
-        ranked(shard, targets)
-            .into_iter()
-            .position(|owner| owner == to)
-    };
-    let own = movable(view, draft)
-        .into_iter()
-        .filter(|(_, entry)| entry.owner() == from);
-    own.min_by_key(|(shard, _)| rank(*shard))
-}
-
-/// The shards that their owners serve, and that rest.
-fn movable(view: &View<'_>, draft: &Draft) -> Vec<(ShardId, Entry<Owner>)> {
-    let entries = draft.entries.iter();
-    let movable =
-        entries.filter(|(shard, entry)| entry.plan().is_none() && is_served(view, **shard, entry));
-    movable
-        .map(|(shard, entry)| (*shard, entry.clone()))
-        .collect()
-}
-
-fn is_served(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
+/// Whether the owner serves the shard in the epoch that the register knows.
+pub(super) fn is_served(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
     let held = view.fleet.held(entry.owner(), shard);
     held.is_some_and(|held| held.phase == Phase::Serving && held.epoch == Some(entry.epoch()))
-}
-
-/// The change that an ordered move begins with. It is outside of the budgets.
-///
-/// # Errors
-/// The reason why the shard cannot go there now.
-pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, Refusal> {
-    let count = view.map.count();
-    let unknown = || Refusal::UnknownShard {
-        shard,
-        count: count.get(),
-    };
-    let shard = count.shard(shard).ok_or_else(unknown)?;
-    let target = living(view, to)?;
-    if view.is_draining(&target) {
-        return Err(Refusal::Draining(to.clone()));
-    }
-    let entry = view.map.entry(shard);
-    let moved = entry.move_to(target)?;
-    if !is_served(view, shard, entry) {
-        return Err(Refusal::NotServed(entry.owner().worker.clone()));
-    }
-    Ok(Change {
-        shard,
-        entry: moved,
-        why: Why::Ordered,
-    })
-}
-
-/// Whether `worker` can be emptied.
-///
-/// # Errors
-/// The reason why not.
-pub fn check_drain(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
-    living(view, worker)?;
-    match view.targets().iter().any(|target| target.worker != *worker) {
-        true => Ok(()),
-        false => Err(Refusal::Last(worker.clone())),
-    }
-}
-
-fn living(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
-    let known = || {
-        let names: Vec<_> = view
-            .fleet
-            .living()
-            .map(|(owner, _)| owner.worker.as_str())
-            .collect();
-        names.join(", ")
-    };
-    match view.fleet.named(name) {
-        Some((owner, member)) if member.life == Life::Alive => Ok(owner.clone()),
-        Some(_) => Err(Refusal::Gone(name.clone())),
-        None => Err(Refusal::UnknownWorker {
-            name: name.clone(),
-            known: known(),
-        }),
-    }
 }

@@ -13,22 +13,24 @@ use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_store::RedisStore;
 use hexagram_worker::{
     Changes, ChildLimit, Kept, Membership, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::LocalArgs;
 use crate::cluster::incarnation;
 use crate::demo::DemoKind;
+use crate::mistake::Mistake;
 use crate::output::print;
 use crate::roles::reload::Reload;
-use crate::{demo, grid, roles};
+use crate::{demo, grid, roles, store};
 
 /// Edges that connect to a worker of this process at the same time.
 const PIPES: usize = 8;
@@ -37,12 +39,15 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let (health, metrics) = (Health::new(), Metrics::new());
     let sealer = args.serve.cluster.sealer_or_own()?;
     let register = MemoryRegister::default();
+    let store = open_store(&args)?;
+    store::check(store.as_ref()).await?;
     let workers_end = CancellationToken::new();
     let workers = Arc::new(Workers::start(
         &args,
         &register,
         &sealer,
         &metrics,
+        store.as_ref(),
         &workers_end,
     )?);
     let control_end = CancellationToken::new();
@@ -99,6 +104,7 @@ pub(super) fn check(args: &LocalArgs) -> Result<()> {
     let children = ChildLimit::new(args.upstream.max_children.into());
     let (pipes, _) = pipes(args)?;
     let register = MemoryRegister::default();
+    let store = open_store(args)?;
     let parts = Parts {
         register: &register,
         dial: dial(pipes.clone()),
@@ -106,9 +112,22 @@ pub(super) fn check(args: &LocalArgs) -> Result<()> {
         metrics: &Metrics::new(),
         children: &children,
         changes: &Changes::new(),
+        store: store.as_ref(),
     };
     workers(args, pipes.keys(), &parts)?;
     Ok(Edge::check(&args.edge)?)
+}
+
+/// The store, if there is to be one. Session ids that another start cannot open would
+/// make it useless.
+fn open_store(args: &LocalArgs) -> Result<Option<Arc<RedisStore>>> {
+    let store = args.store.open(&args.serve.cluster)?;
+    if store.is_some() && args.serve.cluster.keys.is_none() {
+        let ringless = "--store goes with --keys FILE: without the same key ring no session \
+                        outlives this process; make one with `hexagram keys ring > ring.txt`";
+        return Err(Mistake::Settings(ringless.to_owned()).into());
+    }
+    Ok(store)
 }
 
 type Pipes = BTreeMap<WorkerId, mpsc::Sender<DuplexStream>>;
@@ -149,6 +168,7 @@ struct Parts<'a> {
     metrics: &'a Metrics,
     children: &'a ChildLimit,
     changes: &'a Changes,
+    store: Option<&'a Arc<RedisStore>>,
 }
 
 /// Closed input, SIGTERM and SIGKILL get two seconds each.
@@ -170,6 +190,7 @@ impl Workers {
         register: &MemoryRegister,
         sealer: &Arc<Sealer>,
         metrics: &Metrics,
+        store: Option<&Arc<RedisStore>>,
         end: &CancellationToken,
     ) -> Result<Self> {
         let children = ChildLimit::new(args.upstream.max_children.into());
@@ -190,6 +211,7 @@ impl Workers {
             metrics,
             children: &children,
             changes: &changes,
+            store,
         };
         for (owner, worker) in workers(args, names.iter(), &parts)? {
             if let Some(pipes) = ends.remove(&owner.worker) {
@@ -278,6 +300,7 @@ fn workers<'a>(
             owned: Vec::new(),
             membership: Some(Membership {
                 register: parts.register.watch(),
+                reached: watch::channel(true).1,
                 dial: parts.dial.clone(),
                 hands_over: false,
             }),
@@ -288,6 +311,8 @@ fn workers<'a>(
             metrics: metrics.clone(),
             session_idle: args.upstream.session_idle(),
             drain: args.serve.drain.clone(),
+            store: store::any(parts.store),
+            session_lifetime: args.serve.cluster.session_lifetime(),
         };
         Ok((owner, Worker::new(upstreams.clone(), context)?))
     };
@@ -300,7 +325,7 @@ fn upstreams(
     children: &ChildLimit,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
-    let given = given.build(children)?;
+    let given = roles::worker::built(given, children)?;
     Ok(match given.is_empty() {
         // One process is the whole cluster: its memory is as durable as that.
         true => vec![demo::upstream(demo, changes, true)],

@@ -9,6 +9,7 @@ use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_store::RedisStore;
 use hexagram_worker::{
     Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
@@ -22,6 +23,7 @@ use crate::cluster::{incarnation, owned};
 use crate::follow::over_tcp;
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
+use crate::store;
 
 /// Under a controller nobody needs to know the port beforehand.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -30,7 +32,10 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let (health, metrics) = (Health::new(), Metrics::new());
     let life = incarnation();
     let source = source(&args)?;
-    let (worker, changes) = worker(&args, &metrics, life, source.as_ref())?;
+    let store = open_store(&args)?;
+    store::check(store.as_ref()).await?;
+    let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
+    let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
         .await
@@ -84,18 +89,26 @@ fn source(args: &WorkerRole) -> Result<Option<HttpSource>> {
 /// Whether the worker could start, as far as its settings decide.
 pub(super) fn check(args: &WorkerRole) -> Result<()> {
     args.members.controller()?;
-    worker(args, &Metrics::new(), incarnation(), None).map(drop)
+    let store = open_store(args)?;
+    let context = context(args, &Metrics::new(), incarnation(), None, store.as_ref())?;
+    worker(args, context).map(drop)
 }
 
-fn worker(
-    args: &WorkerRole,
-    metrics: &Metrics,
-    life: Incarnation,
-    source: Option<&HttpSource>,
-) -> Result<(Worker, Changes)> {
-    let changes = Changes::new();
+/// The store, if there is to be one. With a static map nobody takes over, so nobody
+/// would read it.
+fn open_store(args: &WorkerRole) -> Result<Option<Arc<RedisStore>>> {
+    let store = args.store.open(&args.serve.cluster)?;
+    if store.is_some() && args.members.controller()?.is_none() {
+        let alone =
+            "--store goes with --control: with --peer no worker takes over another's shards";
+        return Err(Mistake::Settings(alone.to_owned()).into());
+    }
+    Ok(store)
+}
+
+fn worker(args: &WorkerRole, context: WorkerContext) -> Result<(Worker, Changes)> {
+    let changes = context.changes.clone();
     let upstreams = upstreams(args, &args.upstream, &changes)?;
-    let context = context(args, metrics, changes.clone(), life, source)?;
     Ok((Worker::new(upstreams, context)?, changes))
 }
 
@@ -138,7 +151,7 @@ fn upstreams(
         );
         return Err(Mistake::Settings(reason).into());
     }
-    let mut upstreams = given.build(&ChildLimit::new(0))?;
+    let mut upstreams = built(given, &ChildLimit::new(0))?;
     let tasks = args.tasks_in_memory;
     let demo = args.demo;
     let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
@@ -146,12 +159,23 @@ fn upstreams(
     Ok(upstreams)
 }
 
+/// The upstreams that the settings name.
+pub(crate) fn built(given: &UpstreamArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
+    if let Some(name) = given.unknown_in_rules() {
+        let reason = format!(
+            "--upstream-retry names {name}, which is no upstream: use a name that --upstream gives"
+        );
+        return Err(Mistake::Settings(reason).into());
+    }
+    Ok(given.build(children)?)
+}
+
 fn context(
     args: &WorkerRole,
     metrics: &Metrics,
-    changes: Changes,
     life: Incarnation,
     source: Option<&HttpSource>,
+    store: Option<&Arc<RedisStore>>,
 ) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
     // Under a controller the register says what is owned; the map is no fixed one.
@@ -171,16 +195,19 @@ fn context(
         owned: own.unwrap_or_default(),
         membership: source.map(|source| Membership {
             register: source.follow(),
+            reached: source.reached(),
             dial: over_tcp(),
             hands_over: true,
         }),
         kept: Kept::new(),
         map_fingerprint: fixed.as_ref().map(ShardMap::fingerprint),
         sealer: cluster.sealer()?,
-        changes,
+        changes: Changes::new(),
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
         drain: args.serve.drain.clone(),
+        store: store::any(store),
+        session_lifetime: args.serve.cluster.session_lifetime(),
     })
 }
 
@@ -213,6 +240,7 @@ fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
             "shards": shards.collect::<Vec<_>>(),
+            "store": worker.store().map(|health| health.to_string()),
             "upstreams": worker.upstreams(),
         })
     })

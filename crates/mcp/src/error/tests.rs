@@ -17,6 +17,7 @@ fn all() -> Vec<Problem> {
         Problem::Overloaded { retry_after_ms },
         Problem::Moving { retry_after_ms },
         Problem::WorkerDown { retry_after_ms },
+        Problem::StoreAway { retry_after_ms },
         Problem::Draining { retry_after_ms },
         Problem::OutcomeUnknown {
             detail: text(),
@@ -73,7 +74,13 @@ fn the_table_is_the_designs() {
         (status.as_u16(), *code)
     };
     assert_eq!(row("rate_limited"), (429, -32010));
-    for reason in ["overloaded", "moving", "worker_down", "draining"] {
+    for reason in [
+        "overloaded",
+        "moving",
+        "worker_down",
+        "store_unavailable",
+        "draining",
+    ] {
         assert_eq!(row(reason), (503, -32011));
     }
     assert_eq!(row("outcome_unknown").1, -32012);

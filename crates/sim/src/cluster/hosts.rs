@@ -123,6 +123,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount) -> Done {
             register: source.follow(),
             dial: dial(&here),
             hands_over: true,
+            reached: source.reached(),
         }),
         kept: Kept::new(),
         map_fingerprint: None,
@@ -131,6 +132,8 @@ pub(super) async fn worker(here: Here, shards: ShardCount) -> Done {
         metrics: WorkerMetrics::register(&Metrics::new()),
         session_idle: IDLE,
         drain: flags().drain,
+        store: None,
+        session_lifetime: LIFETIME,
     };
     let owner = Owner {
         worker: context.name.clone(),

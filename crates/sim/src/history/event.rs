@@ -135,7 +135,8 @@ deeds! {
     Resumed = "resumed",
     /// The owner took no part in a move; the epoch is the plan's.
     Declined = "declined",
-    /// The worker serves the shard no more; the epoch is its successor's.
+    /// The worker serves the shard no more; the epoch is its successor's, or 0 where
+    /// only the store knows of one.
     Left = "left",
     /// An edge knows of the epoch.
     Seen = "seen",

@@ -24,7 +24,11 @@ impl Forward<'_> {
     ) {
         let upstream = attempt.upstream;
         upstream.responded(&response);
-        self.note(upstream, &response);
+        if self.note(upstream, &response)
+            && let Err(problem) = self.record().await
+        {
+            return outlet.refuse(&problem).await;
+        }
         let status = self.status(&response);
         let response = self.sealed(upstream, response);
         self.answer(attempt, response, status, outlet).await;
@@ -66,12 +70,13 @@ impl Forward<'_> {
         }
     }
 
-    /// Remembers what must be asked again of a new upstream session.
-    fn note(&self, upstream: &Upstream, response: &[u8]) {
+    /// Remembers what must be asked again of a new upstream session; whether there was
+    /// anything.
+    fn note(&self, upstream: &Upstream, response: &[u8]) -> bool {
         let on = match self.method {
             "resources/subscribe" => true,
             "resources/unsubscribe" => false,
-            _ => return,
+            _ => return false,
         };
         let accepted = scan(response).is_ok_and(|response| response.kind == Kind::Response);
         let destination = self
@@ -84,7 +89,10 @@ impl Forward<'_> {
             if let Err(limit) = self.session.subscriptions.set(upstream.id(), uri, on) {
                 tracing::debug!(limit, "a subscription is not remembered");
             }
+            self.session.changed();
+            return true;
         }
+        false
     }
 
     /// The message as this client is to see it.

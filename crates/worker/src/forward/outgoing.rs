@@ -55,7 +55,10 @@ impl Forward<'_> {
     ) -> Result<Arc<Connection>, UpstreamError> {
         let upstream = attempt.upstream;
         if attempt.era == Era::Legacy {
-            return self.session.connection(upstream).await;
+            let connection = self.session.connection(upstream).await?;
+            // Its id is stored before the first result that it gives is told.
+            self.session.record(&self.federation).await;
+            return Ok(connection);
         }
         let connection = match self.call.era() {
             Era::Modern => {
@@ -97,7 +100,7 @@ impl Forward<'_> {
 }
 
 /// What a modern request says of its client.
-fn modern_facts(version: ProtocolVersion, envelope: &Envelope<'_>) -> ClientFacts {
+pub(super) fn modern_facts(version: ProtocolVersion, envelope: &Envelope<'_>) -> ClientFacts {
     let raw = |part: Option<&[u8]>| -> Value {
         part.and_then(|part| serde_json::from_slice(part).ok())
             .unwrap_or_default()

@@ -132,9 +132,12 @@ impl Giving {
     /// The point of no return; gives the state to hand over.
     fn grant(&self, shard: &Shard) -> Option<Vec<u8>> {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
-        let state = state::export(shard, &self.handoffs.kept);
+        let state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
         seat.holding.grant().ok()?;
         step("granted", self.shard, self.plan.epoch);
+        if let Some(ledger) = shard.ledger() {
+            ledger.close();
+        }
         drop(seat);
         self.handoffs.tell_controller();
         Some(state.encode_to_vec())
@@ -171,7 +174,7 @@ impl Giving {
                 worker: self.plan.to.worker.clone(),
                 epoch: self.plan.epoch,
             };
-            self.handoffs.leave(self.shard, to, true);
+            self.handoffs.leave(self.shard, Some(to), true);
             self.handoffs.tell_controller();
         }
     }

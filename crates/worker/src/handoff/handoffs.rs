@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, Plan, RegisterMap, ShardId};
+use hexagram_core::{Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, ShardId};
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
 use hexagram_proto::{Dial, STEPS, WorkerAddress};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::load::load;
+use super::storage::Storage;
 use crate::host::Host;
 use crate::kept::Kept;
 use crate::shard::Shard;
@@ -23,6 +25,9 @@ pub(super) const STATE_FORMAT: u32 = 1;
 pub struct Membership {
     /// The register's map; none before the first.
     pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
+    /// Whether the register can be reached: without it and without a store nothing that
+    /// must be recorded is accepted.
+    pub reached: watch::Receiver<bool>,
     /// How other workers are reached.
     pub dial: Dial,
     /// Whether a worker that ends has its shards moved away first. Not where all
@@ -37,6 +42,7 @@ pub(crate) struct Handoffs {
     pub(super) cluster: String,
     pub(super) membership: Membership,
     pub(super) kept: Kept,
+    pub(crate) storage: Option<Storage>,
     pub(super) seats: Vec<Mutex<Seat>>,
     changed: watch::Sender<u64>,
     // Shards given away in which something still runs.
@@ -62,6 +68,7 @@ impl Handoffs {
         cluster: String,
         membership: Membership,
         kept: Kept,
+        storage: Option<Storage>,
     ) -> Self {
         let seats = host.places().map(|_| Mutex::default()).collect();
         Self {
@@ -70,6 +77,7 @@ impl Handoffs {
             cluster,
             membership,
             kept,
+            storage,
             seats,
             changed: watch::Sender::new(0),
             tails: RwLock::default(),
@@ -77,12 +85,19 @@ impl Handoffs {
     }
 
     /// The register names this worker; gives the move that it is to carry out.
-    pub(super) fn own(&self, shard: ShardId, entry: &Entry<Owner>) -> Option<Plan<Owner>> {
+    pub(super) fn own(
+        self: &Arc<Self>,
+        shard: ShardId,
+        entry: &Entry<Owner>,
+    ) -> Option<Plan<Owner>> {
         let mut seat = self.seats[shard.index()].lock();
         if seat.holding.claim(entry.epoch()).is_ok() {
             self.supersede(shard);
-            // Nobody gave it: what earlier owners deleted is not known.
-            self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
+            match self.storage {
+                Some(_) => drop(tokio::spawn(load(Arc::clone(self), shard, entry.epoch()))),
+                // Nobody gave it: what earlier owners deleted is not known.
+                None => self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch()))),
+            }
         }
         let serves = seat.holding.serving() == Some(entry.epoch());
         let plan = entry.plan().filter(|_| serves)?;
@@ -97,6 +112,9 @@ impl Handoffs {
     /// runs to its end, and its standing streams begin anew.
     fn supersede(&self, shard: ShardId) {
         if let Some(before) = self.host.place_of(shard).shard() {
+            if let Some(ledger) = before.ledger() {
+                ledger.close();
+            }
             self.keep_tails(&before);
             before.moved.cancel();
         }
@@ -107,7 +125,7 @@ impl Handoffs {
         let mut seat = self.seats[shard.index()].lock();
         let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
         if seat.holding.superseded(entry.epoch()) {
-            self.leave(shard, successor(entry), was_granted);
+            self.leave(shard, Some(successor(entry)), was_granted);
             self.tell_controller();
         }
     }
@@ -118,7 +136,11 @@ impl Handoffs {
         if seat.holding.activate(epoch).is_err() {
             return;
         }
+        let ledger = shard.ledger().cloned();
         self.host.place_of(id).serve(shard);
+        if let Some(ledger) = ledger {
+            ledger.journal().served();
+        }
         self.host.edges.active(id, epoch);
         step("activated", id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
@@ -128,9 +150,11 @@ impl Handoffs {
     /// Serves a shard no more. Its standing streams go on at the new owner; calls
     /// run to their end where the shard was given away, and have no owner to
     /// speak for them where it was taken.
-    pub(super) fn leave(&self, shard: ShardId, to: Successor, was_granted: bool) {
-        step("left", shard, to.epoch);
-        tracing::info!(shard = shard.get(), epoch = to.epoch.get(), to = %to.worker, "served elsewhere");
+    pub(super) fn leave(&self, shard: ShardId, to: Option<Successor>, was_granted: bool) {
+        let worker = to.as_ref().map(|to| to.worker.as_str());
+        let epoch = to.as_ref().map(|to| to.epoch.get());
+        tracing::trace!(target: STEPS, step = "left", shard = shard.get(), epoch);
+        tracing::info!(shard = shard.get(), epoch, to = worker, "served elsewhere");
         let Some(left) = self.host.place_of(shard).give(to) else {
             return;
         };
@@ -219,6 +243,14 @@ impl Handoffs {
         let map = self.map()?;
         let address = map.addresses().get(owner)?;
         Some((self.membership.dial)(address))
+    }
+
+    /// The way to the giver of a move.
+    pub(super) fn address_of(&self, named: &Move) -> Option<WorkerAddress> {
+        self.address(&Owner {
+            worker: named.from.parse().ok()?,
+            incarnation: Incarnation::new(named.from_incarnation)?,
+        })
     }
 
     pub(super) fn message(&self, shard: ShardId, epoch: Epoch, from: &Owner, to: &Owner) -> Move {

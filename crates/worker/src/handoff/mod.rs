@@ -11,12 +11,16 @@
 mod follow;
 mod give;
 mod handoffs;
+mod load;
 mod state;
+mod storage;
 mod tails;
 mod take;
 
 pub(crate) use follow::follow;
 pub(crate) use handoffs::Handoffs;
 pub use handoffs::Membership;
+pub(crate) use load::store;
+pub(crate) use storage::Storage;
 pub(crate) use tails::pass_on;
 pub(crate) use take::TakeService;

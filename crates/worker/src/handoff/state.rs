@@ -2,31 +2,29 @@
 
 use std::sync::Arc;
 
-use hexagram_core::{
-    Capabilities, ClientId, DeadSet, Epoch, EventId, PrincipalId, SessionKey, ShardId,
-};
-use hexagram_proto::handoff::{
-    DeadWords, SessionState, ShardState, Subscription, Tail, UpstreamSession,
-};
-use hexagram_proto::{Malformed, protocol_version};
+use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId};
+use hexagram_proto::Malformed;
+use hexagram_proto::handoff::{DeadWords, SessionState, ShardState, Tail, UpstreamSession};
 
-use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::former::{key, key_message};
 use crate::host::Host;
 use crate::kept::Kept;
+use crate::ledger::{Ledger, SessionLedger};
+use crate::record;
 use crate::session::{Opened, Session};
 use crate::shard::{Shard, Table};
 use crate::task_names::TaskNames;
-use crate::upstream::{Carried, Connection, Upstream};
+use crate::upstream::{Connection, Upstream};
 
 /// All that a frozen shard's next owner needs.
-pub(super) fn export(shard: &Shard, kept: &Kept) -> ShardState {
+pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
+    let federation = host.federation();
     shard.read(|table| ShardState {
         floor: shard.floor().get(),
         dead: table.dead.words().map(dead_words).collect(),
         sessions: sessions(table)
-            .map(|(key, session)| session_state(key, session, kept))
+            .map(|(key, session)| session_state(key, session, &federation, kept))
             .collect(),
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
@@ -73,87 +71,129 @@ fn further_back(shard: &Shard) -> Vec<Tail> {
     sessions.into_iter().flatten().map(tail).collect()
 }
 
-fn session_state(key: Option<SessionKey>, session: &Session, kept: &Kept) -> SessionState {
-    let (client, principal) = session.tasks.owner();
-    let facts = &session.facts;
-    let opened = session.opened_now();
-    let subscriptions = opened.iter().flat_map(|opened| {
-        let uris = session.subscriptions.of(opened.upstream.id());
-        uris.into_iter().map(|uri| Subscription {
-            upstream: opened.upstream.name().to_owned(),
-            uri,
-        })
-    });
+fn session_state(
+    key: Option<SessionKey>,
+    session: &Session,
+    federation: &Federation,
+    kept: &Kept,
+) -> SessionState {
+    let mut state = record::of(key, session, federation);
+    let here = session.opened_now();
+    let here = here.iter().filter_map(|opened| kept_session(opened, kept));
+    state.upstreams.extend(here);
     let standing = session.streams.standing();
     SessionState {
-        key: key.map(key_message),
-        client: client.as_u128().to_be_bytes().to_vec().into(),
-        principal: principal.as_u128().to_be_bytes().to_vec().into(),
-        version: u32::from(facts.version.code()),
-        capabilities: facts.capabilities.bits(),
-        client_name: facts.name.clone(),
-        client_version: facts.software_version.clone(),
-        log_level: session.log_level().map(String::from).unwrap_or_default(),
-        subscriptions: subscriptions.collect(),
-        upstreams: opened
-            .iter()
-            .filter_map(|opened| upstream_session(opened, kept))
-            .collect(),
         said: session.streams.said(),
         standing: standing.map(|at| at.to_string()).unwrap_or_default(),
+        ..state
     }
 }
 
-/// What it takes to go on with an upstream session: its id, or within this
-/// process its place.
-fn upstream_session(opened: &Opened, kept: &Kept) -> Option<UpstreamSession> {
-    let upstream = opened.upstream.name().to_owned();
-    match &*opened.connection {
-        Connection::Http(http) => {
-            let carried = http.carried()?;
-            Some(UpstreamSession {
-                upstream,
-                session_id: carried.session_id,
-                protocol_version: carried.protocol_version,
-                position: carried.position,
-                ..UpstreamSession::default()
-            })
+/// What it takes to go on with an upstream session within this process: its place.
+fn kept_session(opened: &Opened, kept: &Kept) -> Option<UpstreamSession> {
+    let is_here = matches!(&*opened.connection, Connection::Duplex(_));
+    is_here.then(|| UpstreamSession {
+        upstream: opened.upstream.name().to_owned(),
+        kept: kept.put(&opened.connection),
+        process: kept.process(),
+        ..UpstreamSession::default()
+    })
+}
+
+/// What a shard's next owner goes on with it in.
+pub(super) struct Heir<'a> {
+    pub(super) id: ShardId,
+    pub(super) epoch: Epoch,
+    pub(super) host: &'a Host,
+    pub(super) kept: &'a Kept,
+    pub(super) ledger: Option<Arc<Ledger>>,
+    /// Nobody gave it: what was said while nobody owned it is not known.
+    pub(super) after_loss: bool,
+}
+
+impl Heir<'_> {
+    /// Whether [`Self::import`] will read it.
+    ///
+    /// # Errors
+    /// What no worker of this release would have written.
+    pub(super) fn check(&self, state: &ShardState) -> Result<(), Malformed> {
+        Epoch::new(state.floor).ok_or(Malformed("floor"))?;
+        for state in &state.sessions {
+            session_key(state)?;
+            record::owner(state)?;
+            record::facts(state)?;
         }
-        Connection::Duplex(_) => Some(UpstreamSession {
-            upstream,
-            kept: kept.put(&opened.connection),
-            process: kept.process(),
-            ..UpstreamSession::default()
-        }),
+        dead(state.dead.clone()).map(drop)
+    }
+
+    /// The shard as its last owner left it.
+    ///
+    /// # Errors
+    /// What no worker of this release would have written.
+    pub(super) fn import(self, state: ShardState) -> Result<Shard, Malformed> {
+        let floor = Epoch::new(state.floor).ok_or(Malformed("floor"))?;
+        let federation = self.host.federation();
+        let mut table = Table {
+            dead: dead(state.dead)?,
+            ..Table::default()
+        };
+        for state in state.sessions {
+            let (key, session) = self.session(&state, &federation)?;
+            let owner = session.tasks.owner();
+            match key {
+                Some(key) => drop(table.sessions.insert(key, session)),
+                None => drop(table.bridges.insert(owner, session)),
+            }
+        }
+        Ok(Shard::with(self.id, self.epoch, floor, table, self.ledger))
+    }
+
+    fn session(
+        &self,
+        state: &SessionState,
+        federation: &Federation,
+    ) -> Result<(Option<SessionKey>, Arc<Session>), Malformed> {
+        let key = session_key(state)?;
+        let session = self.revive(key, state)?;
+        restore_settings(&session, state, federation);
+        for carried in &state.upstreams {
+            if let Some(upstream) = find(federation, &carried.upstream)
+                && let Some(connection) = connection(upstream, carried, self.kept)
+            {
+                session.adopt(upstream, &connection);
+            }
+        }
+        let standing = EventId::parse(&state.standing);
+        if standing.is_some() || self.after_loss {
+            // Nobody has heard them since the old owner closed its streams, or died.
+            let all = federation.all().iter();
+            all.for_each(|upstream| session.missed.note(upstream.id()));
+        }
+        session.streams.restore(&state.said, standing);
+        Ok((key, Arc::new(session)))
+    }
+
+    fn revive(&self, key: Option<SessionKey>, state: &SessionState) -> Result<Session, Malformed> {
+        let (client, principal) = record::owner(state)?;
+        let facts = record::facts(state)?;
+        let ledger = key.zip(self.ledger.as_ref()).map(|(key, ledger)| {
+            let bare = record::bare(Some(key), (client, principal), &facts);
+            let ledger = SessionLedger::of(Arc::clone(ledger), key, &bare);
+            // What its last owner had to record is recorded.
+            Arc::new(ledger.recorded())
+        });
+        let idle = self.host.idle(key.is_some());
+        let session = Session::new(facts, idle, TaskNames::new(client, principal));
+        Ok(session.recorded_in(key, ledger))
     }
 }
 
-/// The shard as its last owner left it.
-///
-/// # Errors
-/// What no worker of this release would have written.
-pub(super) fn import(
-    state: ShardState,
-    id: ShardId,
-    epoch: Epoch,
-    host: &Host,
-    kept: &Kept,
-) -> Result<Shard, Malformed> {
-    let floor = Epoch::new(state.floor).ok_or(Malformed("floor"))?;
-    let federation = host.federation();
-    let mut table = Table {
-        dead: dead(state.dead)?,
-        ..Table::default()
-    };
-    for state in state.sessions {
-        let (key, session) = session(state, host, &federation, kept)?;
-        let owner = session.tasks.owner();
-        match key {
-            Some(key) => drop(table.sessions.insert(key, session)),
-            None => drop(table.bridges.insert(owner, session)),
-        }
+/// The session that a state is of; `None` for a modern client's.
+fn session_key(state: &SessionState) -> Result<Option<SessionKey>, Malformed> {
+    match &state.key {
+        Some(message) => key(message).ok_or(Malformed("session key")).map(Some),
+        None => Ok(None),
     }
-    Ok(Shard::with(id, epoch, floor, table))
 }
 
 fn dead(words: Vec<DeadWords>) -> Result<DeadSet, Malformed> {
@@ -162,58 +202,23 @@ fn dead(words: Vec<DeadWords>) -> Result<DeadSet, Malformed> {
     read.ok_or(Malformed("dead bits"))
 }
 
-fn session(
-    state: SessionState,
-    host: &Host,
-    federation: &Federation,
-    kept: &Kept,
-) -> Result<(Option<SessionKey>, Arc<Session>), Malformed> {
-    let key = match &state.key {
-        Some(message) => Some(key(message).ok_or(Malformed("session key"))?),
-        None => None,
-    };
-    let client = ClientId::from_u128(number(&state.client).ok_or(Malformed("client"))?);
-    let principal = PrincipalId::from_u128(number(&state.principal).ok_or(Malformed("principal"))?);
-    let facts = ClientFacts {
-        version: protocol_version(state.version)?,
-        capabilities: Capabilities::from_bits(state.capabilities),
-        name: state.client_name,
-        software_version: state.client_version,
-    };
-    let idle = host.idle(key.is_some());
-    let session = Session::new(facts, idle, TaskNames::new(client, principal));
+fn find<'a>(federation: &'a Federation, name: &str) -> Option<&'a Arc<Upstream>> {
+    let mut all = federation.all().iter();
+    all.find(|upstream| upstream.name() == name)
+}
+
+fn restore_settings(session: &Session, state: &SessionState, federation: &Federation) {
     if !state.log_level.is_empty() {
         session.set_log_level(&state.log_level);
     }
-    let find = |name: &str| {
-        federation
-            .all()
-            .iter()
-            .find(|upstream| upstream.name() == name)
-    };
     for subscription in &state.subscriptions {
-        if let Some(upstream) = find(&subscription.upstream) {
+        if let Some(upstream) = find(federation, &subscription.upstream) {
             // It was within the limits before.
             let _ = session
                 .subscriptions
                 .set(upstream.id(), &subscription.uri, true);
         }
     }
-    for carried in &state.upstreams {
-        if let Some(upstream) = find(&carried.upstream)
-            && let Some(connection) = connection(upstream, carried, kept)
-        {
-            session.adopt(upstream, &connection);
-        }
-    }
-    let standing = EventId::parse(&state.standing);
-    if standing.is_some() {
-        // Nobody has heard them since the old owner closed its streams.
-        let all = federation.all().iter();
-        all.for_each(|upstream| session.missed.note(upstream.id()));
-    }
-    session.streams.restore(&state.said, standing);
-    Ok((key, Arc::new(session)))
 }
 
 fn connection(
@@ -222,18 +227,7 @@ fn connection(
     kept: &Kept,
 ) -> Option<Arc<Connection>> {
     match carried.process {
-        0 => {
-            let carried = Carried {
-                session_id: carried.session_id.clone(),
-                protocol_version: carried.protocol_version.clone(),
-                position: carried.position.clone(),
-            };
-            upstream.go_on(&carried).map(Arc::new)
-        }
+        0 => upstream.go_on(&record::carried(carried)).map(Arc::new),
         process => kept.take(process, carried.kept),
     }
-}
-
-fn number(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().ok().map(u128::from_be_bytes)
 }

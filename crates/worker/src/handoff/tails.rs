@@ -70,7 +70,7 @@ impl Handoffs {
     async fn hear_in(&self, shard: &Shard, key: SessionKey, body: &Bytes) -> bool {
         pass_on(shard, key, body.clone()).await;
         if body.is_empty() {
-            if let Some(session) = shard.delete(key) {
+            if let (Some(session), _) = shard.delete(key) {
                 session.delete();
             }
             return false;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hexagram_core::{Epoch, Incarnation, Owner, ShardId};
+use hexagram_core::{Epoch, HoldingError, Incarnation, Owner, Phase, ShardId};
 use hexagram_proto::handoff::handoff_server::Handoff;
 use hexagram_proto::handoff::{
     Forwarded, GrantPart, Move, Prepared, ShardState, TailMessage, Taken,
@@ -13,8 +13,10 @@ use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::handoffs::{Handoffs, STATE_FORMAT, step};
-use super::state;
+use super::state::Heir;
+use super::storage::{self, Claiming};
 use crate::former::Former;
+use crate::ledger::Ledger;
 
 /// A plan that the giver has seen is seen here by then.
 const SEEN: Duration = Duration::from_secs(2);
@@ -48,12 +50,12 @@ impl Handoff for TakeService {
         let named =
             first.ok_or_else(|| Status::invalid_argument("a grant names its move first"))?;
         let meant = self.0.meant(&named)?;
-        if let Some(epoch) = self.0.spent(&meant) {
+        if let Some(epoch) = self.0.spent(&meant)? {
             return Ok(Response::new(taken(epoch)));
         }
         self.0.expected(&meant)?;
         let state = collect(parts).await?;
-        let epoch = self.0.take(&meant, state, named)?;
+        let epoch = self.0.take(&meant, state, named).await?;
         Ok(Response::new(taken(epoch)))
     }
 
@@ -125,9 +127,14 @@ impl Handoffs {
 
     /// The epoch that answers a grant which came before, or came too late: the
     /// giver is to forget the shard.
-    fn spent(&self, meant: &Meant) -> Option<Epoch> {
-        let spent = self.seats[meant.shard.index()].lock().holding.spent();
-        spent.filter(|spent| *spent >= meant.epoch)
+    fn spent(&self, meant: &Meant) -> Result<Option<Epoch>, Status> {
+        let seat = self.seats[meant.shard.index()].lock();
+        if *seat.holding.phase() == Phase::Claiming(meant.epoch) {
+            // The giver is to keep the state until it is served here.
+            return Err(Status::unavailable("the shard is being taken"));
+        }
+        let spent = seat.holding.spent();
+        Ok(spent.filter(|spent| *spent >= meant.epoch))
     }
 
     fn expected(&self, meant: &Meant) -> Result<(), Status> {
@@ -142,17 +149,70 @@ impl Handoffs {
     }
 
     /// Takes the shard and serves it.
-    fn take(&self, meant: &Meant, state: ShardState, named: Move) -> Result<Epoch, Status> {
-        let tails = Former::of(&state, named, self.address(&meant.from));
-        let shard = state::import(state, meant.shard, meant.epoch, &self.host, &self.kept)
+    async fn take(&self, meant: &Meant, state: ShardState, named: Move) -> Result<Epoch, Status> {
+        // Readable or not is known before the epoch is used up.
+        let heir = Heir {
+            id: meant.shard,
+            epoch: meant.epoch,
+            host: &self.host,
+            kept: &self.kept,
+            ledger: None,
+            after_loss: false,
+        };
+        heir.check(&state)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let over = |error: HoldingError| Status::failed_precondition(error.to_string());
+        let seat = &self.seats[meant.shard.index()];
+        seat.lock().holding.claim(meant.epoch).map_err(over)?;
+        let tails = Former::of(&state, named.clone(), self.address(&meant.from));
+        let ledger = self
+            .claim(meant, &named, state.floor, tails.as_ref())
+            .await?;
+        let shard = Heir { ledger, ..heir }
+            .import(state)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         *shard.former.lock() = tails.map(Arc::new);
-        let mut seat = self.seats[meant.shard.index()].lock();
-        seat.holding
-            .claim(meant.epoch)
-            .map_err(|error| Status::failed_precondition(error.to_string()))?;
-        self.activate(&mut seat, Arc::new(shard));
+        self.activate(&mut seat.lock(), Arc::new(shard));
         Ok(meant.epoch)
+    }
+
+    /// Claims the shard's record, where there is a store, and has it know what runs on at
+    /// the giver. A store that does not answer is told later: who granted the shard writes
+    /// no more. So is one whose record forgets more than the giver: it had lost the
+    /// giver's, and was not told all of it yet.
+    async fn claim(
+        &self,
+        meant: &Meant,
+        named: &Move,
+        floor: u64,
+        tails: Option<&Former>,
+    ) -> Result<Option<Arc<Ledger>>, Status> {
+        let Some(storage) = &self.storage else {
+            return Ok(None);
+        };
+        let known = match storage.claim(meant.shard, meant.epoch).await {
+            Claiming::Mine {
+                floor: stored,
+                known,
+            } => known && stored.get() <= floor,
+            Claiming::Away => false,
+            Claiming::Fenced(by) => {
+                self.fenced(meant.shard, by);
+                return Err(Status::failed_precondition(format!(
+                    "epoch {by} was claimed in the store"
+                )));
+            }
+        };
+        let ledger = storage.ledger(meant.shard, meant.epoch, known);
+        let sessions = tails.map(Former::sessions).unwrap_or_default();
+        if known {
+            let tails = storage::tails(named, &sessions);
+            let ticket = ledger.journal().write(vec![tails]);
+            if !sessions.is_empty() {
+                ledger.settled(ticket).await;
+            }
+        }
+        Ok(Some(ledger))
     }
 }
 

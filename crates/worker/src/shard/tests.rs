@@ -80,11 +80,11 @@ fn a_deleted_session_never_comes_back() {
     let neighbour = shard.new_session_key();
     let held = shard.session(&claims, session).unwrap();
     assert!(shard.is_alive(claims.key));
-    assert!(Arc::ptr_eq(&held, &shard.delete(claims.key).unwrap()));
+    assert!(Arc::ptr_eq(&held, &shard.delete(claims.key).0.unwrap()));
     assert!(!shard.is_alive(claims.key) && shard.is_alive(neighbour));
     assert!(shard.session(&claims, session).is_none());
     assert!(
-        shard.delete(claims.key).is_none(),
+        shard.delete(claims.key).0.is_none(),
         "nothing is held any more"
     );
 }

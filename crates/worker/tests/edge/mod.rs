@@ -17,6 +17,7 @@ use hexagram_proto::link::{
 use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_message};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
+use hexagram_store::Store;
 use hexagram_worker::{Changes, Kept, Membership, Upstream, Worker, WorkerContext, WorkerMetrics};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
@@ -53,6 +54,7 @@ pub(crate) struct Place {
     pub(crate) kept: Kept,
     pub(crate) pipe: mpsc::Sender<DuplexStream>,
     pub(crate) pipes: mpsc::Receiver<DuplexStream>,
+    pub(crate) store: Option<Arc<dyn Store>>,
 }
 
 /// A worker with all shards for ever.
@@ -64,6 +66,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         kept: Kept::new(),
         pipe,
         pipes,
+        store: None,
     };
     worker_at(place, upstream)
 }
@@ -89,6 +92,8 @@ pub(crate) fn worker_at(place: Place, upstream: Arc<Upstream>) -> Served {
         metrics: WorkerMetrics::register(&metrics),
         session_idle: Duration::from_secs(60),
         drain: Drain::parse_from(["test"]).args,
+        store: place.store,
+        session_lifetime: Duration::from_secs(3600),
     };
     let worker = Worker::new(vec![upstream], context).unwrap();
     let shutdown = CancellationToken::new();
@@ -183,7 +188,16 @@ impl Edge {
         });
         let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         let open = self.exchange(client, Bytes::from(body.to_string()));
-        match self.send(open).await {
+        let mut answer = self.send(open.clone()).await;
+        for _ in 0..500 {
+            // It follows the register, and reads its store, in its own time.
+            if !matches!(answer, Kind::Misdirected(_)) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            answer = self.send(open.clone()).await;
+        }
+        match answer {
             Kind::Event(event) => {
                 let id = event.head.unwrap().session_id;
                 let claims = self.sealer.open_session(&id).unwrap();

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, Holding, Owner, Phase, RegisterMap, ShardId};
 use hexagram_proto::admin;
 use proptest::prelude::*;
 
 use super::super::{Decision, View};
 use crate::fleet::{Fleet, Held, Report};
-use crate::testing::{count, epoch, map, owner};
+use crate::testing::{count, epoch, held, map, owner, report};
 
 const SHARDS: u16 = 32;
 
@@ -37,7 +38,8 @@ struct Cluster {
     map: RegisterMap,
     fleet: Fleet,
     drains: BTreeSet<hexagram_core::WorkerId>,
-    rebalancing: bool,
+    memory: Memory,
+    loads: BTreeMap<ShardId, u64>,
     life: u64,
     workers: BTreeMap<Owner, BTreeMap<ShardId, Holding<Owner>>>,
 }
@@ -50,7 +52,8 @@ impl Cluster {
             map: map(1, entries),
             fleet: Fleet::default(),
             drains: BTreeSet::new(),
-            rebalancing: false,
+            memory: Memory::default(),
+            loads: BTreeMap::new(),
             life: 1,
             workers: BTreeMap::new(),
         };
@@ -104,13 +107,10 @@ impl Cluster {
             map: &self.map,
             fleet: &self.fleet,
             drains: &self.drains,
-            rebalancing: self.rebalancing,
+            memory: &self.memory,
         };
-        let Decision {
-            changes,
-            rebalancing,
-        } = view.decide();
-        self.rebalancing = rebalancing;
+        let Decision { changes, memory } = view.decide();
+        self.memory = memory;
         for change in &changes {
             let before = self.map.entry(change.shard);
             assert!(change.entry.epoch() >= before.epoch(), "I4");
@@ -168,13 +168,13 @@ impl Cluster {
             }
         }
         for (owner, holdings) in &self.workers {
-            self.fleet.reported(owner, told(holdings));
+            self.fleet.reported(owner, told(holdings, &self.loads));
         }
     }
 }
 
-fn told(holdings: &BTreeMap<ShardId, Holding<Owner>>) -> Report {
-    let held = |holding: &Holding<Owner>| {
+fn told(holdings: &BTreeMap<ShardId, Holding<Owner>>, loads: &BTreeMap<ShardId, u64>) -> Report {
+    let told = |shard: &ShardId, holding: &Holding<Owner>| {
         let (phase, epoch) = match holding.phase() {
             Phase::Absent => (admin::Phase::Absent, None),
             Phase::Claiming(epoch) => (admin::Phase::Claiming, Some(*epoch)),
@@ -183,19 +183,17 @@ fn told(holdings: &BTreeMap<ShardId, Holding<Owner>>) -> Report {
             Phase::Granted(plan) => (admin::Phase::Granted, Some(plan.epoch)),
         };
         Held {
-            phase,
             epoch,
             spent: holding.spent(),
-            resumed: None,
+            load: loads.get(shard).copied().unwrap_or_default(),
+            ..held(phase, 0)
         }
     };
     let shards = holdings
         .iter()
-        .map(|(shard, holding)| (*shard, held(holding)));
-    Report {
-        shards: shards.collect(),
-        draining: false,
-    }
+        .map(|(shard, holding)| (*shard, told(shard, holding)));
+    let shards: Vec<_> = shards.collect();
+    report(&shards)
 }
 
 proptest! {
@@ -240,4 +238,47 @@ fn a_new_worker_gets_its_share_and_nothing_else_moves() {
         assert_eq!(moved.count(), owners(&cluster.map)[&newcomer]);
     }
     assert_eq!(cluster.map.count(), count(SHARDS));
+}
+
+/// Rounds until nothing moves, ten seconds after the last time.
+fn tick(cluster: &mut Cluster) -> bool {
+    cluster.memory = std::mem::take(&mut cluster.memory).tick();
+    let mut changed = false;
+    while cluster.round() {
+        changed = true;
+    }
+    changed
+}
+
+#[test]
+fn a_busy_worker_gives_shards_to_an_idle_one_but_not_while_another_drains() {
+    let mut cluster = Cluster::new();
+    cluster.rise(1);
+    cluster.rise(2);
+    while cluster.round() {}
+    let busy = owner(1, 2);
+    let owned = |cluster: &Cluster| {
+        let own = cluster
+            .map
+            .entries()
+            .filter(|(_, entry)| *entry.owner() == busy);
+        own.map(|(shard, _)| shard).collect::<Vec<_>>()
+    };
+    let before = owned(&cluster);
+    cluster.loads = before.iter().map(|shard| (*shard, 50_000)).collect();
+    cluster.obey();
+    assert!(!tick(&mut cluster) && !tick(&mut cluster));
+    cluster.drains.insert(owner(2, 3).worker);
+    assert!(tick(&mut cluster), "it is emptied");
+    let emptied = owned(&cluster);
+    assert!(
+        before.iter().all(|shard| emptied.contains(shard)),
+        "it only gets more"
+    );
+    assert!(
+        !tick(&mut cluster) && !tick(&mut cluster),
+        "the count begins anew"
+    );
+    assert!(tick(&mut cluster));
+    assert!(owned(&cluster).len() < emptied.len());
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
@@ -17,7 +18,7 @@ fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
         map: &map,
         fleet,
         drains: &BTreeSet::new(),
-        rebalancing: false,
+        memory: &Memory::default(),
     };
     let mut changes = view.decide().changes;
     assert!(changes.len() <= 1);
@@ -219,7 +220,7 @@ fn orders_are_refused_with_the_reason() {
             map: &map,
             fleet: &fleet,
             drains,
-            rebalancing: false,
+            memory: &Memory::default(),
         };
         order_move(&view, shard, &to.worker).map(|change| change.entry)
     };
@@ -240,11 +241,12 @@ fn orders_are_refused_with_the_reason() {
         assert!(refusal.contains(text), "{refusal}");
     }
     let map = map(1, vec![own()]);
+    let memory = Memory::default();
     let view = |drains| View {
         map: &map,
         fleet: &fleet,
         drains,
-        rebalancing: false,
+        memory: &memory,
     };
     assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
     let other = [b.worker].into();

@@ -164,7 +164,17 @@ impl Owners {
                 seat.spent = seat.spent.max(epoch);
             }
             Deed::Left => {
-                if seat.granted < Some(epoch) && !self.shown.contains(&(shard, epoch)) {
+                let serving = seat.serving.unwrap_or_default();
+                let succeeded = match epoch {
+                    0 => {
+                        self.shown
+                            .range((shard, serving + 1)..=(shard, u64::MAX))
+                            .count()
+                            > 0
+                    }
+                    _ => self.shown.contains(&(shard, epoch)),
+                };
+                if seat.granted < Some(epoch) && !succeeded {
                     bad(Invariant::I9, "which nobody else was given");
                 }
                 (seat.serving, seat.frozen) = (None, false);

@@ -1,0 +1,104 @@
+//! Moves that somebody orders.
+
+use hexagram_core::{EntryError, Owner, WorkerId};
+
+use super::moves::is_served;
+use super::{Change, View, Why};
+use crate::fleet::Life;
+
+/// An order that is not followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The controller has not written a map yet.
+    #[error("there is no shard map yet: no worker has joined")]
+    NoMap,
+    /// Out of range.
+    #[error("there is no shard {shard}: the cluster has {count}, from 0 to {}", count - 1)]
+    UnknownShard {
+        /// As given.
+        shard: u16,
+        /// How many there are.
+        count: u16,
+    },
+    /// Nobody of that name.
+    #[error("no worker is called {name}; there are: {known}")]
+    UnknownWorker {
+        /// As given.
+        name: WorkerId,
+        /// The names of the living.
+        known: String,
+    },
+    /// It does not answer.
+    #[error("worker {0} does not answer: it is dead or about to be declared so")]
+    Gone(WorkerId),
+    /// It is to be empty.
+    #[error("worker {0} is draining: choose another")]
+    Draining(WorkerId),
+    /// The owner cannot give it.
+    #[error("the owner {0} does not serve the shard now: try again in a moment")]
+    NotServed(WorkerId),
+    /// Nobody would be left.
+    #[error("no other worker could take the shards of {0}: start one first")]
+    Last(WorkerId),
+    /// The register's rules.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// The change that an ordered move begins with. It is outside of the budgets.
+///
+/// # Errors
+/// The reason why the shard cannot go there now.
+pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, Refusal> {
+    let count = view.map.count();
+    let unknown = || Refusal::UnknownShard {
+        shard,
+        count: count.get(),
+    };
+    let shard = count.shard(shard).ok_or_else(unknown)?;
+    let target = living(view, to)?;
+    if view.is_draining(&target) {
+        return Err(Refusal::Draining(to.clone()));
+    }
+    let entry = view.map.entry(shard);
+    let moved = entry.move_to(target)?;
+    if !is_served(view, shard, entry) {
+        return Err(Refusal::NotServed(entry.owner().worker.clone()));
+    }
+    Ok(Change {
+        shard,
+        entry: moved,
+        why: Why::Ordered,
+    })
+}
+
+/// Whether `worker` can be emptied.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_drain(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
+    living(view, worker)?;
+    match view.targets().iter().any(|target| target.worker != *worker) {
+        true => Ok(()),
+        false => Err(Refusal::Last(worker.clone())),
+    }
+}
+
+fn living(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
+    let known = || {
+        let names: Vec<_> = view
+            .fleet
+            .living()
+            .map(|(owner, _)| owner.worker.as_str())
+            .collect();
+        names.join(", ")
+    };
+    match view.fleet.named(name) {
+        Some((owner, member)) if member.life == Life::Alive => Ok(owner.clone()),
+        Some(_) => Err(Refusal::Gone(name.clone())),
+        None => Err(Refusal::UnknownWorker {
+            name: name.clone(),
+            known: known(),
+        }),
+    }
+}

@@ -1,0 +1,216 @@
+//! Writes what waits, as many shards at once as have something: what gathers while one
+//! write is on its way is the next one. No timer delays anything.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{Epoch, ShardId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::journal::Journal;
+use crate::lanes::{Flight, Lanes, News};
+use crate::record::Change;
+use crate::store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
+
+/// Who waits for a store that does not answer is told so by then.
+const ANSWER: Duration = Duration::from_millis(1_500);
+/// How often shards that have nothing to say ask whether their records are as they left
+/// them: a store that was wiped is found out by then.
+const CHECK: Duration = Duration::from_secs(2);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
+
+/// Whether the store answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Up,
+    /// It does not: nothing new can be resumed elsewhere.
+    Lost,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Lost => "lost",
+        })
+    }
+}
+
+/// What a shard's owner has to do something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A later owner has claimed the shard: it is over in this epoch.
+    Fenced {
+        /// The shard.
+        shard: ShardId,
+        /// The epoch that is over.
+        epoch: Epoch,
+        /// The epoch that was claimed.
+        by: Epoch,
+    },
+    /// The record is not as this owner left it: [`Writer::rewrite`] is to say all of it.
+    Behind {
+        /// The shard.
+        shard: ShardId,
+        /// Its owner's epoch.
+        epoch: Epoch,
+    },
+}
+
+/// Writes the changes of one worker's shards; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    store: Arc<dyn Store>,
+    lanes: Arc<Lanes>,
+    health: watch::Sender<Health>,
+}
+
+impl Writer {
+    /// A writer, and what it has to tell the shards' owner. It writes while
+    /// [`run`](Self::run) runs.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            lanes: Arc::default(),
+            health: watch::Sender::new(Health::Up),
+        }
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Whether the store answers, and news of that.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// The way into the store of a shard in an epoch. `claimed`: its record was claimed
+    /// and is as its owner has it; otherwise it is written anew once it is
+    /// [served](Journal::served).
+    #[must_use]
+    pub fn open(&self, shard: ShardId, epoch: Epoch, claimed: bool) -> Journal {
+        self.lanes.open(shard, epoch, claimed);
+        Journal {
+            shard,
+            epoch,
+            lanes: Arc::clone(&self.lanes),
+        }
+    }
+
+    /// Says all of a shard after [`Event::Behind`], in pieces. What was handed in before
+    /// may be a part of it.
+    pub fn rewrite(&self, journal: &Journal, floor: Epoch, record: Vec<Vec<Change>>) {
+        self.lanes.rewrite(journal, floor, record);
+    }
+
+    /// Writes, for as long as the process lives.
+    pub async fn run(self, events: mpsc::Sender<Event>) {
+        let mut checks = tokio::time::interval_at(Instant::now() + CHECK, CHECK);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = false;
+        loop {
+            self.tell(&events, self.lanes.behind()).await;
+            let claimed = self.claim(&events).await;
+            let flights = self.lanes.take(std::mem::take(&mut check));
+            if !flights.is_empty() {
+                self.write(flights, &events).await;
+                continue;
+            }
+            if claimed {
+                continue;
+            }
+            tokio::select! {
+                () = self.lanes.news.notified() => {}
+                _ = checks.tick() => check = true,
+            }
+        }
+    }
+
+    /// Writes groups until they are stored or refused.
+    async fn write(&self, mut flights: Vec<Flight>, events: &mpsc::Sender<Event>) {
+        let groups: Vec<_> = flights.iter().map(|flight| flight.group.clone()).collect();
+        let mut pause = FIRST_RETRY;
+        let wrote = loop {
+            match answered(self.store.write(&groups)).await {
+                Ok(wrote) => break wrote,
+                Err(error) => self.lose(&error, &mut flights),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        };
+        self.find();
+        // A store answers for each group; one that it said nothing of is asked about again.
+        let wrote = wrote.into_iter().chain(std::iter::repeat(Wrote::Behind));
+        let settled = flights.into_iter().zip(wrote);
+        let news = settled.filter_map(|(flight, wrote)| self.lanes.settle(flight, wrote));
+        let news: Vec<_> = news.collect();
+        self.tell(events, news).await;
+    }
+
+    /// Claims the records that are to be written anew; gives whether there were any.
+    async fn claim(&self, events: &mpsc::Sender<Event>) -> bool {
+        let mut any = false;
+        for (shard, epoch, floor) in self.lanes.to_claim() {
+            let mode = ClaimMode::Rewrite { floor };
+            let claim = Claim { shard, epoch, mode };
+            match answered(self.store.claim(claim)).await {
+                Ok(Claimed::Yours { .. }) => {
+                    self.find();
+                    self.lanes.claimed(shard, epoch);
+                    any = true;
+                }
+                Ok(Claimed::Fenced(by)) => {
+                    self.find();
+                    self.tell(events, [self.lanes.fenced(shard, epoch, by)])
+                        .await;
+                }
+                Err(error) => {
+                    self.lose(&error, &mut []);
+                    tokio::time::sleep(LAST_RETRY / 4).await;
+                    return true;
+                }
+            }
+        }
+        any
+    }
+
+    async fn tell(&self, events: &mpsc::Sender<Event>, news: impl IntoIterator<Item = News>) {
+        for news in news {
+            let event = match news {
+                News::Fenced(shard, epoch, by) => Event::Fenced { shard, epoch, by },
+                News::Behind(shard, epoch) => Event::Behind { shard, epoch },
+            };
+            // Who does not listen any more owns no shards.
+            let _ = events.send(event).await;
+        }
+    }
+
+    fn lose(&self, error: &StoreError, flights: &mut [Flight]) {
+        self.lanes.set_lost(true, flights);
+        if self.health.send_replace(Health::Lost) == Health::Up {
+            tracing::error!(%error, "the store is lost: what is said from now on cannot be resumed after a crash");
+        }
+    }
+
+    fn find(&self) {
+        self.lanes.set_lost(false, &mut []);
+        if self.health.send_replace(Health::Up) == Health::Lost {
+            tracing::info!("the store answers again");
+        }
+    }
+}
+
+async fn answered<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = || StoreError::Lost(format!("no answer within {ANSWER:?}"));
+    let answered = tokio::time::timeout(ANSWER, asked).await;
+    answered.unwrap_or_else(|_| Err(late()))
+}

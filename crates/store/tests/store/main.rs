@@ -1,0 +1,12 @@
+//! Both stores asked the same things, and a real server that is killed, wiped, rolled
+//! back, full, or not ours.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod faults;
+mod memory_full;
+mod properties;
+mod refusals;
+mod security;
+mod server;
+mod speech;

@@ -1,0 +1,217 @@
+//! The store as the shards of one worker use it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId, StreamKind};
+use hexagram_proto::handoff::{self, DeadWords, SessionState, ShardState, StoredTails, Tail};
+use hexagram_runtime::clock;
+use hexagram_store::{
+    Change, Claim, ClaimMode, Claimed, Health, Record, Store, StoreError, Writer,
+};
+use prost::Message;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::ledger::Ledger;
+use crate::replay::LIMITS;
+
+/// A shard that nobody gives waits this long for a store that should answer; then it is
+/// served without what it holds.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// A shard that somebody gives: its clients wait meanwhile.
+const SHORT: Duration = Duration::from_millis(150);
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A worker's store.
+pub(crate) struct Storage {
+    pub(super) writer: Writer,
+    memory_secs: u64,
+}
+
+/// How a shard's record was claimed.
+pub(super) enum Claiming {
+    /// It is this worker's.
+    Mine {
+        /// Ids minted in an earlier epoch are gone, as far as the record knows.
+        floor: Epoch,
+        /// Whether the store had one, whole.
+        known: bool,
+    },
+    /// A later epoch was claimed.
+    Fenced(Epoch),
+    /// The store does not answer.
+    Away,
+}
+
+/// What the store says of a shard that nobody gives.
+pub(super) enum Loaded {
+    /// The state that its last owner left, and by which move that had it.
+    State(ShardState, Option<handoff::Move>),
+    Fenced(Epoch),
+    Away,
+}
+
+impl Storage {
+    /// `memory_secs`: how long a deleted session's id could be presented.
+    pub(crate) fn new(store: Arc<dyn Store>, memory_secs: u64) -> Self {
+        Self {
+            writer: Writer::new(store),
+            memory_secs,
+        }
+    }
+
+    /// Whether the store answers.
+    pub(crate) fn health(&self) -> Health {
+        *self.writer.health().borrow()
+    }
+
+    /// A served shard's way into the store. `claimed`: its record is as its owner has it.
+    pub(super) fn ledger(&self, shard: ShardId, epoch: Epoch, claimed: bool) -> Arc<Ledger> {
+        let journal = self.writer.open(shard, epoch, claimed);
+        Arc::new(Ledger::new(journal, self.memory_secs))
+    }
+
+    /// Claims the record of a shard that another worker has given.
+    pub(super) async fn claim(&self, shard: ShardId, epoch: Epoch) -> Claiming {
+        let deadline = Instant::now() + SHORT;
+        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+        match claimed.await {
+            Some(Claimed::Yours { floor, known }) => Claiming::Mine { floor, known },
+            Some(Claimed::Fenced(by)) => Claiming::Fenced(by),
+            None => Claiming::Away,
+        }
+    }
+
+    /// Claims a record, then reads it (claim before load).
+    pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
+        let patience = match self.health() {
+            Health::Up => PATIENCE,
+            Health::Lost => SHORT,
+        };
+        let deadline = Instant::now() + patience;
+        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+        let floor = match claimed.await {
+            None => return Loaded::Away,
+            Some(Claimed::Fenced(by)) => return Loaded::Fenced(by),
+            Some(Claimed::Yours { floor, .. }) => floor,
+        };
+        match self
+            .until(deadline, || self.writer.store().load(shard))
+            .await
+        {
+            Some(record) => {
+                let (state, named) = read(shard, floor, record);
+                Loaded::State(state, named)
+            }
+            None => Loaded::Away,
+        }
+    }
+
+    /// Asks until there is an answer, or it is too late.
+    async fn until<T, F>(&self, deadline: Instant, ask: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match timeout_at(deadline, ask()).await {
+                Ok(Ok(answer)) => return Some(answer),
+                Ok(Err(error)) => tracing::debug!(%error, "asking the store again"),
+                Err(_) => return None,
+            }
+            if Instant::now() + AGAIN >= deadline {
+                return None;
+            }
+            sleep(AGAIN).await;
+        }
+    }
+}
+
+fn keep(shard: ShardId, epoch: Epoch) -> Claim {
+    Claim {
+        shard,
+        epoch,
+        mode: ClaimMode::Keep,
+    }
+}
+
+/// The change that has a later owner know what runs on at an earlier one.
+pub(super) fn tails(named: &handoff::Move, sessions: &[SessionKey]) -> Change {
+    let stored = StoredTails {
+        r#move: Some(named.clone()),
+        sessions: sessions
+            .iter()
+            .copied()
+            .map(crate::former::key_message)
+            .collect(),
+    };
+    Change::Tails(stored.encode_to_vec().into())
+}
+
+fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<handoff::Move>) {
+    let mut said: HashMap<SessionKey, Vec<handoff::Said>> = HashMap::new();
+    for (key, message) in record.said {
+        said.entry(key)
+            .or_default()
+            .extend(recent(&message.message));
+    }
+    let sessions = record.sessions.into_iter();
+    let sessions = sessions.filter_map(|(key, bytes)| {
+        let state = SessionState::decode(bytes);
+        let state = state.inspect_err(|error| {
+            tracing::error!(%shard, %error, "a session's record is unreadable: it begins anew");
+        });
+        Some(with_said(
+            state.ok()?,
+            said.remove(&key).unwrap_or_default(),
+        ))
+    });
+    let tails = StoredTails::decode(record.tails).unwrap_or_default();
+    let tail = |session| Tail {
+        session: Some(session),
+        request_id: String::new(),
+    };
+    let state = ShardState {
+        floor: floor.get(),
+        dead: dead(&record.dead),
+        sessions: sessions.collect(),
+        tails: tails.sessions.into_iter().map(tail).collect(),
+    };
+    (state, tails.r#move)
+}
+
+/// A message that may still be asked for, with its age.
+fn recent(stored: &bytes::Bytes) -> Option<handoff::Said> {
+    let said = handoff::Said::decode(stored.clone()).ok()?;
+    let age_ms = clock::unix_millis().saturating_sub(said.said_ms);
+    let is_recent = u128::from(age_ms) <= LIMITS.age.as_millis();
+    is_recent.then_some(handoff::Said { age_ms, ..said })
+}
+
+fn with_said(state: SessionState, mut said: Vec<handoff::Said>) -> SessionState {
+    let id = |said: &handoff::Said| EventId::parse(&said.event_id);
+    said.sort_by_key(|said| (u64::MAX - said.age_ms, id(said).map(|id| id.seq)));
+    let standing = said.iter().filter_map(id);
+    let standing = standing.filter(|id| id.stream.kind == StreamKind::Standing);
+    let last = standing.max_by_key(|id| (id.stream.epoch, id.stream.number, id.seq));
+    SessionState {
+        standing: last.map(|id| id.to_string()).unwrap_or_default(),
+        said,
+        ..state
+    }
+}
+
+/// The dead whose ids could still be presented.
+fn dead(chunks: &[hexagram_store::DeadChunk]) -> Vec<DeadWords> {
+    let (mut dead, now) = (DeadSet::default(), clock::unix_seconds());
+    for chunk in chunks.iter().filter(|chunk| chunk.until >= now) {
+        dead.insert_chunk(chunk.epoch, chunk.number, chunk.words);
+    }
+    let words = dead.words();
+    words
+        .map(|(epoch, words)| DeadWords {
+            epoch: epoch.get(),
+            words: words.to_vec(),
+        })
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! Two workers and their register, in one process.
+
+#![allow(
+    deprecated,
+    reason = "logging is, and clients use it for years to come"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, ShardId, shard_of};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::handoff::handoff_client::HandoffClient;
+use hexagram_proto::link::Open;
+use hexagram_proto::link::worker_message::Kind;
+use hexagram_store::{MemoryStore, Store};
+use hexagram_worker::{Kept, Membership, Upstream, handler};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, LoggingLevel,
+    LoggingMessageNotificationParam,
+};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer, ServerHandler};
+use serde_json::json;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+
+use crate::edge::{EPOCH, Edge, Place, Served, Session, answer, worker_at};
+
+pub(crate) const NAMES: [&str; 2] = ["worker-0", "worker-1"];
+
+/// Counts its calls in each session, and waits where it is told to.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl ServerHandler for Counter {
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        match &*request.name {
+            "wait" => context.ct.cancelled().await,
+            "say" => say(&context).await?,
+            _ => {}
+        }
+        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(CallToolResult::success(vec![ContentBlock::text(count.to_string())]).into())
+    }
+}
+
+/// Says something before the answer.
+async fn say(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    let logged = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!("a word"));
+    let said = context.peer.notify_logging_message(logged).await;
+    said.map_err(|error| ErrorData::internal_error(error.to_string(), None))
+}
+
+/// Two workers, a register and a way for the test to change it.
+pub(crate) struct Cluster {
+    pub(crate) workers: Vec<Served>,
+    pipes: Vec<mpsc::Sender<DuplexStream>>,
+    pub(crate) reached: watch::Sender<bool>,
+    pub(crate) register: watch::Sender<Option<Arc<RegisterMap>>>,
+}
+
+pub(crate) fn owner(number: usize) -> Owner {
+    Owner {
+        worker: NAMES[number].parse().unwrap(),
+        incarnation: Incarnation::new(1).unwrap(),
+    }
+}
+
+pub(crate) fn epoch(number: u64) -> Epoch {
+    Epoch::new(number).unwrap()
+}
+
+/// All shards at the first worker.
+fn first_map() -> RegisterMap {
+    let count = ShardCount::default();
+    let entries = count.iter().map(|_| Entry::new(owner(0), epoch(EPOCH)));
+    let addresses = NAMES.iter().enumerate();
+    let addresses: BTreeMap<_, _> = addresses
+        .map(|(n, name)| (owner(n), (*name).to_owned()))
+        .collect();
+    RegisterMap::new(1, count, entries.collect(), addresses).unwrap()
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        Self::with(None)
+    }
+
+    /// Workers that share a store.
+    pub(crate) fn with(store: Option<&MemoryStore>) -> Self {
+        let (register, kept) = (watch::Sender::new(Some(Arc::new(first_map()))), Kept::new());
+        let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
+        let (ways, reached) = (pipes.clone(), watch::Sender::new(true));
+        let dial = Arc::new(move |address: &str| {
+            let number = NAMES.iter().position(|name| *name == address).unwrap();
+            WorkerAddress::Pipe(ways[number].clone())
+        });
+        let workers = places.into_iter().enumerate().map(|(number, place)| {
+            let membership = Membership {
+                register: register.subscribe(),
+                reached: reached.subscribe(),
+                dial: dial.clone(),
+                hands_over: true,
+            };
+            let place = Place {
+                name: NAMES[number],
+                membership: Some(membership),
+                kept: kept.clone(),
+                pipe: pipes[number].clone(),
+                pipes: place,
+                store: store.map(|store| Arc::new(store.clone()) as Arc<dyn Store>),
+            };
+            let counter = handler(Counter::default);
+            worker_at(
+                place,
+                Arc::new(Upstream::from_handler("counter".parse().unwrap(), counter)),
+            )
+        });
+        Self {
+            workers: workers.collect(),
+            pipes,
+            reached,
+            register,
+        }
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&RegisterMap) -> RegisterMap) {
+        self.register.send_modify(|map| {
+            let changed = change(map.as_ref().unwrap());
+            *map = Some(Arc::new(changed));
+        });
+    }
+
+    /// What a controller writes when it plans a move.
+    pub(crate) fn plan(&self, shard: ShardId, to: usize) {
+        self.change(|map| map.change(shard, |entry| entry.move_to(owner(to))).unwrap());
+    }
+
+    /// What it writes once the taker serves.
+    pub(crate) fn commit(&self, shard: ShardId, by: usize, number: u64) {
+        let committed = |entry: &Entry<Owner>| entry.commit(&owner(by), epoch(number));
+        self.change(|map| map.change(shard, committed).unwrap());
+    }
+
+    pub(crate) fn fail_over(&self, shard: ShardId, to: usize) {
+        self.change(|map| {
+            map.change(shard, |entry| entry.fail_over(owner(to)))
+                .unwrap()
+        });
+    }
+
+    pub(crate) async fn edge(&self, worker: usize) -> Edge {
+        Edge::connect(&self.workers[worker]).await
+    }
+
+    pub(crate) async fn handoff(&self, worker: usize) -> HandoffClient<tonic::transport::Channel> {
+        let address = WorkerAddress::Pipe(self.pipes[worker].clone());
+        HandoffClient::new(address.dial().await.unwrap())
+    }
+}
+
+pub(crate) fn shard(session: &Session) -> ShardId {
+    shard_of(session.claims.client, ShardCount::default())
+}
+
+pub(crate) fn call(tool: &str, id: u64) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool}})
+        .to_string()
+}
+
+/// A message under the epoch that a move has given.
+pub(crate) fn moved(edge: &Edge, session: &Session, body: &str) -> Open {
+    Open {
+        epoch: EPOCH + 1,
+        ..edge.open(session, body)
+    }
+}
+
+pub(crate) fn count(kind: Kind) -> String {
+    let text = &answer(kind)["result"]["content"][0]["text"];
+    text.as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until a worker says that it serves the shard.
+pub(crate) async fn active(edge: &mut Edge, shard: ShardId) -> u64 {
+    loop {
+        if let Kind::Active(active) = edge.receive().await
+            && active.shard == u32::from(shard.get())
+        {
+            return active.epoch;
+        }
+    }
+}
+
+/// Sends until the worker serves: it follows the register in its own time.
+pub(crate) async fn served(edge: &mut Edge, session: &Session, body: &str) -> Kind {
+    for _ in 0..100 {
+        match edge.ask(session, body).await {
+            Kind::Misdirected(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            kind => return kind,
+        }
+    }
+    panic!("the shard is not served");
+}
