@@ -1,33 +1,25 @@
-//! Clients: each does one thing after another, as its own chance decides, and writes
-//! down what it sent and saw.
+//! Clients: each does one thing after another, as its own chance decides.
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::draw::Draw;
-use super::hosts::CLIENT_PORT;
-use super::mcp::{self, Ask, Reply};
-use super::net::{Http, connect};
-use super::scenario::edge;
+use super::mcp;
+use super::speaker::{Question, Session, Speaker};
 use super::stage::Here;
-use super::upstream::TOOL;
-use crate::history::{Asked, Exchange, Outcome};
+use super::upstream::{AGAIN, ONCE};
+use crate::history::{Asked, Outcome};
 
-/// An answer that does not come by then never does: a silent worker is given up in four
-/// seconds, and its shards have an owner three later.
-const PATIENCE: Duration = Duration::from_secs(12);
-/// For a connection.
-const CONNECT: Duration = Duration::from_secs(1);
 /// Between two things that a client does.
 const THINK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
-/// The code of an error that says that a call may have run.
-const UNKNOWN: i64 = -32012;
 const LEVELS: [&str; 3] = ["info", "warning", "error"];
 /// Longest work of a call, in ms.
 const WORK: usize = 400;
+/// Longest work of a call beside which its client does other things, in ms.
+const LONG_WORK: usize = 2_500;
 
 /// One client.
 pub(super) struct Client {
@@ -35,10 +27,11 @@ pub(super) struct Client {
     number: usize,
     is_legacy: bool,
     draw: Draw,
-    edges: usize,
-    edge: usize,
-    http: Option<Http>,
-    connected: Duration,
+    speaker: Speaker,
+    /// Who makes the long calls.
+    aside: Option<Speaker>,
+    /// The long call under way; it gives back who makes it.
+    long: Option<JoinHandle<Speaker>>,
     sessions: u64,
     session: Option<Session>,
     /// A session that was ended, and is to be asked once more.
@@ -46,26 +39,19 @@ pub(super) struct Client {
     serial: u64,
 }
 
-#[derive(Clone)]
-struct Session {
-    number: u64,
-    id: String,
-}
-
 impl Client {
     pub(super) fn new(here: &Here, number: usize) -> Self {
         let scenario = here.stage.scenario();
         // Each has chances of its own, whatever the others do.
-        let seed = scenario.seed.wrapping_add((number as u64 + 1) << 40);
+        let seed = |of: u64| scenario.seed.wrapping_add((number as u64 * 4 + of) << 40);
         Self {
             here: here.clone(),
             number,
             is_legacy: number < scenario.legacy,
-            draw: Draw::new(seed),
-            edges: scenario.edges,
-            edge: number % scenario.edges,
-            http: None,
-            connected: Duration::ZERO,
+            draw: Draw::new(seed(1)),
+            speaker: Speaker::new(here, number, seed(2)),
+            aside: Some(Speaker::new(here, number, seed(3))),
+            long: None,
             sessions: 0,
             session: None,
             ended: None,
@@ -89,90 +75,138 @@ impl Client {
             return self.open().await;
         };
         if let Some(ended) = self.ended.take() {
-            return self.call(Some(&ended)).await;
+            let once_more = self.call(ONCE, Some(ended));
+            return self.ask(once_more).await;
         }
         match self.draw.below(100) {
-            0..65 => self.call(Some(&session)).await,
-            65..85 => self.read(&session).await,
-            85..95 => self.set_level(&session).await,
+            0..50 => self.short_call(Some(session)).await,
+            50..60 => self.long_call(Some(session)).await,
+            60..80 => self.read(session).await,
+            80..92 => self.set_level(session).await,
             _ => self.end(session).await,
         }
     }
 
     async fn modern_turn(&mut self) {
-        if self.draw.chance(75) {
-            return self.call(None).await;
+        match self.draw.below(100) {
+            0..70 => self.short_call(None).await,
+            70..80 => self.long_call(None).await,
+            _ => {
+                let question = self.question(None, Asked::Read, "tools/list", &json!({}));
+                self.ask(question).await;
+            }
         }
-        let id = self.id();
-        let ask = mcp::modern(&id, "tools/list", &json!({}));
-        self.ask(None, id, Asked::Read, ask).await;
     }
 
     async fn open(&mut self) {
-        let id = self.id();
         let session = Session {
             number: self.sessions + 1,
             id: String::new(),
         };
-        let ask = mcp::legacy(None, &id, "initialize", &mcp::hello());
-        let reply = self.ask(Some(&session), id, Asked::Open, ask).await;
+        let id = self.id();
+        let question = Question {
+            ask: mcp::legacy(None, &id, "initialize", &mcp::hello()),
+            id,
+            asked: Asked::Open,
+            session: Some(session.clone()),
+        };
+        let answered = self.speaker.ask(question).await;
+        let reply = answered.and_then(|(_, reply)| reply);
         let Some(id) = reply.and_then(|reply| reply.session) else {
             return;
         };
         self.sessions += 1;
+        let ask = mcp::notification(&id, "notifications/initialized");
         self.session = Some(Session { id, ..session });
-        self.tell("notifications/initialized").await;
+        self.speaker.tell(ask).await;
     }
 
-    async fn call(&mut self, session: Option<&Session>) {
-        let id = self.id();
-        let ms = match self.draw.chance(50) {
-            true => 0,
-            false => self.draw.below(WORK),
-        };
-        let params = json!({"name": TOOL, "arguments": {"id": id, "ms": ms}});
-        let ask = match session {
-            Some(session) => mcp::legacy(Some(&session.id), &id, "tools/call", &params),
-            None => mcp::modern(&id, "tools/call", &params),
-        };
-        self.ask(session, id, Asked::Call, ask).await;
+    async fn short_call(&mut self, session: Option<Session>) {
+        let tool = *self.draw.one(&[ONCE, ONCE, ONCE, AGAIN]);
+        let question = self.call(tool, session);
+        self.ask(question).await;
     }
 
-    async fn read(&mut self, session: &Session) {
+    /// Begins a call, if none runs, and goes on without waiting for it.
+    async fn long_call(&mut self, session: Option<Session>) {
+        if let Some(long) = self.long.take_if(|long| long.is_finished()) {
+            self.aside = long.await.ok();
+        }
+        let Some(mut speaker) = self.aside.take() else {
+            return;
+        };
+        let ms = self.draw.below(LONG_WORK);
+        let question = self.call_for(ONCE, session, ms);
+        self.long = Some(tokio::spawn(async move {
+            speaker.ask(question).await;
+            speaker
+        }));
+    }
+
+    async fn read(&mut self, session: Session) {
         let method = *self.draw.one(&["ping", "tools/list"]);
-        let id = self.id();
-        let ask = mcp::legacy(Some(&session.id), &id, method, &json!({}));
-        self.ask(Some(session), id, Asked::Read, ask).await;
+        let question = self.question(Some(session), Asked::Read, method, &json!({}));
+        self.ask(question).await;
     }
 
-    async fn set_level(&mut self, session: &Session) {
+    async fn set_level(&mut self, session: Session) {
         let level = *self.draw.one(&LEVELS);
-        let id = self.id();
-        let params = json!({ "level": level });
-        let ask = mcp::legacy(Some(&session.id), &id, "logging/setLevel", &params);
         let asked = Asked::SetLevel(level.to_owned());
-        self.ask(Some(session), id, asked, ask).await;
+        let params = json!({ "level": level });
+        let question = self.question(Some(session), asked, "logging/setLevel", &params);
+        self.ask(question).await;
     }
 
     async fn end(&mut self, session: Session) {
-        let id = self.id();
-        let ask = mcp::delete(&session.id);
-        if self
-            .ask(Some(&session), id, Asked::Delete, ask)
-            .await
-            .is_some()
-        {
+        let question = Question {
+            ask: mcp::delete(&session.id),
+            id: self.id(),
+            asked: Asked::Delete,
+            session: Some(session.clone()),
+        };
+        let answered = self.speaker.ask(question).await;
+        if let Some((Outcome::Answered(_), _)) = answered {
             self.session = None;
             self.ended = Some(session);
         }
     }
 
-    /// Sends what is not answered.
-    async fn tell(&mut self, method: &str) {
-        if let Some(session) = &self.session {
-            let ask = mcp::notification(&session.id, method);
-            // Nothing depends on it.
-            let _ = timeout(PATIENCE, self.exchange(ask)).await;
+    /// A short call of a tool.
+    fn call(&mut self, tool: &str, session: Option<Session>) -> Question {
+        let ms = match self.draw.chance(50) {
+            true => 0,
+            false => self.draw.below(WORK),
+        };
+        self.call_for(tool, session, ms)
+    }
+
+    fn call_for(&mut self, tool: &str, session: Option<Session>, ms: usize) -> Question {
+        let asked = match tool {
+            ONCE => Asked::Call,
+            _ => Asked::Read,
+        };
+        let id = format!("c{}.{}", self.number, self.serial + 1);
+        let params = json!({"name": tool, "arguments": {"id": id, "ms": ms}});
+        self.question(session, asked, "tools/call", &params)
+    }
+
+    fn question(
+        &mut self,
+        session: Option<Session>,
+        asked: Asked,
+        method: &str,
+        params: &Value,
+    ) -> Question {
+        let id = self.id();
+        let ask = match &session {
+            Some(session) => mcp::legacy(Some(&session.id), &id, method, params),
+            None => mcp::modern(&id, method, params),
+        };
+        Question {
+            session,
+            id,
+            asked,
+            ask,
         }
     }
 
@@ -181,110 +215,15 @@ impl Client {
         format!("c{}.{}", self.number, self.serial)
     }
 
-    /// Sends a request and writes down what came of it; gives the answer if it did
-    /// what it should.
-    async fn ask(
-        &mut self,
-        session: Option<&Session>,
-        id: String,
-        asked: Asked,
-        ask: Ask,
-    ) -> Option<Reply> {
-        self.connected().await?;
-        let stage = self.here.stage.clone();
-        let number = stage.sent(Exchange {
-            client: self.number,
-            session: session.map(|session| session.number),
-            id,
-            asked: asked.clone(),
-            edge: edge(self.edge),
-            connected: self.connected,
-            sent: stage.now(),
-            ended: None,
-            outcome: Outcome::Silent,
-        });
-        let heard = timeout(PATIENCE, self.exchange(ask)).await;
-        let (outcome, reply) = match heard {
-            Err(_) => (Outcome::Silent, None),
-            Ok(Err(_)) => (Outcome::Broken, None),
-            Ok(Ok(reply)) => (judge(&asked, &reply), Some(reply)),
-        };
-        if matches!(outcome, Outcome::Broken | Outcome::Silent) {
-            self.leave();
+    /// Asks, and forgets a session that nobody knows.
+    async fn ask(&mut self, question: Question) {
+        let number = question.session.as_ref().map(|session| session.number);
+        let answered = self.speaker.ask(question).await;
+        let current = self.session.as_ref().map(|session| session.number);
+        if let Some((Outcome::Gone, _)) = answered
+            && number == current
+        {
+            self.session = None;
         }
-        if outcome == Outcome::Gone {
-            let current = self.session.as_ref().map(|session| session.number);
-            if session.map(|session| session.number) == current {
-                self.session = None;
-            }
-        }
-        stage.ended(number, |exchange| exchange.outcome = outcome.clone());
-        reply.filter(|_| matches!(outcome, Outcome::Answered(_)))
-    }
-
-    async fn exchange(&mut self, ask: Ask) -> hyper::Result<Reply> {
-        let Some(http) = &mut self.http else {
-            unreachable!("it is connected")
-        };
-        let (head, body) = http.send(ask).await?.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Reply::read(&head, &body))
-    }
-
-    /// Connects to an edge, unless it is connected.
-    async fn connected(&mut self) -> Option<()> {
-        if self.draw.chance(10) {
-            self.leave();
-        }
-        if self.http.as_mut().is_some_and(|http| !http.is_open()) {
-            self.http = None;
-        }
-        if self.http.is_none() {
-            let edge = edge(self.edge);
-            let connected = async {
-                let wire = connect(&self.here, &edge, CLIENT_PORT).await.ok()?;
-                Http::over(wire).await.ok()
-            };
-            self.connected = self.here.stage.now();
-            self.http = timeout(CONNECT, connected).await.ok().flatten();
-        }
-        if self.http.is_none() {
-            self.leave();
-            return None;
-        }
-        Some(())
-    }
-
-    /// Goes to another edge the next time.
-    fn leave(&mut self) {
-        self.http = None;
-        self.edge = (self.edge + 1) % self.edges;
-    }
-}
-
-/// What became of a message that was answered like this.
-fn judge(asked: &Asked, reply: &Reply) -> Outcome {
-    if reply.status == 404 {
-        return Outcome::Gone;
-    }
-    if *asked == Asked::Delete && reply.status == 200 {
-        return Outcome::Answered(Vec::new());
-    }
-    let Some(response) = reply.response() else {
-        return Outcome::Broken;
-    };
-    match response["error"]["code"].as_i64() {
-        Some(UNKNOWN) => Outcome::Unknown,
-        Some(code) => Outcome::Refused(code),
-        None if is_due(asked, response) => Outcome::Answered(reply.levels()),
-        None => Outcome::Forgot(response.to_string()),
-    }
-}
-
-/// Whether it is the answer to what was asked.
-fn is_due(asked: &Asked, response: &Value) -> bool {
-    match asked {
-        Asked::Call => response["result"]["content"][0]["text"] == response["id"],
-        _ => response["result"].is_object(),
     }
 }

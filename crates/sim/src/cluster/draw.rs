@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::scenario::{
-    CLIENTS, CONTROL, Crash, Fault, Kind, Moment, Order, REGISTER, Scenario, Victim, edge, worker,
+    CLIENTS, CONTROL, Crash, Fault, Kind, Moment, Order, REGISTER, STORE, Scenario, StoreTrouble,
+    Victim, edge, worker,
 };
 use crate::history::{Change, Deed};
 
@@ -32,6 +33,7 @@ impl Scenario {
             shards,
             legacy: 1,
             modern: 0,
+            store: false,
             latency: Duration::from_millis(2),
             orders: moves.into(),
             crashes: Vec::new(),
@@ -55,6 +57,7 @@ impl Scenario {
             shards: *draw.one(&[4, 8]),
             legacy: 2 + draw.below(2),
             modern: 1 + draw.below(2),
+            store: draw.chance(60),
             latency: draw.between(Duration::from_millis(1), Duration::from_millis(15)),
             orders: Vec::new(),
             crashes: Vec::new(),
@@ -158,6 +161,17 @@ impl Scenario {
                 _ => self.fault(draw, |_, _| Fault::Wipe),
             }
         }
+        if self.store && draw.chance(40) {
+            self.fault(draw, |scenario, draw| Fault::Store {
+                trouble: *draw.one(&[
+                    StoreTrouble::Down,
+                    StoreTrouble::Mute,
+                    StoreTrouble::Wiped,
+                    StoreTrouble::RolledBack,
+                ]),
+                lasts: scenario.away(draw),
+            });
+        }
     }
 
     fn draw_cut(&mut self, draw: &mut Draw) {
@@ -165,6 +179,9 @@ impl Scenario {
         let a = all.swap_remove(draw.below(all.len()));
         if a.starts_with("edge") {
             all.push(CLIENTS.to_owned());
+        }
+        if a.starts_with("worker") && self.store {
+            all.push(STORE.to_owned());
         }
         let b = all.swap_remove(draw.below(all.len()));
         self.fault(draw, |_, draw| Fault::Cut {

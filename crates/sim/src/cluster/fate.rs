@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use hexagram_core::ShardCount;
 use turmoil::Sim;
 
 use super::register::Disk;
-use super::scenario::{CLIENTS, CONTROL, Fault, REGISTER, Scenario, Victim, edge, worker};
+use super::scenario::{
+    CLIENTS, CONTROL, Fault, REGISTER, STORE, Scenario, StoreTrouble, Victim, edge, worker,
+};
 use super::stage::{Down, Stage};
+use super::store::Vault;
 use crate::history::Step;
 
 /// What happens at a time.
@@ -16,6 +20,22 @@ enum Act {
     Begin(Fault),
     Start(String),
     Heal(String, String),
+    Mend(StoreTrouble),
+}
+
+/// What outlives the processes.
+pub(super) struct Keeps {
+    pub(super) disk: Disk,
+    pub(super) vault: Vault,
+}
+
+impl Keeps {
+    pub(super) fn new(shards: ShardCount) -> Self {
+        Self {
+            disk: Disk::new(shards),
+            vault: Vault::default(),
+        }
+    }
 }
 
 /// The agenda of one run.
@@ -33,10 +53,11 @@ impl Fate {
         let servers = (0..scenario.workers)
             .map(worker)
             .chain((0..scenario.edges).map(edge));
-        let others = [CONTROL, REGISTER, CLIENTS].map(str::to_owned);
+        let others = [CONTROL, REGISTER, CLIENTS].into_iter();
+        let others = others.chain(scenario.store.then_some(STORE));
         let begin = |(at, fault): &(Duration, Fault)| (*at, Act::Begin(fault.clone()));
         Self {
-            hosts: servers.chain(others).collect(),
+            hosts: servers.chain(others.map(str::to_owned)).collect(),
             agenda: scenario.faults.iter().map(begin).collect(),
             leaving: BTreeMap::new(),
             cuts: BTreeMap::new(),
@@ -49,7 +70,7 @@ impl Fate {
     }
 
     /// Does what is due.
-    pub(super) fn strike(&mut self, sim: &mut Sim<'_>, stage: &Stage, disk: &Disk) {
+    pub(super) fn strike(&mut self, sim: &mut Sim<'_>, stage: &Stage, keeps: &Keeps) {
         let now = sim.elapsed();
         let mut scene = Scene { sim, stage, now };
         for crash in stage.take_doomed() {
@@ -64,11 +85,11 @@ impl Fate {
         self.agenda = later;
         let due: Vec<(Duration, Act)> = due;
         for (_, act) in due {
-            self.act(&mut scene, disk, act);
+            self.act(&mut scene, keeps, act);
         }
     }
 
-    fn act(&mut self, scene: &mut Scene<'_, '_>, disk: &Disk, act: Act) {
+    fn act(&mut self, scene: &mut Scene<'_, '_>, keeps: &Keeps, act: Act) {
         match act {
             Act::Begin(Fault::Kill {
                 host,
@@ -82,11 +103,36 @@ impl Fate {
             Act::Begin(Fault::End { .. }) => {}
             Act::Begin(Fault::Cut { a, b, lasts, late }) => self.cut(scene, a, b, lasts, late),
             Act::Begin(Fault::Wipe) => {
-                disk.wipe();
+                keeps.disk.wipe();
                 scene.stage.record_fault(REGISTER, Step::Forgot);
             }
+            Act::Begin(Fault::Store { trouble, lasts }) => {
+                self.trouble(scene, &keeps.vault, trouble, lasts);
+            }
+            Act::Mend(trouble) => mend(scene, &keeps.vault, trouble),
             Act::Start(host) => self.start(scene, &host),
             Act::Heal(a, b) => self.heal(scene, a, b),
+        }
+    }
+
+    /// Something goes wrong with the store.
+    fn trouble(
+        &mut self,
+        scene: &Scene<'_, '_>,
+        vault: &Vault,
+        trouble: StoreTrouble,
+        lasts: Duration,
+    ) {
+        match trouble {
+            StoreTrouble::Down => vault.set_down(true),
+            StoreTrouble::Mute => vault.set_mute(true),
+            StoreTrouble::Wiped => vault.wipe(),
+            StoreTrouble::RolledBack => vault.back_up(),
+        }
+        let what = format!("{trouble:?}").to_lowercase();
+        scene.stage.record_fault(STORE, Step::Store(what));
+        if trouble != StoreTrouble::Wiped {
+            self.agenda.push((scene.now + lasts, Act::Mend(trouble)));
         }
     }
 
@@ -176,6 +222,17 @@ impl Fate {
             self.put_down(scene, &host, Down::Refuses, away);
         }
     }
+}
+
+fn mend(scene: &Scene<'_, '_>, vault: &Vault, trouble: StoreTrouble) {
+    match trouble {
+        StoreTrouble::Down => vault.set_down(false),
+        StoreTrouble::Mute => vault.set_mute(false),
+        StoreTrouble::RolledBack => vault.roll_back(),
+        StoreTrouble::Wiped => {}
+    }
+    let what = format!("{trouble:?}").to_lowercase() + " no more";
+    scene.stage.record_fault(STORE, Step::Store(what));
 }
 
 struct Scene<'a, 'b> {

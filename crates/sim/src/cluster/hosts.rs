@@ -10,15 +10,17 @@ use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
+use hexagram_store::Store;
 use hexagram_worker::{Changes, Kept, Membership, Worker, WorkerContext, WorkerMetrics};
 use tokio_util::sync::CancellationToken;
 
 use super::CLUSTER;
 use super::net::{Door, ask, dial};
 use super::operator;
-use super::register::Remote;
+use super::register;
 use super::scenario::CONTROL;
 use super::stage::Here;
+use super::store::{Remote, Vault};
 use super::upstream;
 use crate::history::Step;
 
@@ -68,7 +70,7 @@ async fn ended(here: &Here) -> Done {
 
 /// `hexagram control`, and who orders something of it.
 pub(super) async fn control(here: Here, shards: ShardCount, workers: usize) -> Done {
-    let register = Remote::new(&here, shards);
+    let register = register::Remote::new(&here, shards);
     let settings = Settings {
         cluster: CLUSTER.to_owned(),
         shards,
@@ -110,7 +112,8 @@ pub(super) async fn edge(here: Here, shards: ShardCount) -> Done {
 }
 
 /// `hexagram worker`.
-pub(super) async fn worker(here: Here, shards: ShardCount) -> Done {
+pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>) -> Done {
+    let store = vault.map(|vault| Arc::new(Remote::new(&here, vault)) as Arc<dyn Store>);
     let source = source(&here, shards);
     let changes = Changes::new();
     let context = WorkerContext {
@@ -132,7 +135,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount) -> Done {
         metrics: WorkerMetrics::register(&Metrics::new()),
         session_idle: IDLE,
         drain: flags().drain,
-        store: None,
+        store,
         session_lifetime: LIFETIME,
     };
     let owner = Owner {

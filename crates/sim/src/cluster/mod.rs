@@ -3,7 +3,7 @@
 //! ```text
 //! clients -> edges -> workers -> an upstream compiled in
 //!              \         |
-//!               control -+- register          each on a host of its own
+//!               control -+- register, store   each on a host of its own
 //! ```
 //!
 //! Edges, workers and the controller are the product's own code. Time, network and
@@ -22,11 +22,13 @@ mod recorder;
 mod register;
 mod run;
 mod scenario;
+mod speaker;
 mod stage;
+mod store;
 mod upstream;
 
 pub use run::{LIMITS, Trouble, run};
-pub use scenario::{Crash, Fault, Kind, Moment, Order, Scenario, Victim};
+pub use scenario::{Crash, Fault, Kind, Moment, Order, Scenario, StoreTrouble, Victim};
 
 /// The cluster's id.
 const CLUSTER: &str = "sim";

@@ -6,11 +6,10 @@ use hexagram_core::ShardCount;
 use turmoil::{Builder, Sim};
 
 use super::client::Client;
-use super::fate::Fate;
+use super::fate::{Fate, Keeps};
 use super::hosts;
 use super::recorder::Recorder;
-use super::register::Disk;
-use super::scenario::{CLIENTS, CONTROL, REGISTER, Scenario, edge, worker};
+use super::scenario::{CLIENTS, CONTROL, REGISTER, STORE, Scenario, edge, worker};
 use super::stage::Stage;
 use crate::history::{Exchange, History, Limits, served};
 
@@ -51,13 +50,14 @@ pub fn run(scenario: Scenario, loud: bool) -> Result<History, Trouble> {
     play.finish()?;
     let mut history = play.stage.history();
     history.healed = Some(healed);
+    history.durable = play.stage.scenario().store;
     Ok(history)
 }
 
 struct Play {
     sim: Sim<'static>,
     stage: Stage,
-    disk: Disk,
+    keeps: Keeps,
     fate: Fate,
 }
 
@@ -75,18 +75,21 @@ impl Play {
                 .max_message_latency(scenario.latency)
                 .tcp_capacity(SEGMENTS)
                 .build(),
-            disk: Disk::new(shards),
+            keeps: Keeps::new(shards),
             fate: Fate::new(&scenario),
             stage,
         };
         this.add_control(shards, scenario.workers);
         this.add_servers(shards, &scenario);
+        if scenario.store {
+            this.add_store();
+        }
         this.add_clients(scenario.legacy + scenario.modern);
         Ok(this)
     }
 
     fn add_control(&mut self, shards: ShardCount, workers: usize) {
-        let (stage, disk) = (self.stage.clone(), self.disk.clone());
+        let (stage, disk) = (self.stage.clone(), self.keeps.disk.clone());
         self.sim.host(REGISTER, move || {
             let (disk, here) = (disk.clone(), stage.start(REGISTER));
             async move { Ok(disk.serve(here).await?) }
@@ -100,7 +103,8 @@ impl Play {
     fn add_servers(&mut self, shards: ShardCount, scenario: &Scenario) {
         for name in (0..scenario.workers).map(worker) {
             let (stage, host) = (self.stage.clone(), name.clone());
-            let start = move || hosts::worker(stage.start(&host), shards);
+            let vault = scenario.store.then(|| self.keeps.vault.clone());
+            let start = move || hosts::worker(stage.start(&host), shards, vault.clone());
             self.sim.host(name, start);
         }
         for name in (0..scenario.edges).map(edge) {
@@ -108,6 +112,14 @@ impl Play {
             let start = move || hosts::edge(stage.start(&host), shards);
             self.sim.host(name, start);
         }
+    }
+
+    fn add_store(&mut self) {
+        let (stage, vault) = (self.stage.clone(), self.keeps.vault.clone());
+        self.sim.host(STORE, move || {
+            let (vault, here) = (vault.clone(), stage.start(STORE));
+            async move { Ok(vault.serve(here).await?) }
+        });
     }
 
     fn add_clients(&mut self, count: usize) {
@@ -127,7 +139,7 @@ impl Play {
         let stepped = self.sim.step();
         stepped.map_err(|error| Trouble(error.to_string()))?;
         self.stage.set_time(self.sim.elapsed());
-        self.fate.strike(&mut self.sim, &self.stage, &self.disk);
+        self.fate.strike(&mut self.sim, &self.stage, &self.keeps);
         Ok(())
     }
 
@@ -150,7 +162,7 @@ impl Play {
     }
 
     fn is_served(&self, healed: Duration) -> bool {
-        let map = self.disk.map();
+        let map = self.keeps.disk.map();
         let rests = map.is_some_and(|map| map.entries().all(|(_, entry)| entry.plan().is_none()));
         let mut clients = 0..self.stage.scenario().clients();
         let is_served = |exchanges: &[Exchange]| {

@@ -8,6 +8,7 @@ use crate::history::{Change, Deed, Event, Step};
 pub(super) const CONTROL: &str = "control";
 pub(super) const REGISTER: &str = "register";
 pub(super) const CLIENTS: &str = "clients";
+pub(super) const STORE: &str = "store";
 
 /// One cluster and what is done to it. Times count from the beginning.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub legacy: usize,
     /// How many of the modern era.
     pub modern: usize,
+    /// Whether workers have a session store.
+    pub store: bool,
     /// Longest way of a message through the network.
     pub latency: Duration,
     /// What the operator orders, and when.
@@ -128,6 +131,26 @@ pub enum Fault {
     },
     /// The register loses all that it holds.
     Wipe,
+    /// Something is wrong with the store.
+    Store {
+        /// What.
+        trouble: StoreTrouble,
+        /// For how long, unless it is over at once.
+        lasts: Duration,
+    },
+}
+
+/// What may be wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreTrouble {
+    /// It does nothing.
+    Down,
+    /// It does what it is asked and does not say so.
+    Mute,
+    /// It loses all that it holds.
+    Wiped,
+    /// It loses what was written in the time given.
+    RolledBack,
 }
 
 impl Moment {

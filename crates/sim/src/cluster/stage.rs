@@ -319,6 +319,7 @@ impl Stage {
         let seen = std::mem::take(&mut *seen);
         crate::history::History {
             healed: None,
+            durable: false,
             exchanges: seen.exchanges,
             runs: seen.runs,
             events: seen.events,

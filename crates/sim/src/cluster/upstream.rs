@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
     LoggingLevel, LoggingMessageNotificationParam, PaginatedRequestParams, ServerCapabilities,
-    ServerConfig, SetLevelRequestParams, Tool,
+    ServerConfig, SetLevelRequestParams, Tool, ToolAnnotations,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -20,8 +20,11 @@ use tokio::time::sleep;
 
 use super::stage::Here;
 
-/// The tool: it writes its argument `id` into the book, and takes `ms` milliseconds.
-pub(super) const TOOL: &str = "count";
+/// The tool that must not run twice: it writes its argument `id` into the book. Both
+/// take `ms` milliseconds.
+pub(super) const ONCE: &str = "once";
+/// The tool that declares that it may.
+pub(super) const AGAIN: &str = "again";
 
 /// The server, as a worker has it.
 ///
@@ -78,8 +81,11 @@ impl ServerHandler for Counter {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let schema: Map<String, Value> = Map::from_iter([("type".to_owned(), json!("object"))]);
-        let tool = Tool::new(TOOL, "Counts.", Arc::new(schema));
-        Ok(ListToolsResult::with_all_items(vec![tool]))
+        let schema = Arc::new(schema);
+        let once = Tool::new(ONCE, "Counts.", Arc::clone(&schema));
+        let again = Tool::new(AGAIN, "Does not.", schema)
+            .with_annotations(ToolAnnotations::new().idempotent(true));
+        Ok(ListToolsResult::with_all_items(vec![once, again]))
     }
 
     async fn set_level(
@@ -99,7 +105,9 @@ impl ServerHandler for Counter {
         let arguments = request.arguments.unwrap_or_default();
         let id = arguments.get("id").and_then(Value::as_str);
         let id = id.ok_or_else(|| ErrorData::invalid_params("id is missing", None))?;
-        self.here.stage.ran(id, &self.here);
+        if request.name == ONCE {
+            self.here.stage.ran(id, &self.here);
+        }
         for level in [
             LoggingLevel::Info,
             LoggingLevel::Warning,

@@ -77,6 +77,8 @@ pub enum Step {
         /// The request's JSON-RPC id.
         id: String,
     },
+    /// Something happens to the store.
+    Store(String),
     /// A fault of the network begins, or ends.
     Network {
         /// What happens to it.
@@ -192,6 +194,7 @@ impl fmt::Display for Step {
             Self::Admitted { shard, epoch, id } => {
                 write!(f, "admitted shard {shard} epoch {epoch} id {id}")
             }
+            Self::Store(what) => f.write_str(what),
             Self::Network { fault, a, b } => write!(f, "{fault} {a} {b}"),
         }
     }

@@ -34,6 +34,8 @@ pub struct History {
     pub runs: Vec<Run>,
     /// Steps of the protocol and faults, in the order in which they happened.
     pub events: Vec<Event>,
+    /// Whether sessions are kept in a store that outlives workers.
+    pub durable: bool,
     /// When the last fault was over; `None` where nobody knows.
     pub healed: Option<Duration>,
     /// When it ended.

@@ -165,6 +165,7 @@ fn history(steps: &str, talk: &str) -> History {
             run("c1.2", 406, "d#1"),
         ],
         events,
+        durable: false,
         healed: Some(Duration::from_millis(320)),
         end: Duration::from_secs(60),
     }
@@ -244,6 +245,18 @@ fn i2_what_may_not_have_been_acknowledged_is_not_asked_for() {
 }
 
 #[test]
+fn i2_a_store_keeps_sessions_whose_owner_is_lost() {
+    let mut kept = history(STEPS, TALK);
+    kept.durable = true;
+    assert_eq!(broken(&kept), [Invariant::I2]);
+    let mut trouble = event("290 r#1 asked");
+    trouble.step = Step::Store("down".to_owned());
+    let at = kept.events.iter().position(|event| event.at > trouble.at);
+    kept.events.insert(at.unwrap(), trouble);
+    assert_eq!(broken(&kept), [], "unless it was away");
+}
+
+#[test]
 fn i3_what_runs_twice() {
     let mut twice = history(STEPS, TALK);
     let again = Run {
@@ -293,11 +306,14 @@ fn i5_what_is_undone() {
 #[test]
 fn i6_what_is_admitted_out_of_order() {
     let later = "330 d#1 admitted 3 10 c0.6";
-    let late = changed(
-        later,
-        "329 d#1 admitted 3 10 c0.3\n330 d#1 admitted 3 10 c0.6",
-    );
-    assert_eq!(late, [Invariant::I6]);
+    let again = |what| changed(later, &format!("330 d#1 admitted 3 10 c0.6\n{what}"));
+    assert_eq!(again("331 d#1 admitted 3 10 c0.3"), [Invariant::I6]);
+    // By b, which does not know yet that it has a successor.
+    let crash = "300 b#1 crashed";
+    let late = changed(crash, "305 b#1 admitted 3 9 c0.3\n306 b#1 crashed");
+    assert_eq!(late, [Invariant::I6], "b admitted c0.4 in the same epoch");
+    let zombie = "331 z#1 activated 3 11\n332 z#1 admitted 3 11 c0.7\n333 d#1 admitted 3 10 c0.6";
+    assert_eq!(again(zombie), [], "under an epoch that is over");
 }
 
 #[test]
