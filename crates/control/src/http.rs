@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount, WorkerId};
 use hexagram_runtime::admin::Orders;
+use hexagram_runtime::listener::Listener;
 use hexagram_runtime::serve::{Page, json, serve};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -23,7 +24,6 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -32,8 +32,9 @@ use crate::decide::Refusal;
 use crate::form::MapForm;
 use crate::register::Register;
 
-/// How long a question for a newer map waits.
-pub(crate) const LONG_POLL: Duration = Duration::from_secs(20);
+/// How long a question for a newer map waits. Who asked a machine that is lost since
+/// finds out so much later.
+pub(crate) const LONG_POLL: Duration = Duration::from_secs(2);
 /// Bytes of a request; all of them are small.
 const LARGEST: usize = 64 * 1024;
 
@@ -86,7 +87,7 @@ impl<R: Register> Api<R> {
     }
 
     /// Serves all of it until `shutdown`.
-    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn run(self, listener: impl Listener, shutdown: CancellationToken) {
         let answer = move |peer, request| self.clone().answer(peer, request);
         serve(listener, answer, shutdown).await;
     }

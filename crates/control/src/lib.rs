@@ -25,4 +25,4 @@ pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
 pub use form::{FormError, MapForm};
 pub use http::Api;
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
-pub use source::{HttpSource, SourceError};
+pub use source::{Ask, HttpSource, SourceError};

@@ -1,15 +1,20 @@
 //! The register as edges and workers have it: followed over HTTP. While the
 //! controller is away the last map stays in force.
 
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hexagram_core::{Owner, RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
-use reqwest::{Client, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use reqwest::Client;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::form::MapForm;
@@ -17,11 +22,13 @@ use crate::http::{JoinForm, LONG_POLL};
 use crate::register::Maps;
 
 /// Longer than an answer may wait.
-const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(5));
+const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(1));
 /// For a join or a leave.
 const QUICK: Duration = Duration::from_secs(2);
 /// Between two tries to reach the controller.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Where workers join and leave.
+const WORKERS: &str = "/v1/workers";
 /// Between two signs of life of a worker.
 const REPEAT: Duration = Duration::from_secs(2);
 
@@ -30,7 +37,10 @@ const REPEAT: Duration = Duration::from_secs(2);
 pub enum SourceError {
     /// Nobody answers, or not as a controller.
     #[error("the controller does not answer: {0}; check --control")]
-    Http(#[from] reqwest::Error),
+    Http(Box<dyn Error + Send + Sync>),
+    /// Nobody answers in time.
+    #[error("the controller does not answer within {0:?}; check --control")]
+    Late(Duration),
     /// It answers no.
     #[error("the controller refuses: {0}")]
     Refused(String),
@@ -39,10 +49,16 @@ pub enum SourceError {
     Map(#[from] crate::FormError),
 }
 
+type Asking = Pin<Box<dyn Future<Output = Result<Response<Bytes>, SourceError>> + Send>>;
+
+/// Sends a request to the controller; gives its whole answer. It is dropped when it
+/// takes too long.
+pub type Ask = Arc<dyn Fn(Request<Bytes>) -> Asking + Send + Sync>;
+
 /// A controller's HTTP address, for one cluster. Clones share what they know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpSource {
-    client: Client,
+    ask: Ask,
     base: String,
     cluster: String,
     shards: ShardCount,
@@ -51,24 +67,38 @@ pub struct HttpSource {
     reached: watch::Sender<bool>,
 }
 
+impl fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpSource").field(&self.base).finish()
+    }
+}
+
 impl HttpSource {
     /// The controller at `url` (`http://HOST:PORT`, or `HOST:PORT`).
     ///
     /// # Errors
     /// When this machine cannot speak HTTP at all.
     pub fn new(url: &str, cluster: &str, shards: ShardCount) -> Result<Self, SourceError> {
+        let client = Client::builder().no_proxy().build().map_err(unanswered)?;
+        let ask: Ask = Arc::new(move |request| Box::pin(over_tcp(client.clone(), request)));
+        Ok(Self::by(ask, url, cluster, shards))
+    }
+
+    /// As [`Self::new`], for a controller that is reached by `ask`.
+    #[must_use]
+    pub fn by(ask: Ask, url: &str, cluster: &str, shards: ShardCount) -> Self {
         let base = match url.contains("://") {
             true => url.trim_end_matches('/').to_owned(),
             false => format!("http://{url}"),
         };
-        Ok(Self {
-            client: Client::builder().no_proxy().build()?,
+        Self {
+            ask,
             base,
             cluster: cluster.to_owned(),
             shards,
             known: Arc::default(),
             reached: watch::Sender::new(true),
-        })
+        }
     }
 
     /// Whether the controller answered when it was asked last.
@@ -121,15 +151,38 @@ impl HttpSource {
 
     /// The map, when it is another than version `known`; waits for it.
     async fn newer(&self, known: u64) -> Result<Option<RegisterMap>, SourceError> {
-        let url = format!("{}/v1/map?after={known}", self.base);
-        let answer = accepted(self.client.get(url).timeout(PATIENCE).send().await?).await?;
+        let page = format!("/v1/map?after={known}");
+        let answer = self
+            .ask(Method::GET, &page, String::new(), PATIENCE)
+            .await?;
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
-        let form = answer.bytes().await?;
-        let form: MapForm = serde_json::from_slice(&form)
+        let form: MapForm = serde_json::from_slice(answer.body())
             .map_err(|error| SourceError::Refused(format!("what it sends is no map: {error}")))?;
         Ok(Some(form.open(&self.cluster, self.shards)?))
+    }
+
+    /// The answer to a request, unless it is a refusal.
+    async fn ask(
+        &self,
+        method: Method,
+        page: &str,
+        body: String,
+        within: Duration,
+    ) -> Result<Response<Bytes>, SourceError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{page}", self.base))
+            .body(Bytes::from(body))
+            .map_err(unanswered)?;
+        let answer = timeout(within, (self.ask)(request)).await;
+        let answer = answer.map_err(|_| SourceError::Late(within))??;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let said = String::from_utf8_lossy(answer.body()).into_owned();
+        Err(SourceError::Refused(said))
     }
 
     /// Says every two seconds that the worker at `address` is there, until `end`;
@@ -144,12 +197,8 @@ impl HttpSource {
             address,
         };
         end.run_until_cancelled(self.keep_joining(&mut form)).await;
-        let left = self
-            .client
-            .delete(self.workers())
-            .timeout(QUICK)
-            .body(body(&form));
-        if let Err(error) = left.send().await {
+        let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
+        if let Err(error) = left.await {
             tracing::debug!(%error, "the controller will find out that this worker left");
         }
     }
@@ -169,16 +218,8 @@ impl HttpSource {
     }
 
     async fn join(&self, form: &JoinForm) -> Result<(), SourceError> {
-        let join = self
-            .client
-            .post(self.workers())
-            .timeout(QUICK)
-            .body(body(form));
-        accepted(join.send().await?).await.map(drop)
-    }
-
-    fn workers(&self) -> String {
-        format!("{}/v1/workers", self.base)
+        let join = self.ask(Method::POST, WORKERS, body(form), QUICK);
+        join.await.map(drop)
     }
 }
 
@@ -187,10 +228,39 @@ fn body(form: &JoinForm) -> String {
     serde_json::to_string(form).unwrap_or_default()
 }
 
-/// The answer, unless it is a refusal.
-async fn accepted(answer: Response) -> Result<Response, SourceError> {
-    if answer.status().is_success() {
-        return Ok(answer);
+async fn over_tcp(client: Client, request: Request<Bytes>) -> Result<Response<Bytes>, SourceError> {
+    let request = request.try_into().map_err(unanswered)?;
+    let answer = client.execute(request).await.map_err(unanswered)?;
+    let whole = Response::builder().status(answer.status());
+    let body = answer.bytes().await.map_err(unanswered)?;
+    whole.body(body).map_err(unanswered)
+}
+
+fn unanswered(error: impl Error + Send + Sync + 'static) -> SourceError {
+    SourceError::Http(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_that_is_lost_is_not_waited_for() {
+        let asked = watch::Sender::new(0);
+        let (count, mut again) = (asked.clone(), asked.subscribe());
+        let ask: Ask = Arc::new(move |_| {
+            count.send_modify(|count| *count += 1);
+            Box::pin(std::future::pending())
+        });
+        let source = HttpSource::by(ask, "c:1", "c", ShardCount::default());
+        let begun = Instant::now();
+        let _maps = source.follow();
+        again.wait_for(|count| *count == 2).await.unwrap();
+        let took = begun.elapsed();
+        // A failover is to be over within ten seconds, in which edges and workers hear
+        // of it from the next controller.
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
-    Err(SourceError::Refused(answer.text().await?))
 }

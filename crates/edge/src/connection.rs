@@ -8,9 +8,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::opening::{self, Opened};
 use crate::reply::Body;
 
 /// Requests under way on one HTTP/2 connection.
@@ -18,8 +19,6 @@ const MAX_STREAMS: u32 = 256;
 /// Longest head of a request, in bytes: clients that never finish theirs hold no
 /// more. A session id and a mirrored name are far shorter.
 const MAX_HEAD: usize = 64 << 10;
-/// Pause before a client that dribbles is looked at again.
-const PEEK_PAUSE: Duration = Duration::from_millis(20);
 /// A client's request may be on its way when the edge stops accepting. Only
 /// after this long is a connection without one taken to be idle and closed.
 const LAST_CALL: Duration = Duration::from_secs(1);
@@ -44,14 +43,14 @@ impl Keeping {
 
 /// Serves requests until the client leaves, or the edge closes and none is
 /// under way.
-pub(crate) async fn serve<S>(stream: TcpStream, service: S, keeping: &Keeping) -> Result<(), String>
+pub(crate) async fn serve<I, S>(stream: I, service: S, keeping: &Keeping) -> Result<(), String>
 where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    stream.set_nodelay(true).map_err(text)?;
-    let version = tokio::select! {
-        version = opening(&stream, keeping.idle_timeout) => version?,
+    let (version, stream) = tokio::select! {
+        opened = opening::open(stream, keeping.idle_timeout) => opened.map_err(text)?,
         () = keeping.last_call() => return Ok(()),
     };
     let io = TokioIo::new(stream);
@@ -70,8 +69,13 @@ where
     served.await.map_err(text)
 }
 
-async fn serve_http2<S>(io: TokioIo<TcpStream>, service: S, keeping: &Keeping) -> Result<(), String>
+async fn serve_http2<I, S>(
+    io: TokioIo<Opened<I>>,
+    service: S,
+    keeping: &Keeping,
+) -> Result<(), String>
 where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
     S::Future: Send + 'static,
 {
@@ -91,30 +95,4 @@ where
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-/// The HTTP version, told from the first bytes, which must come within `limit`.
-async fn opening(stream: &TcpStream, limit: Duration) -> Result<Version, String> {
-    tokio::time::timeout(limit, peek(stream))
-        .await
-        .map_err(|_| "no request in time".to_owned())?
-        .map_err(text)
-}
-
-/// Tells the HTTP version without taking a byte.
-async fn peek(stream: &TcpStream) -> std::io::Result<Version> {
-    // Enough to tell HTTP/2's preface "PRI * HTTP/2.0" from any method.
-    const PREFACE: &[u8] = b"PRI";
-    let mut head = [0; PREFACE.len()];
-    loop {
-        let seen = stream.peek(&mut head).await?;
-        if seen == 0 || !PREFACE.starts_with(&head[..seen]) {
-            return Ok(Version::HTTP_11);
-        }
-        if seen == PREFACE.len() {
-            return Ok(Version::HTTP_2);
-        }
-        // One or two bytes that fit both; the socket stays readable meanwhile.
-        tokio::time::sleep(PEEK_PAUSE).await;
-    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hexagram_core::Epoch;
 use hexagram_mcp::error::Problem;
-use hexagram_proto::Consumed;
 use hexagram_proto::link::{ExchangeKind, Head, Misdirected};
+use hexagram_proto::{Consumed, STEPS};
 use tokio::time::Instant;
 
 use crate::delivered::Delivered;
@@ -258,6 +258,7 @@ impl Exchange {
             true => None,
             false => {
                 let parked = self.board.lot.park(message.shard, message.open.body.len());
+                tracing::trace!(target: STEPS, step = "parked", shard = message.shard.get());
                 Some(parked.ok_or_else(moving)?)
             }
         };

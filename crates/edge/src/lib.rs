@@ -20,12 +20,14 @@ mod check;
 mod client;
 mod connection;
 mod delivered;
+mod directory;
 mod exchange;
 mod guard;
 mod link;
 mod links;
 mod listen;
 mod metrics;
+mod opening;
 mod parking;
 mod reply;
 mod routes;
@@ -45,6 +47,7 @@ use std::time::Duration;
 use hexagram_core::{Incarnation, Sealer, ShardCount};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
+use hexagram_runtime::listener::Listener;
 use hexagram_runtime::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -52,9 +55,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
+pub use directory::Directory;
 pub use hexagram_proto::{Dial, WorkerAddress};
 pub use links::LinkStatus;
-pub use switchboard::{Directory, MapStatus, RouteStatus};
+pub use switchboard::{MapStatus, RouteStatus};
 
 use switchboard::Switchboard;
 
@@ -105,8 +109,8 @@ pub struct EdgeContext {
 }
 
 /// A bound edge, not yet serving.
-pub struct Edge {
-    listener: TcpListener,
+pub struct Edge<L = TcpListener> {
+    listener: L,
     service: service::McpService,
     args: EdgeArgs,
     drain: DrainArgs,
@@ -131,6 +135,25 @@ impl Edge {
     /// [`EdgeError`] naming the setting to change.
     pub async fn bind(args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
         let listener = listen::bind(args.listen).await?;
+        Self::on(listener, args, context)
+    }
+
+    /// The address clients reach, with the port the system chose for port 0.
+    ///
+    /// # Errors
+    /// The operating system's, if the socket is gone.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+impl<L: Listener> Edge<L> {
+    /// As [`Edge::bind`], where clients come over something else than a socket that
+    /// the edge binds.
+    ///
+    /// # Errors
+    /// [`EdgeError`] naming the setting to change.
+    pub fn on(listener: L, args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
         let metrics = Arc::new(metrics::EdgeMetrics::register(&context.metrics));
         let map = context.directory.borrow().map.clone();
         let board = Arc::new(Switchboard::new(map, metrics));
@@ -149,14 +172,6 @@ impl Edge {
             board,
             directory,
         })
-    }
-
-    /// The address clients reach, with the port the system chose for port 0.
-    ///
-    /// # Errors
-    /// The operating system's, if the socket is gone.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     /// A view of the links for `/status`.

@@ -18,8 +18,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::EdgeContext;
+use crate::directory::Directory;
 use crate::routes::Way;
-use crate::switchboard::{Directory, Switchboard, WorkerLink, WorkerLinks};
+use crate::switchboard::{Switchboard, WorkerLink, WorkerLinks};
 use driver::Driver;
 use hexagram_proto::WorkerAddress;
 

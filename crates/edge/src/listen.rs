@@ -1,5 +1,6 @@
 //! Accepts client connections until the drain, and sees to their end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +9,15 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use hexagram_runtime::drain::{Drain, DrainArgs};
+use hexagram_runtime::listener::Listener;
 
 use crate::EdgeError;
 use crate::args::EdgeArgs;
@@ -38,7 +41,7 @@ pub(crate) async fn bind(addr: SocketAddr) -> Result<TcpListener, EdgeError> {
 /// Serves until `shutdown` and the drain's delay, then lets calls finish
 /// within its grace.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: impl Listener,
     service: McpService,
     args: &EdgeArgs,
     drain: &DrainArgs,
@@ -74,7 +77,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn accept_all(&self, listener: &TcpListener) {
+    async fn accept_all(&self, listener: &impl Listener) {
         loop {
             // Over the limit, new connections wait in the kernel's backlog.
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
@@ -91,19 +94,20 @@ impl Acceptor {
     }
 
     /// Serves who has connected already, then closes the door.
-    fn accept_backlog(&self, listener: TcpListener) -> std::io::Result<()> {
-        let listener = listener.into_std()?;
-        while let Ok((stream, peer)) = listener.accept() {
+    fn accept_backlog(&self, listener: impl Listener) -> io::Result<()> {
+        for (stream, peer) in listener.close()? {
             let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
                 return Ok(());
             };
-            stream.set_nonblocking(true)?;
-            self.serve_connection(TcpStream::from_std(stream)?, peer, permit);
+            self.serve_connection(stream, peer, permit);
         }
         Ok(())
     }
 
-    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn serve_connection<I>(&self, stream: I, peer: SocketAddr, permit: OwnedSemaphorePermit)
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let connection = Arc::new(self.connection(peer));
         let stack = self.service.stack();
         // The stack is always ready, so no request waits for readiness.

@@ -124,6 +124,16 @@ impl Routes {
         self.0.iter()
     }
 
+    /// The ways whose epoch is a later one than it was `before`, by shard.
+    pub(crate) fn later_than<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (usize, &'a Way)> {
+        let both = self.0.iter().zip(&before.0).enumerate();
+        let later = both.filter(|(_, (now, before))| now.epoch() > before.epoch());
+        later.map(|(shard, (now, _))| (shard, now))
+    }
+
     /// Follows a map, as far as it is news. `said` is the epoch of a shard that
     /// a worker told in its Hello.
     pub(crate) fn assign(

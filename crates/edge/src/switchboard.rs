@@ -19,23 +19,13 @@ use crate::parking::ParkingLot;
 use crate::routes::{News, Routes, Way};
 use crate::routing::Routed;
 use crate::slot::{Loss, Slot};
-use hexagram_proto::WorkerAddress;
+use hexagram_proto::{STEPS, WorkerAddress};
 
 /// A shard that moves admits again within this time, or its messages are
 /// refused (DESIGN 7).
 const MOVE_WAIT: Duration = Duration::from_millis(250);
 /// An owner that is lost has a successor within this time (DESIGN 8).
 pub(crate) const LOSS_WAIT: Duration = Duration::from_secs(3);
-
-/// Where every shard lives and how its worker is reached.
-#[derive(Debug, Clone)]
-pub struct Directory {
-    /// Who owns which shard. An assignment without an epoch is fixed: its owner
-    /// tells the epoch, and only another directory names another owner.
-    pub map: ShardMap,
-    /// The workers' addresses.
-    pub workers: HashMap<WorkerId, WorkerAddress>,
-}
 
 /// The shards as an edge knows them now.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -192,10 +182,17 @@ impl Switchboard {
             old.links.get(owner)?.live.load().as_ref()?.epoch(shard)
         });
         let links = link(&routes, &old.links);
-        let state = State::new(map.clone(), routes, Arc::new(links));
-        self.state.store(Arc::new(state));
+        self.replace(&old, State::new(map.clone(), routes, Arc::new(links)));
         drop(changing);
         self.tell();
+    }
+
+    fn replace(&self, old: &State, new: State) {
+        for (shard, way) in new.routes.later_than(&old.routes) {
+            let epoch = way.epoch().map(Epoch::get);
+            tracing::trace!(target: STEPS, step = "seen", shard, epoch);
+        }
+        self.state.store(Arc::new(new));
     }
 
     /// A worker is linked: what its Hello says of shards.
@@ -226,7 +223,7 @@ impl Switchboard {
         let changed = change(&mut routes);
         if changed {
             let state = State::new(old.map.clone(), routes, Arc::clone(&old.links));
-            self.state.store(Arc::new(state));
+            self.replace(&old, state);
         }
         changed
     }

@@ -16,12 +16,17 @@ mod outbox;
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
 pub use convert::{Malformed, id128, protocol_version, session_claims, session_message};
 pub use credit::{Consumed, INITIAL_WINDOW, Window};
-pub use dial::{Dial, WorkerAddress};
+pub use dial::{Connector, Dial, Wire, WorkerAddress};
 pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
 pub use journal::{CONFIRM_BYTES, CONFIRM_FRAMES, Impossible, Journal};
 pub use lasting::{LASTING_SINCE, Lasting, Sending};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
+
+/// Target of the log events that tell each step of the protocol by which shards move,
+/// at level `trace`. Their fields: `step`, `shard`, `epoch`, and of an admitted request
+/// its `id`.
+pub const STEPS: &str = "hexagram::steps";
 
 macro_rules! generated {
     ($(#[doc = $doc:literal] $name:ident = $package:literal),+) => {$(

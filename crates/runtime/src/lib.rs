@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod drain;
 pub mod health;
+pub mod listener;
 pub mod metrics;
 pub mod random;
 pub mod reload;

@@ -15,9 +15,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::listener::Listener;
 
 /// A connection that sends no complete request head for so long is closed;
 /// the same bounds how long one may be idle between two requests.
@@ -34,7 +36,7 @@ pub type Page = Response<Full<Bytes>>;
 /// Answers requests, told who asks, until `shutdown` is cancelled; then finishes
 /// those under way that take no longer than a second.
 pub async fn serve<F>(
-    listener: TcpListener,
+    listener: impl Listener,
     answer: impl Fn(SocketAddr, Request<Incoming>) -> F + Send + Sync + 'static,
     shutdown: CancellationToken,
 ) where
@@ -61,7 +63,7 @@ pub async fn serve<F>(
 }
 
 fn connect<F>(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
     answer: Arc<impl Fn(SocketAddr, Request<Incoming>) -> F + Send + Sync + 'static>,
     connections: &GracefulShutdown,

@@ -7,7 +7,7 @@ use hexagram_core::{ClientId, Era, EventId, PrincipalId, StreamKind};
 use hexagram_mcp::envelope::{self, Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Header, Open};
-use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
+use hexagram_proto::{Malformed, STEPS, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::forward::outcome_unknown;
@@ -121,6 +121,10 @@ impl Host {
             });
             return None;
         }
+        tracing::trace!(
+            target: STEPS, step = "admitted", shard = call.shard.id.get(),
+            epoch = call.shard.epoch.get(), id = envelope.id.as_ref().map(|id| id.as_str()),
+        );
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
             (Era::Legacy, "server/discover" | "subscriptions/listen" | "tasks/update") => {

@@ -271,7 +271,7 @@ impl Worker {
         // The server's own setting does not reach sockets accepted elsewhere, and
         // Nagle's delay costs a link 40 ms a frame.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        self.serve(incoming, shutdown).await
+        self.serve_incoming(incoming, shutdown).await
     }
 
     /// Serves links of edges in this process until `shutdown`.
@@ -285,10 +285,14 @@ impl Worker {
     ) -> Result<(), tonic::transport::Error> {
         use futures_util::StreamExt;
         let incoming = ReceiverStream::new(pipes).map(Ok::<_, std::io::Error>);
-        self.serve(incoming, shutdown).await
+        self.serve_incoming(incoming, shutdown).await
     }
 
-    async fn serve<S, I, E>(
+    /// Serves links over whatever comes in until `shutdown`.
+    ///
+    /// # Errors
+    /// A failure of the gRPC server.
+    pub async fn serve_incoming<S, I, E>(
         self,
         incoming: S,
         shutdown: CancellationToken,
@@ -358,12 +362,8 @@ impl Worker {
         let Some(handoffs) = &self.handoffs else {
             return;
         };
-        let mut changes = handoffs.changes();
-        let gone = async { while handoffs.must_hand_over() && changes.changed().await.is_ok() {} };
-        if tokio::time::timeout(self.drain.grace(), gone)
-            .await
-            .is_err()
-        {
+        let gone = tokio::time::timeout(self.drain.grace(), handoffs.handed_over());
+        if gone.await.is_err() {
             tracing::warn!("drain grace is over, and some shards are still here");
         }
     }

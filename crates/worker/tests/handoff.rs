@@ -9,6 +9,7 @@ mod pair;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use hexagram_core::ShardCount;
 use hexagram_proto::handoff::{GrantPart, Move};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
@@ -81,6 +82,34 @@ async fn the_old_owner_names_the_new_one() {
         (redirect.to.as_str(), redirect.epoch),
         (NAMES[1], EPOCH + 1)
     );
+}
+
+#[tokio::test]
+async fn a_worker_leaves_once_the_register_names_others() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    let all = || ShardCount::default().iter();
+    all().for_each(|shard| cluster.plan(shard, 1));
+    cluster.workers[0].shutdown.cancel();
+    let mut taken = 0;
+    while taken < all().count() {
+        taken += usize::from(matches!(new.receive().await, Kind::Active(_)));
+    }
+    // All is given. What the worker does about it, it has done after some answers.
+    for exchange in 0..20 {
+        let ask = old.open(&session, &call("count", exchange));
+        let number = old.post(ask).await;
+        loop {
+            let kind = old.receive().await;
+            assert!(!matches!(kind, Kind::Leaving(_)), "it leaves too early");
+            if exchange_of(&kind) == number {
+                break;
+            }
+        }
+    }
+    all().for_each(|shard| cluster.commit(shard, 1, EPOCH + 1));
+    old.told_to_leave().await;
 }
 
 #[tokio::test]

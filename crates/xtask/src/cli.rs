@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{conformance, fuzz, suite, tidy, tools};
+use crate::{conformance, fuzz, sim, suite, tidy, tools};
 
 /// Developer commands of Hexagram.
 #[derive(Parser)]
@@ -39,6 +39,9 @@ enum Command {
     /// Fuzz what parses bytes from outside (needs a nightly toolchain)
     #[command(after_help = FUZZ_HELP)]
     Fuzz(FuzzArgs),
+    /// Run many seeds of the simulated cluster
+    #[command(after_help = sim::HELP)]
+    Sim(sim::Selection),
     /// Check dependency arrows, manifests and file sizes
     Tidy,
 }
@@ -112,6 +115,10 @@ fn run(command: Command) -> Result<ExitCode> {
             args.target.as_deref(),
             args.seconds,
         )?,
+        Command::Sim(selection) => {
+            let sound = sim::command(&workspace, &selection)?;
+            return Ok(ExitCode::from(u8::from(!sound)));
+        }
         Command::Tidy => tidy::report(&workspace.root)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ mod conformance;
 mod fuzz;
 mod process;
 mod progress;
+mod sim;
 mod suite;
 mod tally;
 mod tools;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hexagram_control::HttpSource;
 use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
@@ -70,8 +70,8 @@ async fn directory(
     if let Some(url) = args.members.controller()? {
         let source = HttpSource::new(url, &cluster.cluster, cluster.shards)?;
         tracing::info!(control = url, "waiting for the shard map");
-        let directory = follow::directory(source.follow(), follow::over_tcp());
-        return Ok((None, directory.await?));
+        let directory = Directory::follow(source.follow(), follow::over_tcp()).await;
+        return Ok((None, directory.context("the shard map has no source")?));
     }
     let (source, directory) = watch::channel(Arc::new(args.members.directory(cluster.shards)?));
     Ok((Some(source), directory))

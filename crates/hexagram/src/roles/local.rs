@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, Settings};
 use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
-use hexagram_edge::{Dial, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
+use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -30,7 +30,7 @@ use crate::demo::DemoKind;
 use crate::mistake::Mistake;
 use crate::output::print;
 use crate::roles::reload::Reload;
-use crate::{demo, follow, grid, roles, store};
+use crate::{demo, grid, roles, store};
 
 /// Edges that connect to a worker of this process at the same time.
 const PIPES: usize = 8;
@@ -52,7 +52,8 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     )?);
     let control_end = CancellationToken::new();
     let controller = workers.control(&args, &register, &control_end).await?;
-    let directory = follow::directory(register.watch(), workers.dial.clone()).await?;
+    let directory = Directory::follow(register.watch(), workers.dial.clone()).await;
+    let directory = directory.context("the shard map has no source")?;
     let map = directory.borrow().map.clone();
     let context = EdgeContext {
         cluster: args.serve.cluster.cluster.clone(),

@@ -12,7 +12,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::handoffs::Handoffs;
+use super::handoffs::{Handoffs, step};
 use super::state;
 use crate::shard::Shard;
 use crate::successor::Successor;
@@ -81,6 +81,7 @@ impl Giving {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         // A later plan says so by itself.
         if seat.holding.decline(self.plan.epoch).is_ok() {
+            step("declined", self.shard, self.plan.epoch);
             seat.resumed = Some(self.plan.epoch);
             drop(seat);
             self.handoffs.tell_controller();
@@ -112,6 +113,7 @@ impl Giving {
         if let Ok(epoch) = seat.holding.resume() {
             seat.resumed = Some(self.plan.epoch);
             shard.thaw();
+            step("resumed", self.shard, epoch);
             self.handoffs.host.edges.resumed(self.shard, epoch);
             self.handoffs.tell_controller();
         }
@@ -123,6 +125,7 @@ impl Giving {
         seat.holding.freeze(self.plan.clone()).ok()?;
         let shard = self.handoffs.host.place_of(self.shard).shard()?;
         shard.freeze(self.plan.to.worker.clone());
+        step("frozen", self.shard, self.plan.epoch);
         Some(shard)
     }
 
@@ -133,6 +136,7 @@ impl Giving {
         let ledger = shard.ledger();
         state.recorded = ledger.is_some_and(|ledger| ledger.journal().is_settled());
         seat.holding.grant().ok()?;
+        step("granted", self.shard, self.plan.epoch);
         if let Some(ledger) = ledger {
             ledger.close();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hexagram_core::{Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, ShardId};
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
-use hexagram_proto::{Dial, WorkerAddress};
+use hexagram_proto::{Dial, STEPS, WorkerAddress};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -147,6 +147,7 @@ impl Handoffs {
             ledger.journal().served();
         }
         self.host.edges.active(id, epoch);
+        step("activated", id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
         true
@@ -158,6 +159,7 @@ impl Handoffs {
     pub(super) fn leave(&self, shard: ShardId, to: Option<Successor>, was_granted: bool) {
         let worker = to.as_ref().map(|to| to.worker.as_str());
         let epoch = to.as_ref().map(|to| to.epoch.get());
+        tracing::trace!(target: STEPS, step = "left", shard = shard.get(), epoch);
         tracing::info!(shard = shard.get(), epoch, to = worker, "served elsewhere");
         let Some(left) = self.host.place_of(shard).give(to) else {
             return;
@@ -194,13 +196,38 @@ impl Handoffs {
         self.changed.subscribe()
     }
 
-    /// Whether this worker should stay until others have its shards: it holds
-    /// some, and there is somebody to take them.
-    pub(crate) fn must_hand_over(&self) -> bool {
+    /// Waits until nobody takes this worker for an owner, itself and the register
+    /// (invariant I11). Not where there is nobody else to be one.
+    pub(crate) async fn handed_over(&self) {
+        let mut changes = self.changes();
+        let mut register = self.membership.register.clone();
+        while self.must_hand_over() {
+            tokio::select! {
+                _ = changes.changed() => {}
+                // Without its source the register stays as it is.
+                Ok(()) = register.changed() => {}
+            }
+        }
+    }
+
+    fn must_hand_over(&self) -> bool {
+        self.membership.hands_over && self.has_peers() && (self.holds_any() || self.is_named())
+    }
+
+    fn holds_any(&self) -> bool {
         let mut seats = self.seats.iter();
-        self.membership.hands_over
-            && self.has_peers()
-            && seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+        seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    }
+
+    /// Whether the register has a shard here. One that it plans to bring here is
+    /// waited for: it may have been given already.
+    fn is_named(&self) -> bool {
+        let names = |entry: &Entry<Owner>| {
+            let taker = entry.plan().map(|plan| &plan.to);
+            [Some(entry.owner()), taker].contains(&Some(&self.me))
+        };
+        self.map()
+            .is_some_and(|map| map.entries().any(|(_, entry)| names(entry)))
     }
 
     fn has_peers(&self) -> bool {
@@ -245,6 +272,11 @@ impl Handoffs {
             state_format: STATE_FORMAT,
         }
     }
+}
+
+/// Tells a step of the protocol.
+pub(super) fn step(step: &'static str, shard: ShardId, epoch: Epoch) {
+    tracing::trace!(target: STEPS, step, shard = shard.get(), epoch = epoch.get());
 }
 
 fn successor(entry: &Entry<Owner>) -> Successor {

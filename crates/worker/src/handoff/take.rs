@@ -14,7 +14,7 @@ use hexagram_store::Change;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::handoffs::{Handoffs, STATE_FORMAT};
+use super::handoffs::{Handoffs, STATE_FORMAT, step};
 use super::state::Heir;
 use super::storage::{Claiming, SHORT};
 use crate::former::Former;
@@ -127,6 +127,7 @@ impl Handoffs {
         }
         let mut seat = self.seats[meant.shard.index()].lock();
         seat.expected = Some((meant.from, meant.epoch));
+        step("prepared", meant.shard, meant.epoch);
         Ok(())
     }
 

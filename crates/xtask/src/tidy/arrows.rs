@@ -38,7 +38,10 @@ const ARROWS: &[(&str, Ours)] = &[
     (EDGE, Only(&[CORE, MCP, PROTO, RUNTIME])),
     (WORKER, Only(&[CORE, MCP, PROTO, RUNTIME, STORE])),
     (OPERATOR, Only(&[CORE, PROTO, RUNTIME, CONTROL])),
-    ("hexagram-sim", Only(&[CORE])),
+    (
+        "hexagram-sim",
+        Only(&[CORE, MCP, PROTO, RUNTIME, STORE, CONTROL, EDGE, WORKER]),
+    ),
     ("hexagram-bench", Only(&[])),
     ("hexagram", Everything),
     ("xtask", Only(&[])),

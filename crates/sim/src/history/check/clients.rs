@@ -1,0 +1,118 @@
+//! What clients are owed: I2 and I3 as far as the upstream tells, I10, and service
+//! after the last fault.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Found, Invariant, Limits};
+use crate::history::{Asked, Event, Exchange, History, Outcome, Step, served};
+
+pub(super) fn check(history: &History, limits: &Limits, found: &mut Found) {
+    runs(history, found);
+    answers(history, found);
+    if let Some(healed) = history.healed {
+        service(history, healed, limits, found);
+    }
+}
+
+fn runs(history: &History, found: &mut Found) {
+    let mut ran: BTreeMap<&str, u32> = BTreeMap::new();
+    for run in &history.runs {
+        let times = ran.entry(&run.id).or_default();
+        *times += 1;
+        if *times > 1 {
+            let what = format!("{} runs again, at {}", run.id, run.by);
+            found.add(Invariant::I3, run.at, what);
+        }
+    }
+    let calls = history.exchanges.iter();
+    for call in calls.filter(|call| call.asked == Asked::Call) {
+        let has_run = ran.contains_key(call.id.as_str());
+        let at = call.ended.unwrap_or(history.end);
+        match &call.outcome {
+            Outcome::Answered(_) if !has_run && !history.runs.is_empty() => {
+                let what = format!("{} was answered and has not run", call.id);
+                found.add(Invariant::I2, at, what);
+            }
+            Outcome::Refused(code) if has_run => {
+                let what = format!("{} was refused with {code} and has run", call.id);
+                found.add(Invariant::I3, at, what);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn answers(history: &History, found: &mut Found) {
+    let excuses = Excuses::of(&history.events);
+    for exchange in &history.exchanges {
+        let ended = exchange.ended.unwrap_or(history.end);
+        let how = match &exchange.outcome {
+            Outcome::Forgot(what) => {
+                let what = format!("{}: {what}", exchange.id);
+                found.add(Invariant::I2, ended, what);
+                continue;
+            }
+            Outcome::Silent => "has no answer",
+            Outcome::Broken => "lost its connection without an answer",
+            _ => continue,
+        };
+        if !excuses.cover(exchange, ended) {
+            let what = format!("{} {how}, and its edge lives", exchange.id);
+            found.add(Invariant::I10, ended, what);
+        }
+    }
+}
+
+/// What ends connections between clients and edges, or keeps what is sent on them.
+struct Excuses {
+    /// Edge, from when, until when.
+    times: Vec<(String, Duration, Duration)>,
+}
+
+impl Excuses {
+    fn of(events: &[Event]) -> Self {
+        let (mut times, mut open) = (Vec::new(), BTreeMap::new());
+        for event in events {
+            match &event.step {
+                Step::Crashed { .. } | Step::Asked | Step::Ended => {
+                    times.push((event.host.clone(), event.at, event.at));
+                }
+                Step::Network { fault, a, b } => {
+                    for host in BTreeSet::from([a, b]) {
+                        let key = (a.clone(), b.clone(), host.clone());
+                        match fault.as_str() {
+                            "healed" => {
+                                let since = open.remove(&key).unwrap_or_default();
+                                times.push((host.clone(), since, event.at));
+                            }
+                            _ => drop(open.insert(key, event.at)),
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let rest = open.into_iter();
+        times.extend(rest.map(|((_, _, host), since)| (host, since, Duration::MAX)));
+        Self { times }
+    }
+
+    /// Whether something befell the exchange's connection.
+    fn cover(&self, exchange: &Exchange, ended: Duration) -> bool {
+        self.times.iter().any(|(edge, since, until)| {
+            *edge == exchange.edge && *since <= ended && *until >= exchange.connected
+        })
+    }
+}
+
+fn service(history: &History, healed: Duration, limits: &Limits, found: &mut Found) {
+    let clients: BTreeSet<_> = history.exchanges.iter().map(|one| one.client).collect();
+    for client in clients {
+        let again = served(&history.exchanges, client, healed);
+        if again.is_none_or(|at| at > healed + limits.healing) {
+            let what = format!("client {client} is not served again");
+            found.add(Invariant::Live, healed + limits.healing, what);
+        }
+    }
+}
