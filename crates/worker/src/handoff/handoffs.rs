@@ -141,13 +141,14 @@ impl Handoffs {
         if seat.holding.activate(epoch).is_err() {
             return false;
         }
+        // Before anything can be admitted.
+        step("activated", id, epoch);
         let ledger = shard.ledger().cloned();
         self.host.place_of(id).serve(shard);
         if let Some(ledger) = ledger {
             ledger.journal().served();
         }
         self.host.edges.active(id, epoch);
-        step("activated", id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
         true
