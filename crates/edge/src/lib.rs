@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
 pub use directory::Directory;
-pub use hexagram_proto::{Dial, WorkerAddress};
+pub use hexagram_proto::{Dial, LINK_VERSION_MAX, LINK_VERSION_MIN, WorkerAddress};
 pub use links::LinkStatus;
 pub use switchboard::{MapStatus, RouteStatus};
 
@@ -95,6 +95,8 @@ pub struct EdgeContext {
     pub sealer: Arc<Sealer>,
     /// Session ids older than this are refused with 404.
     pub session_lifetime: Duration,
+    /// Newest link version to speak; the build's newest is `hexagram_proto::LINK_VERSION_MAX`.
+    pub link_version: u32,
     /// Where shards live; the edge follows every change.
     pub directory: watch::Receiver<Arc<Directory>>,
     /// Readiness of this process.

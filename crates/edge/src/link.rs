@@ -25,6 +25,7 @@ pub(crate) const RETRY_AFTER_MS: u64 = 1_000;
 pub(crate) struct Link {
     worker: WorkerId,
     incarnation: Option<Incarnation>,
+    version: u32,
     // Indexed by shard; the epochs that the worker said it serves.
     epochs: RwLock<Vec<Option<Epoch>>>,
     outbox: Outbox<EdgeMessage>,
@@ -49,9 +50,16 @@ struct Waiting {
 }
 
 impl Link {
-    pub(crate) fn new(worker: WorkerId, hello: &Hello, outbox: Outbox<EdgeMessage>) -> Self {
+    /// A link to `worker`, which has greeted with `hello`.
+    pub(crate) fn new(
+        worker: WorkerId,
+        hello: &Hello,
+        version: u32,
+        outbox: Outbox<EdgeMessage>,
+    ) -> Self {
         Self {
             worker,
+            version,
             incarnation: Incarnation::new(hello.incarnation),
             epochs: RwLock::new(epochs(hello)),
             outbox,
@@ -62,6 +70,11 @@ impl Link {
     /// The worker has greeted again, over another connection.
     pub(crate) fn greeted(&self, hello: &Hello) {
         *self.epochs.write() = epochs(hello);
+    }
+
+    /// The link version that both sides speak.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
     }
 
     pub(crate) fn incarnation(&self) -> Option<Incarnation> {

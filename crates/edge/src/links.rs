@@ -36,6 +36,8 @@ pub struct LinkStatus {
     pub up: bool,
     /// The worker's incarnation, once greeted.
     pub incarnation: Option<String>,
+    /// The link version that both sides speak, once greeted.
+    pub version: Option<u32>,
     /// Exchanges under way.
     pub in_flight: usize,
 }
@@ -57,6 +59,7 @@ impl Links {
             board,
             hello: Hello {
                 key_fingerprints: context.sealer.fingerprints(),
+                link_version_max: context.link_version,
                 ..hello(
                     &context.cluster,
                     &context.name,
@@ -178,6 +181,7 @@ impl Links {
                         .as_ref()
                         .and_then(|link| link.incarnation())
                         .map(|incarnation| incarnation.to_string()),
+                    version: live.as_ref().map(|link| link.version()),
                     in_flight: live.map_or(0, |link| link.in_flight()),
                 }
             })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use hexagram_core::{ShardCount, ShardMap, WorkerId, spread};
 use hexagram_proto::link::{EdgeMessage, Hello, Open, Owned};
-use hexagram_proto::{Drained, outbox};
+use hexagram_proto::{Drained, LINK_VERSION_MAX, outbox};
 use hexagram_runtime::metrics::Metrics;
 
 use crate::link::Link;
@@ -51,7 +51,7 @@ pub(crate) fn linked() -> (Arc<Switchboard>, Arc<Link>, Drained<EdgeMessage>) {
         owned: vec![Owned { shard: 0, epoch: 1 }],
         ..Hello::default()
     };
-    let link = Arc::new(Link::new(worker.clone(), &hello, outbox));
+    let link = Arc::new(Link::new(worker.clone(), &hello, LINK_VERSION_MAX, outbox));
     board.state().links[&worker]
         .live
         .store(Some(Arc::clone(&link)));

@@ -12,7 +12,7 @@ use clap::Args;
 use hexagram_core::{
     Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, ShardMap, WorkerId, spread,
 };
-use hexagram_edge::{Directory, WorkerAddress};
+use hexagram_edge::{Directory, LINK_VERSION_MAX, LINK_VERSION_MIN, WorkerAddress};
 use hexagram_runtime::clock::unix_millis;
 use hexagram_runtime::random;
 
@@ -37,6 +37,12 @@ pub(crate) struct ClusterArgs {
     /// Hours after which a session ends.
     #[arg(long, default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=24 * 30))]
     pub(crate) session_lifetime: u64,
+
+    /// Newest version of the link between edges and workers to speak. Both sides take
+    /// the newest that both know; the older one here keeps the way back to the release
+    /// before open.
+    #[arg(long, default_value_t = LINK_VERSION_MAX, value_name = "N", value_parser = clap::value_parser!(u32).range(i64::from(LINK_VERSION_MIN)..=i64::from(LINK_VERSION_MAX)))]
+    pub(crate) link_version: u32,
 }
 
 impl ClusterArgs {

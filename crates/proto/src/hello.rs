@@ -6,10 +6,10 @@ use hexagram_core::{Epoch, Incarnation, ShardCount, ShardId};
 
 use crate::link::{Hello, Owned};
 
-/// Oldest link version this build speaks.
-const LINK_VERSION_MIN: u32 = 2;
+/// Oldest link version this build speaks: that of the release before.
+pub const LINK_VERSION_MIN: u32 = 2;
 /// Newest link version this build speaks.
-const LINK_VERSION_MAX: u32 = 3;
+pub const LINK_VERSION_MAX: u32 = 3;
 /// Format of the state that a handoff carries.
 const STATE_FORMAT: u32 = 1;
 /// Schema of the session store.

@@ -18,7 +18,7 @@ pub use convert::{Malformed, id128, protocol_version, session_claims, session_me
 pub use credit::{Consumed, INITIAL_WINDOW, Window};
 pub use dial::{Connector, Dial, Wire, WorkerAddress};
 pub use frame::{Frame, frames};
-pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
+pub use hello::{HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, agree, hello};
 pub use journal::{CONFIRM_BYTES, CONFIRM_FRAMES, Impossible, Journal};
 pub use lasting::{LASTING_SINCE, Lasting, Sending};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};

@@ -124,6 +124,8 @@ pub struct WorkerContext {
     pub incarnation: Incarnation,
     /// Number of shards of the cluster.
     pub shards: ShardCount,
+    /// Newest link version to speak; the build's newest is `hexagram_proto::LINK_VERSION_MAX`.
+    pub link_version: u32,
     /// The shards served here from the start, each in its epoch; none where
     /// there is a register.
     pub owned: Vec<(ShardId, Epoch)>,
@@ -183,6 +185,7 @@ impl Worker {
         let federation = Federation::new(upstreams, &context.metrics)?;
         let hello = Hello {
             key_fingerprints: context.sealer.fingerprints(),
+            link_version_max: context.link_version,
             map_fingerprint: context.map_fingerprint,
             ..hello(
                 &context.cluster,

@@ -155,7 +155,7 @@ impl Driver {
         let lasting = Lasting::new(drained);
         let greeted = self.greet(&lasting, self.links.hello()).await?;
         lasting.begin(greeted.version);
-        let link = Link::new(self.id.clone(), &greeted.hello, out);
+        let link = Link::new(self.id.clone(), &greeted.hello, greeted.version, out);
         Ok(Line {
             link: Arc::new(link),
             lasting,

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hexagram_core::{ShardCount, spread};
-use hexagram_proto::outbox;
+use hexagram_proto::{LINK_VERSION_MAX, outbox};
 use hexagram_runtime::health::Health;
 
 use super::*;
@@ -37,7 +37,12 @@ impl Scene {
         let worker: WorkerId = name.parse().unwrap();
         let link = || {
             let (outbox, _) = outbox();
-            Arc::new(Link::new(worker.clone(), &Hello::default(), outbox))
+            Arc::new(Link::new(
+                worker.clone(),
+                &Hello::default(),
+                LINK_VERSION_MAX,
+                outbox,
+            ))
         };
         let state = self.links.board.state();
         state.links[&worker].live.store(up.then(link));

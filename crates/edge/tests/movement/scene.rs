@@ -93,6 +93,7 @@ impl Scene {
             shards: shards(),
             sealer: Arc::clone(&sealer),
             session_lifetime: Duration::from_secs(3600),
+            link_version: hexagram_proto::LINK_VERSION_MAX,
             directory: follow,
             health: Health::new(),
             metrics: metrics.clone(),

@@ -33,6 +33,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         shards: cluster.shards,
         sealer: cluster.sealer()?,
         session_lifetime: cluster.session_lifetime(),
+        link_version: cluster.link_version,
         directory,
         health: health.clone(),
         metrics: metrics.clone(),

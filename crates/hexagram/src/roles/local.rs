@@ -101,6 +101,7 @@ fn edge_context(
         shards: args.serve.cluster.shards,
         sealer,
         session_lifetime: args.serve.cluster.session_lifetime(),
+        link_version: args.serve.cluster.link_version,
         directory,
         health: health.clone(),
         metrics: metrics.clone(),
@@ -324,6 +325,7 @@ fn workers<'a>(
             drain: args.serve.drain.clone(),
             store: store::any(parts.store),
             session_lifetime: args.serve.cluster.session_lifetime(),
+            link_version: args.serve.cluster.link_version,
         };
         Ok((owner, Worker::new(upstreams.clone(), context)?))
     };

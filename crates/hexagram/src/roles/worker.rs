@@ -214,6 +214,7 @@ fn context(
         drain: args.serve.drain.clone(),
         store: store::any(store),
         session_lifetime: args.serve.cluster.session_lifetime(),
+        link_version: args.serve.cluster.link_version,
     })
 }
 

@@ -56,6 +56,24 @@ async fn random_moves() {
     streams.still_hear(&scene.counter).await;
 }
 
+/// As in an upgrade, and in one that is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_link_of_the_release_before() {
+    let mut scene = Scene::with_older_edges().await;
+    let mut streams = Streams::open(&scene.cluster).await;
+    scene.load().await;
+    for link in scene.cluster.edges[0].status().await["links"]
+        .as_array()
+        .unwrap()
+    {
+        assert_eq!(link["version"], 2, "{link}");
+    }
+    shuffle(&scene.cluster, scene.size.moves / 4).await;
+    scene.end(Who::Worker(0)).await;
+    none_failed(&scene.finish("moves over link version 2").await);
+    streams.still_hear(&scene.counter).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain() {
     let mut scene = Scene::start().await;

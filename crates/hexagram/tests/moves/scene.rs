@@ -64,6 +64,11 @@ impl Scene {
         Self::with(None, &[]).await
     }
 
+    /// The same, with edges that speak the link version of the release before.
+    pub(crate) async fn with_older_edges() -> Self {
+        Self::with_all(None, &[], &["--link-version=2"]).await
+    }
+
     /// The same with a store.
     pub(crate) async fn stored() -> Self {
         let redis = Redis::start().await;
@@ -74,13 +79,18 @@ impl Scene {
 
     /// `control`: the controller's arguments.
     pub(crate) async fn with(redis: Option<Redis>, control: &[&str]) -> Self {
+        Self::with_all(redis, control, &[]).await
+    }
+
+    async fn with_all(redis: Option<Redis>, control: &[&str], edges: &[&str]) -> Self {
         let (talk, clock) = (Talk::new(), Clock::new());
         let counter = Counter::start().await;
         let mut args = vec![counter.argument()];
         args.extend(redis.as_ref().map(Redis::argument));
         let args: Vec<_> = args.iter().map(String::as_str).chain(steps::LOG).collect();
         let control: Vec<_> = control.iter().copied().chain(steps::LOG).collect();
-        let cluster = Controlled::start_as(2, 3, &args, &control, &steps::LOG).await;
+        let edges: Vec<_> = edges.iter().copied().chain(steps::LOG).collect();
+        let cluster = Controlled::start_as(2, 3, &args, &control, &edges).await;
         Self {
             counter,
             redis,

@@ -30,7 +30,7 @@ impl Size {
             Err(_) => Self {
                 legacy: 40,
                 modern: 20,
-                pace: Duration::from_millis(150),
+                pace: Duration::from_millis(200),
                 moves: 60,
                 away: Duration::from_secs(4),
             },

@@ -7,6 +7,7 @@ use clap::Parser;
 use hexagram_control::{Api, Controller, HttpSource, Settings};
 use hexagram_core::{Incarnation, KeyRing, Owner, Sealer, ShardCount};
 use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext};
+use hexagram_proto::LINK_VERSION_MAX;
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -99,6 +100,7 @@ pub(super) async fn edge(here: Here, shards: ShardCount) -> Done {
         shards,
         sealer: sealer(),
         session_lifetime: LIFETIME,
+        link_version: LINK_VERSION_MAX,
         directory: directory.ok_or("no shard map")?,
         health: Health::new(),
         metrics: Metrics::new(),
@@ -137,6 +139,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>)
         drain: flags().drain,
         store,
         session_lifetime: LIFETIME,
+        link_version: LINK_VERSION_MAX,
     };
     let owner = Owner {
         worker: context.name.clone(),

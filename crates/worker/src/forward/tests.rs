@@ -55,6 +55,7 @@ fn host(upstreams: Vec<Arc<Upstream>>) -> Arc<Host> {
         drain: Drain::parse_from(["test"]).args,
         store: None,
         session_lifetime: Duration::from_secs(3600),
+        link_version: hexagram_proto::LINK_VERSION_MAX,
     };
     Arc::new(Host::new(context, federation))
 }

@@ -94,6 +94,7 @@ pub(crate) fn worker_at(place: Place, upstream: Arc<Upstream>) -> Served {
         drain: Drain::parse_from(["test"]).args,
         store: place.store,
         session_lifetime: Duration::from_secs(3600),
+        link_version: hexagram_proto::LINK_VERSION_MAX,
     };
     let worker = Worker::new(vec![upstream], context).unwrap();
     let shutdown = CancellationToken::new();
