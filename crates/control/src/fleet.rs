@@ -28,6 +28,8 @@ pub struct Held {
     pub spent: Option<Epoch>,
     /// A planned move was given up: its epoch.
     pub resumed: Option<Epoch>,
+    /// Its own code failed in this epoch.
+    pub failed: Option<Epoch>,
     /// What it takes of its worker, in millionths of one core's time.
     pub load: u64,
 }
@@ -84,6 +86,7 @@ impl Report {
                 epoch: Epoch::new(held.epoch),
                 spent: Epoch::new(held.spent).max(Epoch::new(held.epoch)),
                 resumed: Epoch::new(held.resumed),
+                failed: Epoch::new(held.failed),
                 load: held.load.into(),
             };
             Ok((shard.ok_or(Malformed("shard"))?, read))
@@ -255,6 +258,7 @@ impl Held {
         epoch: None,
         spent: None,
         resumed: None,
+        failed: None,
         load: 0,
     };
 }

@@ -238,7 +238,8 @@ fn directory(a: &Worker, b: &Worker, version: u64, owner: &str, epoch: u64) -> D
     let owner = Assignment {
         owner: owner.parse().unwrap(),
         epoch: Epoch::new(epoch),
-    };
+            quarantined: false,
+        };
     let workers = [("worker-a", a), ("worker-b", b)];
     let workers = workers.map(|(name, worker)| (name.parse().unwrap(), worker.address.clone()));
     Directory {

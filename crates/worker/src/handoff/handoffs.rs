@@ -117,12 +117,12 @@ impl Handoffs {
         }
     }
 
-    /// The register names another.
+    /// The register names another, or nobody.
     pub(super) fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
         let mut seat = self.seats[shard.index()].lock();
         let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
         if seat.holding.superseded(entry.epoch()) {
-            self.leave(shard, Some(successor(entry)), was_granted);
+            self.leave(shard, successor(entry), was_granted);
             self.tell_controller();
         }
     }
@@ -176,8 +176,16 @@ impl Handoffs {
     pub(crate) fn held(&self) -> Vec<Held> {
         let seats = self.host.places().zip(&self.seats);
         seats
-            .map(|(shard, seat)| held(shard, &seat.lock()))
+            .map(|(shard, seat)| self.held_of(shard, &seat.lock()))
             .collect()
+    }
+
+    fn held_of(&self, shard: ShardId, seat: &Seat) -> Held {
+        let busy = self.host.busy.as_ref();
+        Held {
+            load: busy.map_or(0, |busy| busy.load(shard)),
+            ..held(shard, seat)
+        }
     }
 
     /// News of what this worker holds.
@@ -238,11 +246,12 @@ impl Handoffs {
     }
 }
 
-fn successor(entry: &Entry<Owner>) -> Successor {
-    Successor {
+/// Who serves the shard; nobody where it is in quarantine.
+fn successor(entry: &Entry<Owner>) -> Option<Successor> {
+    (!entry.is_quarantined()).then(|| Successor {
         worker: entry.owner().worker.clone(),
         epoch: entry.epoch(),
-    }
+    })
 }
 
 fn held(shard: ShardId, seat: &Seat) -> Held {
@@ -259,7 +268,7 @@ fn held(shard: ShardId, seat: &Seat) -> Held {
         phase: phase.into(),
         epoch: number(epoch),
         spent: number(seat.holding.spent()),
-        load: 0,
         resumed: number(seat.resumed),
+        ..Held::default()
     }
 }
