@@ -48,6 +48,7 @@ pub struct HttpSource {
     shards: ShardCount,
     // The version of the last map.
     known: Arc<AtomicU64>,
+    reached: watch::Sender<bool>,
 }
 
 impl HttpSource {
@@ -66,7 +67,14 @@ impl HttpSource {
             cluster: cluster.to_owned(),
             shards,
             known: Arc::default(),
+            reached: watch::Sender::new(true),
         })
+    }
+
+    /// Whether the controller answered when it was asked last.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<bool> {
+        self.reached.subscribe()
     }
 
     /// Follows the map until nobody listens; `None` until there is a first one.
@@ -87,11 +95,10 @@ impl HttpSource {
     }
 
     async fn keep_asking(&self, maps: &watch::Sender<Option<Arc<RegisterMap>>>) {
-        let mut reached = true;
         loop {
             let asked = self.newer(self.known.load(Ordering::Relaxed)).await;
-            if reached != asked.is_ok() {
-                reached = asked.is_ok();
+            let reached = asked.is_ok();
+            if self.reached.send_replace(reached) != reached {
                 tracing::info!(
                     control = self.base,
                     reached,

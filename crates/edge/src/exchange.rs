@@ -8,7 +8,7 @@ use std::time::Duration;
 use hexagram_core::Epoch;
 use hexagram_mcp::error::Problem;
 use hexagram_proto::Consumed;
-use hexagram_proto::link::Misdirected;
+use hexagram_proto::link::{ExchangeKind, Head, Misdirected};
 use tokio::time::Instant;
 
 use crate::delivered::Delivered;
@@ -16,7 +16,7 @@ use crate::link::{Link, RETRY_AFTER_MS};
 use crate::parking::Kept;
 use crate::routing::Routed;
 use crate::seek::{GaveUp, Seek};
-use crate::slot::{Incoming, Loss, Word};
+use crate::slot::{Incoming, Loss, Piece, Word};
 use crate::switchboard::{Attached, LOSS_WAIT, Switchboard};
 
 /// A message is sent away this often, then refused (DESIGN 7).
@@ -135,7 +135,24 @@ impl Exchange {
             (self.message, self.kept) = (None, None);
             return Some(answer);
         }
+        if self.goes_on_nowhere(&answer) {
+            return Some(Incoming::End(Head::default()));
+        }
         self.delivered.is_news(&answer).then_some(answer)
+    }
+
+    /// Whether a GET's stream, which its client has, is refused at its new owner. The
+    /// stream ends then: a refusal is for a request, and the client that asks anew
+    /// gets it as the status of its reply.
+    fn goes_on_nowhere(&self, answer: &Incoming) -> bool {
+        let is_get = |message: &Routed| message.open.kind() == ExchangeKind::Stream;
+        let Incoming::Event(Piece {
+            head: Some(head), ..
+        }) = answer
+        else {
+            return false;
+        };
+        head.status >= 400 && self.delivered.started() && self.message.as_ref().is_some_and(is_get)
     }
 
     fn is_standing(&self) -> bool {

@@ -36,6 +36,7 @@ mod slot;
 mod switchboard;
 #[cfg(test)]
 mod testing;
+mod unanswered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

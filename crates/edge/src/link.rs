@@ -1,4 +1,5 @@
-//! One live link: the exchanges under way to one worker incarnation.
+//! One link: the exchanges under way to one worker incarnation, over all the
+//! connections that carry it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use hexagram_proto::link::{
     worker_message,
 };
 use hexagram_proto::{Outbox, chunks};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::routes::{Change, News};
 use crate::slot::{Incoming, Loss, Piece, Position, Slot, Word};
@@ -25,7 +26,7 @@ pub(crate) struct Link {
     worker: WorkerId,
     incarnation: Option<Incarnation>,
     // Indexed by shard; the epochs that the worker said it serves.
-    epochs: Vec<Option<Epoch>>,
+    epochs: RwLock<Vec<Option<Epoch>>>,
     outbox: Outbox<EdgeMessage>,
     table: Mutex<Table>,
 }
@@ -42,25 +43,25 @@ struct Table {
 #[derive(Debug)]
 struct Waiting {
     slot: Arc<Slot>,
+    shard: u32,
     // The epoch that its message was sent in.
     epoch: u64,
 }
 
 impl Link {
     pub(crate) fn new(worker: WorkerId, hello: &Hello, outbox: Outbox<EdgeMessage>) -> Self {
-        let mut epochs = vec![None; hello.shards as usize];
-        for owned in &hello.owned {
-            if let Some(slot) = epochs.get_mut(owned.shard as usize) {
-                *slot = Epoch::new(owned.epoch);
-            }
-        }
         Self {
             worker,
             incarnation: Incarnation::new(hello.incarnation),
-            epochs,
+            epochs: RwLock::new(epochs(hello)),
             outbox,
             table: Mutex::default(),
         }
+    }
+
+    /// The worker has greeted again, over another connection.
+    pub(crate) fn greeted(&self, hello: &Hello) {
+        *self.epochs.write() = epochs(hello);
     }
 
     pub(crate) fn incarnation(&self) -> Option<Incarnation> {
@@ -74,7 +75,7 @@ impl Link {
     /// The epoch in which this worker said, in its Hello, that it serves the
     /// shard of this index; `None` where it does not.
     pub(crate) fn epoch(&self, shard: usize) -> Option<Epoch> {
-        self.epochs.get(shard).copied().flatten()
+        self.epochs.read().get(shard).copied().flatten()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -95,12 +96,13 @@ impl Link {
             return Err(self.lost(Loss::Worker, false));
         }
         table.last += 1;
-        let (exchange, epoch) = (table.last, open.epoch);
+        let (exchange, shard, epoch) = (table.last, open.shard, open.epoch);
         self.queue(Open { exchange, ..open })
             .map_err(|_| self.lost(Loss::Worker, false))?;
         let slot = Arc::new(Slot::default());
         let waiting = Waiting {
             slot: Arc::clone(&slot),
+            shard,
             epoch,
         };
         table.exchanges.insert(exchange, waiting);
@@ -226,6 +228,30 @@ impl Link {
         }
     }
 
+    /// Whether `which` holds for an exchange under way: its shard, and the epoch that
+    /// its message was sent in.
+    pub(crate) fn has(&self, which: impl Fn(u32, u64) -> bool) -> bool {
+        let table = self.table.lock();
+        let mut exchanges = table.exchanges.values();
+        exchanges.any(|waiting| which(waiting.shard, waiting.epoch))
+    }
+
+    /// Ends those exchanges under way; the others go on. The worker is told when it
+    /// is reached again: nobody waits for them.
+    pub(crate) fn give_up(&self, which: impl Fn(u32, u64) -> bool) {
+        let mut table = self.table.lock();
+        let lost = table
+            .exchanges
+            .extract_if(|_, waiting| which(waiting.shard, waiting.epoch));
+        let lost: Vec<_> = lost.collect();
+        drop(table);
+        for (exchange, waiting) in lost {
+            // A closed link needs no telling.
+            let _ = self.push(edge_message::Kind::Cancel(Cancel { exchange }));
+            waiting.slot.put(Incoming::Lost(Loss::Worker).into());
+        }
+    }
+
     /// What to tell the client of a lost exchange.
     pub(crate) fn lost(&self, loss: Loss, may_have_run: bool) -> Problem {
         let what = match loss {
@@ -243,6 +269,17 @@ impl Link {
             },
         }
     }
+}
+
+/// What a worker says in its Hello of the shards, by number.
+fn epochs(hello: &Hello) -> Vec<Option<Epoch>> {
+    let mut epochs = vec![None; hello.shards as usize];
+    for owned in &hello.owned {
+        if let Some(slot) = epochs.get_mut(owned.shard as usize) {
+            *slot = Epoch::new(owned.epoch);
+        }
+    }
+    epochs
 }
 
 impl Table {

@@ -1,6 +1,7 @@
-//! The edge's links, one to each worker of the directory: connected, greeted,
-//! read and connected again when they break.
+//! The edge's links, one to each worker of the directory. Each has a driver that keeps
+//! it up.
 
+mod driver;
 #[cfg(test)]
 mod tests;
 
@@ -9,27 +10,21 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use hexagram_core::WorkerId;
-use hexagram_proto::link::link_client::LinkClient;
-use hexagram_proto::link::{Announce, EdgeFrame, Hello, WorkerFrame, WorkerMessage};
-use hexagram_proto::{HELLO_TIMEOUT, HelloError, agree, frames, hello, outbox, settings};
+use hexagram_proto::hello;
+use hexagram_proto::link::Hello;
 use hexagram_runtime::health::Condition;
-use hexagram_runtime::random::jittered;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 
 use crate::EdgeContext;
-use crate::link::Link;
 use crate::routes::Way;
-use crate::slot::Loss;
 use crate::switchboard::{Directory, Switchboard, WorkerLink, WorkerLinks};
+use driver::Driver;
 use hexagram_proto::WorkerAddress;
 
 /// Seconds after which an edge is ready although some workers are not linked.
 const READY_ANYWAY: u64 = 5;
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// A link as `/status` shows it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -142,12 +137,8 @@ impl Links {
 
     fn start(self: &Arc<Self>, id: &WorkerId, address: &WorkerAddress) -> Arc<WorkerLink> {
         let live = Arc::new(ArcSwapOption::empty());
-        let driver = Driver {
-            id: id.clone(),
-            address: address.clone(),
-            live: Arc::clone(&live),
-            links: Arc::clone(self),
-        };
+        let (links, up) = (Arc::clone(self), Arc::clone(&live));
+        let driver = Driver::new(id.clone(), address.clone(), up, links);
         Arc::new(WorkerLink {
             address: address.clone(),
             live,
@@ -192,115 +183,5 @@ impl Links {
             .collect();
         all.sort_by(|a, b| a.worker.cmp(&b.worker));
         all
-    }
-}
-
-/// Why a link ended.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error("connect: {0}")]
-    Connect(#[from] tonic::transport::Error),
-    #[error("{0}")]
-    Refused(#[from] HelloError),
-    #[error("{0:?} answers there: the address is another worker's")]
-    OtherWorker(String),
-    #[error("no Hello within {} s", HELLO_TIMEOUT.as_secs())]
-    Silent,
-    #[error("the worker refuses this edge and says: {0}")]
-    RefusedByWorker(String),
-    #[error("{}", .0.message())]
-    Status(Box<tonic::Status>),
-}
-
-impl From<tonic::Status> for LinkError {
-    fn from(status: tonic::Status) -> Self {
-        match status.code() {
-            tonic::Code::FailedPrecondition => Self::RefusedByWorker(status.message().to_owned()),
-            _ => Self::Status(Box::new(status)),
-        }
-    }
-}
-
-/// Keeps one link up.
-struct Driver {
-    id: WorkerId,
-    address: WorkerAddress,
-    live: Arc<ArcSwapOption<Link>>,
-    links: Arc<Links>,
-}
-
-impl Driver {
-    async fn run(self) {
-        let mut pause = FIRST_RETRY;
-        loop {
-            match self.connect().await {
-                Ok((link, frames)) => {
-                    pause = FIRST_RETRY;
-                    self.serve(link, frames).await;
-                }
-                Err(error) => {
-                    tracing::warn!(worker = %self.id, %error, retry_in = ?pause, "cannot link to worker");
-                }
-            }
-            tokio::time::sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LAST_RETRY);
-        }
-    }
-
-    async fn connect(&self) -> Result<(Arc<Link>, Streaming<WorkerFrame>), LinkError> {
-        let channel = self.address.dial().await?;
-        let mut client = LinkClient::new(channel)
-            .max_decoding_message_size(settings::MAX_FRAME)
-            .max_encoding_message_size(settings::MAX_FRAME);
-        let (out, drained) = outbox();
-        let ours = self.links.hello();
-        let greeting = async {
-            let request = frames::<EdgeFrame>(ours.clone(), drained);
-            let mut incoming = client.connect(request).await?.into_inner();
-            let first = incoming.message().await?;
-            let hello = first.and_then(|frame| frame.hello);
-            Ok::<_, LinkError>((hello.ok_or(HelloError::Missing)?, incoming))
-        };
-        let (hello, incoming) = tokio::time::timeout(HELLO_TIMEOUT, greeting)
-            .await
-            .map_err(|_| LinkError::Silent)??;
-        agree(&ours, &hello)?;
-        if hello.name != self.id.to_string() {
-            return Err(LinkError::OtherWorker(hello.name));
-        }
-        Ok((Arc::new(Link::new(self.id.clone(), &hello, out)), incoming))
-    }
-
-    /// Tells the other workers what this one has announced.
-    fn pass_on(&self, from: &Arc<Link>, announcements: Vec<Announce>) {
-        for announce in announcements {
-            let live = self.links.board.live();
-            for other in live.iter().filter(|link| !Arc::ptr_eq(link, from)) {
-                other.announce(announce.clone());
-            }
-        }
-    }
-
-    fn hear(&self, link: &Arc<Link>, messages: Vec<WorkerMessage>) {
-        self.links.board.hear(link.news(&messages));
-        self.pass_on(link, link.deliver(messages));
-    }
-
-    async fn serve(&self, link: Arc<Link>, mut frames: Streaming<WorkerFrame>) {
-        tracing::info!(worker = %self.id, "link up");
-        self.live.store(Some(Arc::clone(&link)));
-        self.links.board.greet(&link);
-        self.links.report_readiness();
-        let reason = loop {
-            match frames.message().await {
-                Ok(Some(frame)) => self.hear(&link, frame.messages),
-                Ok(None) => break "closed by the worker".to_owned(),
-                Err(status) => break status.message().to_owned(),
-            }
-        };
-        self.live.store(None);
-        link.fail(Loss::Worker);
-        self.links.report_readiness();
-        tracing::warn!(worker = %self.id, reason, "link down");
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct EdgeMetrics {
     pub(crate) connections: IntGauge,
     pub(crate) streams: IntGauge,
     pub(crate) links_up: IntGauge,
+    pub(crate) rejoined: IntCounter,
     pub(crate) exchanges: IntCounter,
     pub(crate) parked: IntGauge,
     pub(crate) redirects: IntCounter,
@@ -25,6 +26,10 @@ impl EdgeMetrics {
             connections: metrics.gauge("hexagram_edge_connections", "Open client connections."),
             streams: metrics.gauge("hexagram_edge_streams", "Open event streams to clients."),
             links_up: metrics.gauge("hexagram_edge_links_up", "Links to workers that are up."),
+            rejoined: metrics.counter(
+                "hexagram_edge_links_rejoined_total",
+                "Links that were taken up again after their connection broke.",
+            ),
             exchanges: metrics
                 .counter("hexagram_edge_exchanges_total", "Messages sent to workers."),
             parked: metrics.gauge(

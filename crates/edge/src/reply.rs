@@ -21,6 +21,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::exchange::Exchange;
 use crate::slot::{Incoming, Loss, Piece, Position};
+use crate::unanswered::Unanswered;
 
 /// A reply to a client.
 pub(crate) type Response = http::Response<Body>;
@@ -99,6 +100,15 @@ pub(crate) fn refusal(problem: &Problem, id: Option<&str>) -> Response {
     response
 }
 
+/// A refusal of a batch: each of its requests gets the error.
+pub(crate) fn refusal_of_batch(problem: &Problem, batch: &[u8]) -> Response {
+    let mut response = refusal(problem, None);
+    if let Some(all) = Unanswered::of_batch(batch).answer(problem) {
+        *response.body_mut() = Body::Full(all);
+    }
+    response
+}
+
 fn json(status: StatusCode, body: Bytes) -> Response {
     let mut response = http::Response::new(Body::Full(body));
     *response.status_mut() = status;
@@ -110,6 +120,8 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 pub(crate) struct Replier<'a> {
     /// Raw JSON id of the client's request, for errors; `None` when it was none.
     pub(crate) id: Option<&'a str>,
+    /// The client's message, where it is a batch.
+    pub(crate) batch: Option<Bytes>,
     /// Whether the message may have effects that must not be repeated blindly.
     pub(crate) may_have_run: bool,
     /// Whether silence may turn the reply into a stream. Not where the reply's
@@ -156,7 +168,10 @@ impl Replier<'_> {
     fn stream(self, exchange: Exchange, format: Format, first: Option<Incoming>) -> Response {
         let body = EventBody {
             may_have_run: self.may_have_run,
-            id: self.id.map(str::to_owned),
+            unanswered: match &self.batch {
+                Some(batch) => Unanswered::of_batch(batch),
+                None => Unanswered::of(self.id),
+            },
             exchange,
             format,
             first,
@@ -220,7 +235,7 @@ pub(crate) struct EventBody {
     position: Position,
     in_message: bool,
     done: bool,
-    id: Option<String>,
+    unanswered: Unanswered,
     may_have_run: bool,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     streams: IntGauge,
@@ -278,6 +293,7 @@ impl EventBody {
         match self.format {
             Format::Json => piece.data,
             Format::Events => {
+                self.unanswered.pass(&piece);
                 let part = event_part(&piece, starts);
                 if !piece.event_id.is_empty() {
                     self.position.event_id = piece.event_id;
@@ -287,31 +303,27 @@ impl EventBody {
         }
     }
 
-    /// Ends the body; an open request is answered with `problem` first, so
-    /// that the client never has to guess from a bare close.
+    /// Ends the body; open requests are answered with `problem` first, so that
+    /// the client never has to guess from a bare close.
     fn finish(&mut self, problem: Option<Problem>) -> Polled {
         self.done = true;
         if self.format == Format::Json {
             return Poll::Ready(Some(Err(Broken)));
         }
-        let error = problem.zip(self.id.take()).map(|(problem, id)| {
-            let data = problem.body(Some(&id));
-            let piece = Piece {
-                data,
-                more: false,
-                last: true,
-                head: None,
-                event_id: String::new(),
-            };
-            let mut out = BytesMut::new();
-            if self.in_message {
-                // Cuts the half-sent event off: a client drops what does not parse.
-                out.extend_from_slice(b"\n\n");
-            }
-            out.extend_from_slice(&event_part(&piece, true));
-            Ok(out.freeze())
-        });
-        Poll::Ready(error)
+        let answers = problem.map(|problem| self.unanswered.answers(&problem));
+        let answers = answers.unwrap_or_default();
+        if answers.is_empty() {
+            return Poll::Ready(None);
+        }
+        let mut out = BytesMut::new();
+        if self.in_message {
+            // Cuts the half-sent event off: a client drops what does not parse.
+            out.extend_from_slice(b"\n\n");
+        }
+        for answer in answers {
+            out.extend_from_slice(&event_part(&last(answer), true));
+        }
+        Poll::Ready(Some(Ok(out.freeze())))
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Polled {
@@ -338,6 +350,17 @@ impl EventBody {
 impl Drop for EventBody {
     fn drop(&mut self) {
         self.streams.dec();
+    }
+}
+
+/// A whole message that nothing follows.
+fn last(data: Bytes) -> Piece {
+    Piece {
+        data,
+        more: false,
+        last: true,
+        head: None,
+        event_id: String::new(),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::guard::Guard;
 use crate::link::RETRY_AFTER_MS;
 use crate::metrics::EdgeMetrics;
-use crate::reply::{Replier, Response, refusal};
+use crate::reply::{Replier, Response, refusal, refusal_of_batch};
 use crate::routing::{Routed, Router, Sender};
 use crate::switchboard::Switchboard;
 use crate::{EdgeContext, EdgeError, body};
@@ -220,13 +220,18 @@ impl Inner {
     }
 
     async fn answer_batch(&self, routed: Routed) -> Response {
+        let body = routed.open.body.clone();
         let replier = Replier {
+            batch: Some(body.clone()),
             // Nobody looks into it here.
             may_have_run: true,
             ..self.replier()
         };
         let answer = self.exchange(routed, replier).await;
-        answer.unwrap_or_else(|problem| self.refused(&problem, None))
+        answer.unwrap_or_else(|problem| {
+            self.board.metrics.refused(&problem);
+            refusal_of_batch(&problem, &body)
+        })
     }
 
     async fn message(&self, parts: &Parts, body: &Bytes, envelope: &Envelope<'_>) -> Response {
@@ -288,6 +293,7 @@ impl Inner {
     fn replier(&self) -> Replier<'static> {
         Replier {
             id: None,
+            batch: None,
             may_have_run: false,
             may_stream: true,
             draining: None,

@@ -272,6 +272,14 @@ impl Switchboard {
         !self.state.load().routes.way(shard).is_fixed()
     }
 
+    /// Whether `shard` is served in a higher epoch than this.
+    pub(crate) fn is_past(&self, shard: u32, epoch: u64) -> bool {
+        let state = self.state.load();
+        let way = state.routes.iter().nth(shard as usize);
+        let now = way.and_then(Way::epoch);
+        now.is_some_and(|now| now.get() > epoch)
+    }
+
     pub(crate) fn status(&self) -> MapStatus {
         let state = self.state.load();
         let ways = state.map.count().iter().zip(state.routes.iter());

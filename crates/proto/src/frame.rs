@@ -14,8 +14,11 @@ pub trait Frame: Sized {
     /// The first frame: the Hello alone.
     fn greeting(hello: Hello) -> Self;
 
-    /// Every later frame.
-    fn batch(messages: Vec<Self::Message>) -> Self;
+    /// Every later frame. `received` is how many frames have come.
+    fn batch(messages: Vec<Self::Message>, received: u64) -> Self;
+
+    /// Its messages, and how many frames its sender has got.
+    fn content(&self) -> (&[Self::Message], u64);
 }
 
 impl Frame for EdgeFrame {
@@ -25,14 +28,20 @@ impl Frame for EdgeFrame {
         Self {
             hello: Some(hello),
             messages: Vec::new(),
+            received: 0,
         }
     }
 
-    fn batch(messages: Vec<EdgeMessage>) -> Self {
+    fn batch(messages: Vec<EdgeMessage>, received: u64) -> Self {
         Self {
             hello: None,
             messages,
+            received,
         }
+    }
+
+    fn content(&self) -> (&[EdgeMessage], u64) {
+        (&self.messages, self.received)
     }
 }
 
@@ -43,18 +52,25 @@ impl Frame for WorkerFrame {
         Self {
             hello: Some(hello),
             messages: Vec::new(),
+            received: 0,
         }
     }
 
-    fn batch(messages: Vec<WorkerMessage>) -> Self {
+    fn batch(messages: Vec<WorkerMessage>, received: u64) -> Self {
         Self {
             hello: None,
             messages,
+            received,
         }
+    }
+
+    fn content(&self) -> (&[WorkerMessage], u64) {
+        (&self.messages, self.received)
     }
 }
 
-/// All that one side sends: its Hello, then what its outbox holds, batch by batch.
+/// All that one side sends on a link that ends with its connection: its Hello, then
+/// what its outbox holds, batch by batch.
 pub fn frames<F: Frame>(
     hello: Hello,
     drained: Drained<F::Message>,
@@ -62,7 +78,8 @@ pub fn frames<F: Frame>(
 where
     Drained<F::Message>: Stream<Item = Vec<F::Message>>,
 {
-    once(std::future::ready(F::greeting(hello))).chain(drained.map(F::batch))
+    let batches = drained.map(|messages| F::batch(messages, 0));
+    once(std::future::ready(F::greeting(hello))).chain(batches)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use hexagram_core::{Epoch, Incarnation, ShardCount, ShardId};
 use crate::link::{Hello, Owned};
 
 /// Oldest link version this build speaks.
-const LINK_VERSION_MIN: u32 = 1;
+const LINK_VERSION_MIN: u32 = 2;
 /// Newest link version this build speaks.
-const LINK_VERSION_MAX: u32 = 2;
+const LINK_VERSION_MAX: u32 = 3;
 /// Format of the state that a handoff carries.
 const STATE_FORMAT: u32 = 1;
 /// Schema of the session store.
@@ -108,6 +108,8 @@ pub fn hello(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         key_fingerprints: Vec::new(),
         map_fingerprint: None,
+        link: 0,
+        resume: None,
     }
 }
 

@@ -9,6 +9,8 @@ mod credit;
 mod dial;
 mod frame;
 mod hello;
+mod journal;
+mod lasting;
 mod outbox;
 
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
@@ -17,6 +19,8 @@ pub use credit::{Consumed, INITIAL_WINDOW, Window};
 pub use dial::{Dial, WorkerAddress};
 pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, agree, hello};
+pub use journal::{CONFIRM_BYTES, CONFIRM_FRAMES, Impossible, Journal};
+pub use lasting::{LASTING_SINCE, Lasting, Sending};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 
 macro_rules! generated {

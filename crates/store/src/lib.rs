@@ -10,13 +10,13 @@
 //! number: an older owner is refused, a repeated group changes nothing, and a store that
 //! has lost something is found out at the next group.
 
+mod claim_ids;
 mod journal;
 mod lanes;
 mod memory;
 mod record;
 mod redis_store;
 mod store;
-mod tickets;
 mod writer;
 
 pub use journal::{Journal, Ticket, Unwritten};

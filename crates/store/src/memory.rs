@@ -14,9 +14,9 @@ use hexagram_core::ShardId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
 use crate::store::{Claim, Claimed, Store, StoreError, Wrote};
-use crate::tickets::Tickets;
 use kept::Kept;
 
 /// Keeps records as long as the process lives. Clones are the same store.
@@ -37,7 +37,7 @@ impl Snapshot {
 
 struct State {
     records: BTreeMap<ShardId, Kept>,
-    tickets: Tickets,
+    claim_ids: ClaimIds,
     fault: Option<Fault>,
 }
 
@@ -52,7 +52,7 @@ impl Default for MemoryStore {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(State {
             records: BTreeMap::new(),
-            tickets: Tickets::from(0),
+            claim_ids: ClaimIds::from(0),
             fault: None,
         })))
     }
@@ -119,11 +119,11 @@ impl Store for MemoryStore {
 
 impl State {
     fn claim(&mut self, claim: Claim, now: Instant) -> Claimed {
-        let ticket = self.tickets.take();
+        let id = self.claim_ids.take();
         let mut kept = self.records.remove(&claim.shard);
-        let claimed = Kept::claim(&mut kept, claim, ticket, now);
+        let claimed = Kept::claim(&mut kept, claim, id, now);
         if let Claimed::Yours { .. } = claimed {
-            self.tickets.note(claim.shard, claim.epoch, ticket);
+            self.claim_ids.note(claim.shard, claim.epoch, id);
         }
         self.records.extend(kept.map(|kept| (claim.shard, kept)));
         claimed
@@ -136,8 +136,8 @@ impl State {
 
     fn write(&mut self, groups: &[Group], now: Instant) -> Vec<Wrote> {
         let write = |group: &Group| {
-            let ticket = self.tickets.of(group.shard, group.epoch);
-            Kept::write(self.records.get_mut(&group.shard), group, ticket, now)
+            let id = self.claim_ids.of(group.shard, group.epoch);
+            Kept::write(self.records.get_mut(&group.shard), group, id, now)
         };
         groups.iter().map(write).collect()
     }

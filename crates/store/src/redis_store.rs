@@ -15,9 +15,9 @@ use futures_util::future::BoxFuture;
 use hexagram_core::ShardId;
 use redis::Pipeline;
 
+use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
 use crate::store::{Claim, Claimed, Store, StoreError, Wrote};
-use crate::tickets::Tickets;
 use connection::Connection;
 use keys::Keys;
 use scripts::{read_claimed, read_wrote};
@@ -31,7 +31,7 @@ pub use settings::{RedisSettings, SettingsError};
 /// is with each claim. What does not fit is [`StoreError::Unusable`].
 pub struct RedisStore {
     connection: Connection,
-    tickets: Tickets,
+    claim_ids: ClaimIds,
 }
 
 impl RedisStore {
@@ -42,7 +42,7 @@ impl RedisStore {
     pub fn new(settings: &RedisSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             connection: Connection::new(settings)?,
-            tickets: Tickets::from(random()),
+            claim_ids: ClaimIds::from(random()),
         })
     }
 
@@ -66,16 +66,16 @@ impl RedisStore {
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
         self.connection.check_about().await?;
-        let ticket = self.tickets.take();
+        let id = self.claim_ids.take();
         let ask = |scripts: &scripts::Scripts| {
             let mut pipeline = Pipeline::new();
-            pipeline.add_command(scripts.claim(claim, ticket));
+            pipeline.add_command(scripts.claim(claim, id));
             pipeline
         };
         let (answer,): (Vec<String>,) = self.connection.run(ask).await?;
         let claimed = read_claimed(&answer).ok_or_else(|| self.nonsense(claim.shard))?;
         if let Claimed::Yours { .. } = claimed {
-            self.tickets.note(claim.shard, claim.epoch, ticket);
+            self.claim_ids.note(claim.shard, claim.epoch, id);
         }
         Ok(claimed)
     }
@@ -87,8 +87,8 @@ impl RedisStore {
         let ask = |scripts: &scripts::Scripts| {
             let mut pipeline = Pipeline::with_capacity(groups.len());
             for group in groups {
-                let ticket = self.tickets.of(group.shard, group.epoch);
-                pipeline.add_command(scripts.write(group, ticket));
+                let id = self.claim_ids.of(group.shard, group.epoch);
+                pipeline.add_command(scripts.write(group, id));
             }
             pipeline
         };

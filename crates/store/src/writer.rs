@@ -113,12 +113,12 @@ impl Writer {
     }
 
     /// Writes, for as long as the process lives.
-    pub async fn run(self, events: mpsc::UnboundedSender<Event>) {
+    pub async fn run(self, events: mpsc::Sender<Event>) {
         let mut checks = tokio::time::interval_at(Instant::now() + CHECK, CHECK);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut check = false;
         loop {
-            self.tell(&events, self.lanes.behind());
+            self.tell(&events, self.lanes.behind()).await;
             let claimed = self.claim(&events).await;
             let flights = self.lanes.take(std::mem::take(&mut check));
             if !flights.is_empty() {
@@ -136,7 +136,7 @@ impl Writer {
     }
 
     /// Writes groups until they are stored or refused.
-    async fn write(&self, mut flights: Vec<Flight>, events: &mpsc::UnboundedSender<Event>) {
+    async fn write(&self, mut flights: Vec<Flight>, events: &mpsc::Sender<Event>) {
         let groups: Vec<_> = flights.iter().map(|flight| flight.group.clone()).collect();
         let mut pause = FIRST_RETRY;
         let wrote = loop {
@@ -152,11 +152,12 @@ impl Writer {
         let wrote = wrote.into_iter().chain(std::iter::repeat(Wrote::Behind));
         let settled = flights.into_iter().zip(wrote);
         let news = settled.filter_map(|(flight, wrote)| self.lanes.settle(flight, wrote));
-        self.tell(events, news);
+        let news: Vec<_> = news.collect();
+        self.tell(events, news).await;
     }
 
     /// Claims the records that are to be written anew; gives whether there were any.
-    async fn claim(&self, events: &mpsc::UnboundedSender<Event>) -> bool {
+    async fn claim(&self, events: &mpsc::Sender<Event>) -> bool {
         let mut any = false;
         for (shard, epoch, floor) in self.lanes.to_claim() {
             let mode = ClaimMode::Rewrite { floor };
@@ -169,7 +170,8 @@ impl Writer {
                 }
                 Ok(Claimed::Fenced(by)) => {
                     self.find();
-                    self.tell(events, [self.lanes.fenced(shard, epoch, by)]);
+                    self.tell(events, [self.lanes.fenced(shard, epoch, by)])
+                        .await;
                 }
                 Err(error) => {
                     self.lose(&error, &mut []);
@@ -181,14 +183,14 @@ impl Writer {
         any
     }
 
-    fn tell(&self, events: &mpsc::UnboundedSender<Event>, news: impl IntoIterator<Item = News>) {
+    async fn tell(&self, events: &mpsc::Sender<Event>, news: impl IntoIterator<Item = News>) {
         for news in news {
             let event = match news {
                 News::Fenced(shard, epoch, by) => Event::Fenced { shard, epoch, by },
                 News::Behind(shard, epoch) => Event::Behind { shard, epoch },
             };
             // Who does not listen any more owns no shards.
-            let _ = events.send(event);
+            let _ = events.send(event).await;
         }
     }
 

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use hexagram_core::{ClientId, Era, EventId, PrincipalId, StreamKind};
-use hexagram_mcp::envelope::{Envelope, Kind, is_batch, scan};
+use hexagram_mcp::envelope::{self, Envelope, Kind, is_batch, scan};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{ExchangeKind, Header, Open};
 use hexagram_proto::{Malformed, id128, protocol_version, session_claims};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::forward::outcome_unknown;
 use crate::host::{Call, Host};
-use crate::ledger::Stored;
+use crate::ledger::{STORE_AWAY, Stored};
 use crate::place::Place;
 use crate::reply::{Reply, Run};
 use crate::shard::Shard;
@@ -22,10 +23,6 @@ use crate::{answer, batch, dispatch, handoff, one_way, resume, standing};
 
 /// A client refused by a draining worker should wait this long, in ms.
 const RETRY_AFTER_MS: u64 = 1_000;
-/// What must be recorded cannot be now.
-const STORE_AWAY: Problem = Problem::StoreAway {
-    retry_after_ms: RETRY_AFTER_MS,
-};
 
 impl Host {
     /// Answers the exchange at once, or gives what is to run in a task.
@@ -60,11 +57,11 @@ impl Host {
             if kind == ExchangeKind::Delete {
                 return delete_again(&call, reply);
             }
-            let method = name_request(&call.body, &mut reply);
-            if call.repeated && method.as_deref() == Some("tools/call") {
-                return refuse_repeated(reply);
-            }
-            reply.refuse(&Problem::SessionNotFound);
+            let calls = name_request(&call.body, &mut reply);
+            reply.refuse(&match call.repeated && calls {
+                true => outcome_unknown(),
+                false => Problem::SessionNotFound,
+            });
             return None;
         }
         match kind {
@@ -117,10 +114,12 @@ impl Host {
     fn request(self: &Arc<Self>, call: Call, envelope: &Envelope<'_>, reply: Reply) -> Option<Run> {
         let method = envelope.method.as_deref().unwrap_or_default();
         if self.is_draining() {
-            return refuse_draining(reply);
-        }
-        if call.repeated && method == "tools/call" {
-            return refuse_repeated(reply);
+            // "Not now" would say that it did not run.
+            reply.refuse(&match call.repeated && method == "tools/call" {
+                true => outcome_unknown(),
+                false => draining(),
+            });
+            return None;
         }
         match (call.era(), method) {
             (Era::Legacy, "ping") => answer::empty(reply),
@@ -193,7 +192,8 @@ impl Host {
             return resume::call(session, position, resumption, reply);
         }
         if self.is_draining() {
-            return refuse_draining(reply);
+            reply.refuse(&draining());
+            return None;
         }
         let Some(session) = self.session(call) else {
             reply.refuse(&Problem::SessionNotFound);
@@ -227,7 +227,7 @@ impl Host {
             handoff::pass_on(&shard, key, bytes::Bytes::new()).await;
             match shard.stored(ticket).await {
                 Stored::Yes => reply.end(StatusCode::OK),
-                Stored::Later => reply.refuse(&STORE_AWAY),
+                Stored::Away | Stored::Given => reply.refuse(&STORE_AWAY),
             }
             if let Some(session) = held {
                 session.close().await;
@@ -237,7 +237,8 @@ impl Host {
 }
 
 /// The session is over here. Whether every later owner knows is another question: a
-/// DELETE that was refused for that is asked again.
+/// DELETE that was refused for that is asked again. One whose worker was lost may have
+/// been what ended it.
 fn delete_again(call: &Call, reply: Reply) -> Option<Run> {
     let key = call.claims.as_ref().map(|claims| claims.key)?;
     if key.epoch < call.shard.floor() || call.shard.ledger().is_none() {
@@ -246,38 +247,46 @@ fn delete_again(call: &Call, reply: Reply) -> Option<Run> {
     }
     let shard = Arc::clone(&call.shard);
     let (_, ticket) = shard.delete(key);
+    let repeated = call.repeated;
     Some(Box::pin(async move {
         match shard.stored(ticket).await {
+            Stored::Yes if repeated => reply.end(StatusCode::OK),
             Stored::Yes => reply.refuse(&Problem::SessionNotFound),
-            Stored::Later => reply.refuse(&STORE_AWAY),
+            Stored::Away | Stored::Given => reply.refuse(&STORE_AWAY),
         }
     }))
 }
 
-fn refuse_draining(reply: Reply) -> Option<Run> {
-    reply.refuse(&Problem::Draining {
+fn draining() -> Problem {
+    Problem::Draining {
         retry_after_ms: RETRY_AFTER_MS,
-    });
-    None
+    }
 }
 
-/// A tool is not run twice. All other requests may be: they read, or say again
-/// what holds already.
-fn refuse_repeated(reply: Reply) -> Option<Run> {
-    reply.refuse(&Problem::OutcomeUnknown {
-        detail: "the worker was lost while the call ran".to_owned(),
-        upstream: None,
-    });
-    None
+/// Lets a refusal carry the id of the request, if the body holds one; gives
+/// whether a tool is called in it.
+fn name_request(body: &[u8], reply: &mut Reply) -> bool {
+    if let Ok(elements) = envelope::batch(body) {
+        let mut elements = elements
+            .into_iter()
+            .filter_map(|element| scan(element).ok());
+        return elements.any(|element| calls_tool(&element));
+    }
+    let Ok(envelope) = scan(body) else {
+        return false;
+    };
+    if let Some(id) = envelope
+        .id
+        .as_ref()
+        .filter(|_| envelope.kind == Kind::Request)
+    {
+        reply.set_id(id.as_str());
+    }
+    calls_tool(&envelope)
 }
 
-/// Lets a refusal carry the id of the request, if the body holds one; gives the
-/// request's method.
-fn name_request(body: &[u8], reply: &mut Reply) -> Option<String> {
-    let envelope = scan(body).ok()?;
-    let id = envelope.id.filter(|_| envelope.kind == Kind::Request)?;
-    reply.set_id(id.as_str());
-    envelope.method.map(Into::into)
+fn calls_tool(envelope: &Envelope<'_>) -> bool {
+    envelope.kind == Kind::Request && envelope.method.as_deref() == Some("tools/call")
 }
 
 /// What an edge read as headers are headers.

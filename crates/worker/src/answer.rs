@@ -16,10 +16,13 @@ use serde_json::{Value, json};
 
 use crate::across::modernized;
 use crate::federation::Federation;
+use crate::forward::outcome_unknown;
 use crate::host::{Call, Host};
 use crate::merged::PATIENCE;
 use crate::reply::{Reply, Run, response};
-use crate::upstream::{NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError};
+use crate::upstream::{
+    NativeHandler, NativeRequest, ServerInfo, Upstream, UpstreamError, declares,
+};
 
 /// How long `initialize` waits for the only upstream to describe itself.
 const ONLY_PATIENCE: Duration = Duration::from_secs(30);
@@ -30,7 +33,7 @@ pub(crate) fn empty(reply: Reply) -> Option<Run> {
     reply.answer(message, None)
 }
 
-/// Runs a native handler here and now; its panic costs this exchange only.
+/// Runs a native handler here and now.
 pub(crate) fn native(
     handler: &dyn NativeHandler,
     call: &Call,
@@ -38,13 +41,11 @@ pub(crate) fn native(
     reply: Reply,
 ) -> Option<Run> {
     let method = envelope.method.as_deref().unwrap_or_default();
-    let request = NativeRequest {
-        method,
-        params: envelope.params,
-        version: call.version,
-    };
-    let handled = std::panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&request)));
-    match handled.unwrap_or(Err(Problem::Internal)) {
+    if call.repeated && method == "tools/call" && !native_may_run_twice(handler, call, envelope) {
+        reply.refuse(&outcome_unknown());
+        return None;
+    }
+    match handle(handler, call, method, envelope.params) {
         Ok(result) => {
             let message = response(reply.id(), &result);
             let message = match call.era() {
@@ -58,6 +59,31 @@ pub(crate) fn native(
             None
         }
     }
+}
+
+/// A handler's panic costs its exchange only.
+fn handle(
+    handler: &dyn NativeHandler,
+    call: &Call,
+    method: &str,
+    params: Option<&[u8]>,
+) -> Result<Vec<u8>, Problem> {
+    let request = NativeRequest {
+        method,
+        params,
+        version: call.version,
+    };
+    let handled = std::panic::catch_unwind(AssertUnwindSafe(|| handler.handle(&request)));
+    handled.unwrap_or(Err(Problem::Internal))
+}
+
+/// Whether the tool that is called declares that it may run twice.
+fn native_may_run_twice(handler: &dyn NativeHandler, call: &Call, called: &Envelope<'_>) -> bool {
+    let listed = handle(handler, call, "tools/list", None).unwrap_or_default();
+    let listed: Value = serde_json::from_slice(&listed).unwrap_or_default();
+    let mut tools = listed["tools"].as_array().into_iter().flatten();
+    let tool = tools.find(|tool| tool["name"].as_str() == called.name.as_deref());
+    tool.is_some_and(declares)
 }
 
 /// What all upstreams say of themselves, as far as they can be asked in time.

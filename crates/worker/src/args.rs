@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::upstream::{
-    ChildLimit, Upstream, UpstreamError, UpstreamLimits, UpstreamSpec, UpstreamTarget,
+    ChildLimit, RetryRule, Upstream, UpstreamError, UpstreamLimits, UpstreamName, UpstreamSpec,
+    UpstreamTarget,
 };
 
 /// Where answers come from, and how long to wait for them.
@@ -27,6 +28,11 @@ pub struct UpstreamArgs {
     /// Seconds an upstream may be silent while it works on a request.
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub upstream_timeout: u64,
+
+    /// Which tool calls run again when the worker that had them is lost: those `declared`
+    /// harmless by their tools, or `never` any; NAME= for one upstream; may be repeated.
+    #[arg(long, value_name = "[NAME=]declared|never")]
+    pub upstream_retry: Vec<RetryRule>,
 
     /// Longest message accepted from an upstream, in bytes.
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
@@ -49,8 +55,18 @@ impl UpstreamArgs {
     pub fn build(&self, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>, UpstreamError> {
         self.upstreams
             .iter()
-            .map(|spec| Upstream::from_spec(spec.clone(), self.limits(), children).map(Arc::new))
+            .map(|spec| self.upstream(spec, children).map(Arc::new))
             .collect()
+    }
+
+    fn upstream(
+        &self,
+        spec: &UpstreamSpec,
+        children: &ChildLimit,
+    ) -> Result<Upstream, UpstreamError> {
+        let retry = RetryRule::of(&self.upstream_retry, &spec.name);
+        let upstream = Upstream::from_spec(spec.clone(), self.limits(), children)?;
+        Ok(upstream.retrying(retry))
     }
 
     /// The first upstream that is a command, if there is one.
@@ -58,6 +74,15 @@ impl UpstreamArgs {
         self.upstreams
             .iter()
             .find(|spec| matches!(spec.target, UpstreamTarget::Command(_)))
+    }
+
+    /// The upstream that a rule names and that is not there, if there is such a rule.
+    pub fn unknown_in_rules(&self) -> Option<&UpstreamName> {
+        let mut named = self
+            .upstream_retry
+            .iter()
+            .filter_map(|rule| rule.upstream.as_ref());
+        named.find(|name| self.upstreams.iter().all(|spec| spec.name != **name))
     }
 
     /// How long a quiet client's upstream sessions are kept.

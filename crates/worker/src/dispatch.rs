@@ -103,10 +103,15 @@ async fn route(
         envelope: &envelope,
         method,
     };
+    if let Err(problem) = forward.check_repeated().await {
+        return reply.refuse(&problem);
+    }
     if method == "subscriptions/listen" && call.era() == Era::Modern {
         return listen::run(&forward, reply).await;
     }
-    forward.remember().await;
+    if let Err(problem) = forward.remember().await {
+        return reply.refuse(&problem);
+    }
     match forward.destination() {
         Ok(Destination::One(index, name)) => forward.one(index, name.as_deref(), reply).await,
         Ok(Destination::Merge(member)) => forward.merged(member, reply).await,

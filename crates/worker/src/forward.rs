@@ -1,5 +1,6 @@
 //! Carries a client's requests to their upstream and the answers back.
 
+mod again;
 mod attempt;
 mod exchange;
 mod incoming;
@@ -27,6 +28,7 @@ use crate::outlet::Outlet;
 use crate::reply::{Reply, response};
 use crate::session::{InFlight, Session};
 use crate::upstream::{Upstream, UpstreamError};
+pub(crate) use again::outcome_unknown;
 pub(crate) use attempt::Attempt;
 use exchange::Failed;
 
@@ -72,8 +74,7 @@ impl Forward<'_> {
             return reply.refuse(&bad_level());
         }
         if let Some(answer) = self.answered_here(&attempt) {
-            self.session.record(&self.federation).await;
-            return match answer {
+            return match self.record().await.and(answer) {
                 Ok(()) => reply.finish(response(self.raw_id(), b"{}")).await,
                 Err(problem) => reply.refuse(&problem),
             };

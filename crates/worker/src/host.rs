@@ -10,6 +10,7 @@ use hexagram_core::{
     Capabilities, ClientId, Era, PrincipalId, ProtocolVersion, Sealer, SessionClaims, ShardCount,
     ShardId, WorkerId,
 };
+use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Owned;
 use http::HeaderMap;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use crate::changes::Changes;
 use crate::edges::Edges;
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
-use crate::ledger::SessionLedger;
+use crate::ledger::{STORE_AWAY, SessionLedger, Stored};
 use crate::metrics::WorkerMetrics;
 use crate::place::Place;
 use crate::record;
@@ -38,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) edges: Edges,
     pub(crate) name: WorkerId,
     session_idle: Duration,
+    // Of the register; there may be none.
+    register_reached: Option<watch::Receiver<bool>>,
     draining: CancellationToken,
     count: ShardCount,
     federation: watch::Sender<Arc<Federation>>,
@@ -88,6 +91,7 @@ impl Host {
             edges: Edges::default(),
             name: context.name,
             session_idle: context.session_idle,
+            register_reached: context.membership.map(|membership| membership.reached),
             draining: CancellationToken::new(),
             count: context.shards,
             federation: watch::Sender::new(Arc::new(federation)),
@@ -95,6 +99,20 @@ impl Host {
             changes: context.changes,
             metrics: context.metrics,
             busy,
+        }
+    }
+
+    /// Whether what was said is recorded well enough to be acknowledged (DESIGN 8): in
+    /// the store, or, while that is away, here, where the register says who serves.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn acknowledge(&self, stored: Stored) -> Result<(), Problem> {
+        let reached = self.register_reached.as_ref();
+        let reached = reached.is_none_or(|reached| *reached.borrow());
+        match stored {
+            Stored::Away if !reached => Err(STORE_AWAY),
+            Stored::Yes | Stored::Given | Stored::Away => Ok(()),
         }
     }
 

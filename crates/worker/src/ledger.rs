@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hexagram_core::{EventId, SessionKey};
+use hexagram_mcp::error::Problem;
 use hexagram_proto::handoff::SessionState;
 use hexagram_runtime::clock;
 use hexagram_store::{Change, DeadChunk, Journal, Said, Ticket, Unwritten};
@@ -15,14 +16,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::record;
 
+/// What must be recorded cannot be now.
+pub(crate) const STORE_AWAY: Problem = Problem::StoreAway {
+    retry_after_ms: 1_000,
+};
+
 /// Whether the shard's next owner will know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// It will, or it need not.
     Yes,
-    /// The store is away, or the shard has been given on: it may not, unless this worker
-    /// tells it.
-    Later,
+    /// The store is away: it may not, unless this worker lives until the store is back.
+    Away,
+    /// The shard has been given on: whoever has it now speaks for it.
+    Given,
 }
 
 /// A shard's way into the store.
@@ -67,9 +74,10 @@ impl Ledger {
             Ok(()) => Stored::Yes,
             Err(Unwritten::Fenced(_)) if !self.given.load(Ordering::Acquire) => {
                 self.deposed.cancelled().await;
-                Stored::Later
+                Stored::Given
             }
-            Err(_) => Stored::Later,
+            Err(Unwritten::Lost) => Stored::Away,
+            Err(Unwritten::Fenced(_) | Unwritten::Closed) => Stored::Given,
         }
     }
 
@@ -165,7 +173,7 @@ impl SessionLedger {
     }
 
     /// Has a message stored, and what it pushed out of the session's memory forgotten.
-    pub(crate) fn said(&self, message: record::Said<'_>, forgotten: Vec<EventId>) -> Ticket {
+    pub(crate) fn said(&self, message: &record::Said<'_>, forgotten: Vec<EventId>) -> Ticket {
         let mut book = self.book.lock();
         let mut changes = Vec::with_capacity(2 + forgotten.len());
         if !std::mem::replace(&mut book.recorded, true) {

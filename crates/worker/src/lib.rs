@@ -32,6 +32,7 @@ mod host;
 mod kept;
 mod ledger;
 mod levels;
+mod line;
 mod link;
 mod list_cache;
 mod listen;
@@ -100,9 +101,9 @@ pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use reload::Replaced;
 pub use upstream::{
-    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, ServerInfo,
-    Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName, UpstreamSpec,
-    UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
+    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Retry, RetryRule,
+    ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName,
+    UpstreamSpec, UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
 };
 
 /// How often idle sessions are looked for.

@@ -13,7 +13,9 @@ use hexagram_proto::link::{
     Chunk, EdgeFrame, EdgeMessage, Hello, Leaving, Open, WorkerFrame, WorkerMessage, edge_message,
     worker_message,
 };
-use hexagram_proto::{Assembly, HELLO_TIMEOUT, HelloError, Outbox, agree, frames, outbox};
+use hexagram_proto::{
+    Assembly, HELLO_TIMEOUT, HelloError, LASTING_SINCE, Lasting, Outbox, Sending, agree, outbox,
+};
 use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
@@ -23,6 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::busy::Timer;
 use crate::host::Host;
+use crate::line::{Line, Lines};
 use crate::reply::{Flow, Reply};
 
 /// Longest message accepted from an edge, in bytes (REQUIREMENTS F8, hard limit).
@@ -33,6 +36,7 @@ pub(crate) struct LinkService {
     host: Arc<Host>,
     hello: Hello,
     work: Work,
+    lines: Lines,
 }
 
 /// What a drain waits for, in this order.
@@ -50,10 +54,17 @@ pub(crate) struct Work {
 
 impl LinkService {
     pub(crate) fn new(host: Arc<Host>, hello: Hello, work: Work) -> Self {
-        Self { host, hello, work }
+        let lines = Lines::default();
+        Self {
+            host,
+            hello,
+            work,
+            lines,
+        }
     }
 
-    async fn greet(&self, frames: &mut Streaming<EdgeFrame>) -> Result<Hello, Status> {
+    /// The edge's Hello, and the link version that both speak.
+    async fn greet(&self, frames: &mut Streaming<EdgeFrame>) -> Result<(Hello, u32), Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, frames.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no Hello in time"))??;
@@ -65,13 +76,83 @@ impl LinkService {
             .map_err(|error| Status::failed_precondition(error.to_string()))
     }
 
-    fn accept(&self, edge: Hello) -> Result<Hello, HelloError> {
+    fn accept(&self, edge: Hello) -> Result<(Hello, u32), HelloError> {
         match agree(&self.hello, &edge) {
-            Ok(_) => Ok(edge),
+            Ok(version) => Ok((edge, version)),
             Err(error) => {
                 tracing::warn!(edge = edge.name, %error, "refused a link");
                 Err(error)
             }
+        }
+    }
+}
+
+impl LinkService {
+    /// Begins a link; gives what is said on it.
+    fn begin(
+        &self,
+        edge: Hello,
+        version: u32,
+        incoming: Streaming<EdgeFrame>,
+    ) -> Sending<WorkerFrame> {
+        tracing::info!(edge = edge.name, "link up");
+        let (out, drained) = outbox();
+        // From here on the edge hears of every change: its Hello comes first.
+        let number = self.host.edges.add(out.clone());
+        let link = EdgeLink {
+            number,
+            host: Arc::clone(&self.host),
+            outbox: out.clone(),
+            flows: Arc::default(),
+            partial: HashMap::new(),
+            ceased: false,
+            running: self.work.running.clone(),
+            announcer: announcer(&self.host, out).abort_handle(),
+        };
+        let lasting = Lasting::new(drained);
+        let line = self.lines.begin(&edge, version, lasting.clone(), incoming);
+        let sending = lasting.connect(Hello {
+            link: line.name,
+            ..self.hello_now()
+        });
+        lasting.begin(version);
+        let (open, leaving) = (self.work.open.clone(), self.work.leaving.clone());
+        let done = self.work.done.clone();
+        tokio::spawn(async move {
+            let mut reader = Reader { link, line };
+            // Until the edge has ceased, a drain waits for what it sends.
+            let reason = match open.track(reader.until_ceased(leaving)).await {
+                None => reader.until_closed(done).await,
+                Some(reason) => reason,
+            };
+            tracing::info!(edge = edge.name, reason, "link down");
+        });
+        sending
+    }
+
+    /// Goes on with a link that the edge names, or begins one.
+    async fn link(
+        &self,
+        edge: Hello,
+        version: u32,
+        incoming: Streaming<EdgeFrame>,
+    ) -> Result<Sending<WorkerFrame>, Status> {
+        let resume = edge.resume.filter(|_| version >= LASTING_SINCE);
+        let Some(resume) = resume else {
+            return Ok(self.begin(edge, version, incoming));
+        };
+        let hello = self.hello_now();
+        match self.lines.go_on(&edge, &resume, hello, incoming).await {
+            Ok(Some(sending)) => Ok(sending),
+            Ok(None) => Err(Status::aborted("the link ends; begin anew")),
+            Err(incoming) => Ok(self.begin(edge, version, incoming)),
+        }
+    }
+
+    fn hello_now(&self) -> Hello {
+        Hello {
+            owned: self.host.owned_now(),
+            ..self.hello.clone()
         }
     }
 }
@@ -87,38 +168,9 @@ impl link_server::Link for LinkService {
         request: Request<Streaming<EdgeFrame>>,
     ) -> Result<Response<Frames>, Status> {
         let mut incoming = request.into_inner();
-        let edge = self.greet(&mut incoming).await?;
-        tracing::info!(edge = edge.name, "link up");
-        let (out, drained) = outbox();
-        // From here on the edge hears of every change: its Hello comes first.
-        let number = self.host.edges.add(out.clone());
-        let link = EdgeLink {
-            number,
-            host: Arc::clone(&self.host),
-            outbox: out.clone(),
-            flows: Arc::default(),
-            partial: HashMap::new(),
-            ceased: false,
-            running: self.work.running.clone(),
-            announcer: announcer(&self.host, out).abort_handle(),
-        };
-        let (open, leaving) = (self.work.open.clone(), self.work.leaving.clone());
-        let done = self.work.done.clone();
-        tokio::spawn(async move {
-            let mut reader = Reader { link, incoming };
-            // Until the edge has ceased, a drain waits for what it sends.
-            let reason = match open.track(reader.until_ceased(leaving)).await {
-                None => reader.until_closed(done).await,
-                Some(reason) => reason,
-            };
-            tracing::info!(edge = edge.name, reason, "link down");
-        });
-        let hello = Hello {
-            owned: self.host.owned_now(),
-            ..self.hello.clone()
-        };
-        let frames = frames(hello, drained).map(Ok);
-        Ok(Response::new(Box::pin(frames)))
+        let (edge, version) = self.greet(&mut incoming).await?;
+        let sending = self.link(edge, version, incoming).await?;
+        Ok(Response::new(Box::pin(sending.map(Ok))))
     }
 }
 
@@ -156,7 +208,7 @@ fn announcer(host: &Host, outbox: Outbox<WorkerMessage>) -> JoinHandle<()> {
 /// Reads one edge's link.
 struct Reader {
     link: EdgeLink,
-    incoming: Streaming<EdgeFrame>,
+    line: Line,
 }
 
 impl Reader {
@@ -170,7 +222,7 @@ impl Reader {
                     told = true;
                     self.link.leave();
                 }
-                frame = self.incoming.message() => {
+                frame = self.line.frame() => {
                     if let Err(reason) = self.link.take(frame) {
                         return Some(reason);
                     }
@@ -184,7 +236,7 @@ impl Reader {
     async fn until_closed(&mut self, done: CancellationToken) -> String {
         loop {
             let frame = tokio::select! {
-                frame = self.incoming.message() => frame,
+                frame = self.line.frame() => frame,
                 () = done.cancelled() => return "drained".to_owned(),
             };
             if let Err(reason) = self.link.take(frame) {
@@ -201,15 +253,10 @@ impl EdgeLink {
         let _ = self.outbox.push(WorkerMessage { kind });
     }
 
-    fn take(&mut self, frame: Result<Option<EdgeFrame>, Status>) -> Result<(), String> {
-        match frame {
-            Ok(Some(frame)) => {
-                frame.messages.into_iter().for_each(|m| self.handle(m));
-                Ok(())
-            }
-            Ok(None) => Err("closed by the edge".to_owned()),
-            Err(status) => Err(status.message().to_owned()),
-        }
+    fn take(&mut self, frame: Result<EdgeFrame, String>) -> Result<(), String> {
+        let messages = frame?.messages.into_iter();
+        messages.for_each(|message| self.handle(message));
+        Ok(())
     }
 
     fn handle(&mut self, message: EdgeMessage) {

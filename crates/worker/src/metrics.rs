@@ -3,7 +3,7 @@
 use hexagram_core::{ShardId, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_runtime::metrics::Metrics;
-use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// The worker's metrics.
 #[derive(Debug, Clone)]
@@ -12,6 +12,7 @@ pub struct WorkerMetrics {
     pub(crate) sessions: IntCounter,
     pub(crate) refusals: Refusals,
     shard_load: GaugeVec,
+    pub(crate) store_up: IntGauge,
     pub(crate) upstream_requests: IntCounterVec,
     pub(crate) upstream_failures: IntCounterVec,
     pub(crate) upstream_lists: IntCounterVec,
@@ -38,6 +39,10 @@ impl WorkerMetrics {
                 "hexagram_worker_shard_load",
                 "Share of one core's time that a shard's tasks take, averaged over half a minute.",
                 &["worker", "shard"],
+            ),
+            store_up: metrics.gauge(
+                "hexagram_worker_store_up",
+                "Whether the session store answers; 0 without one.",
             ),
             upstream_requests: metrics.counters(
                 "hexagram_upstream_requests_total",

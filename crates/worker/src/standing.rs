@@ -354,6 +354,7 @@ impl Reader {
     async fn renew(self) {
         self.session.forget(&self.upstream, &self.connection).await;
         reopen(&self.session, &self.upstream, self.sink.era(), self.pause).await;
+        self.session.record(&self.host.federation()).await;
     }
 
     async fn relay(&self, message: &Bytes) -> Result<(), Gone> {

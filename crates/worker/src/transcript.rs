@@ -50,7 +50,7 @@ impl Transcript {
         let ledger = self.ledger.as_deref();
         Noted(ledger.map(|ledger| {
             let said = record::Said { id, message, last };
-            (ledger, ledger.said(said, forgotten))
+            (ledger, ledger.said(&said, forgotten))
         }))
     }
 

@@ -13,6 +13,7 @@ use hexagram_core::ShardId;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
 use hexagram_store::{Claim, ClaimMode, Claimed, MemoryStore, Store};
+use serde_json::json;
 
 use edge::{EPOCH, Edge, Session};
 use pair::{Cluster, active, call, count, epoch, served, shard};
@@ -55,7 +56,7 @@ fn status(kind: &Kind) -> u32 {
 
 /// An edge at each worker, and a session at the first one.
 async fn scene(store: &MemoryStore) -> (Cluster, Edge, Edge, Session) {
-    let cluster = Cluster::with(Some(store.clone()));
+    let cluster = Cluster::with(Some(store));
     let (mut old, new) = (cluster.edge(0).await, cluster.edge(1).await);
     let session = old.session().await;
     (cluster, old, new, session)
@@ -138,6 +139,31 @@ async fn without_its_store_a_worker_serves_on() {
 }
 
 #[tokio::test]
+async fn without_store_and_register_nothing_is_accepted_that_must_be_recorded() {
+    let store = MemoryStore::default();
+    let (cluster, mut old, _new, session) = scene(&store).await;
+    let level = |id: u64, level: &str| {
+        let params = json!({ "level": level });
+        json!({"jsonrpc": "2.0", "id": id, "method": "logging/setLevel", "params": params})
+            .to_string()
+    };
+    store.set_down(true);
+    let open = old.open(&session, &level(1, "info"));
+    assert_eq!(status(&old.send(open).await), 200, "the register is there");
+    cluster.reached.send_replace(false);
+    let open = old.open(&session, &level(2, "debug"));
+    assert_eq!(status(&old.send(open).await), 503);
+    let open = old.open(&session, &call("count", 3));
+    assert_eq!(status(&old.send(open).await), 200, "a call records nothing");
+    store.set_down(false);
+    eventually("a level that is recorded", async || {
+        let open = old.open(&session, &level(4, "error"));
+        status(&old.send(open).await) == 200
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_wiped_store_is_told_all_again() {
     let store = MemoryStore::default();
     let (cluster, mut old, mut new, session) = scene(&store).await;
@@ -189,6 +215,29 @@ async fn an_owner_that_the_store_knows_to_be_over_ends() {
     })
     .await;
     let _ = number;
+}
+
+/// The store is wiped, and the shard moves before its owner has noticed.
+#[tokio::test]
+async fn a_record_that_was_lost_before_a_move_is_written_after_it() {
+    let store = MemoryStore::default();
+    let (cluster, mut old, mut new, session) = scene(&store).await;
+    let id = shard(&session);
+    store.wipe();
+    cluster.plan(id, 1);
+    assert_eq!(active(&mut new, id).await, EPOCH + 1);
+    cluster.commit(id, 1, EPOCH + 1);
+    store.wipe();
+    cluster.plan(id, 0);
+    assert_eq!(active(&mut old, id).await, EPOCH + 2);
+    cluster.commit(id, 0, EPOCH + 2);
+    eventually("a record that is whole again", async || {
+        store.snapshot().is_whole(id)
+    })
+    .await;
+    let now = lose(&cluster, &mut new, id).await;
+    let open = in_epoch(now, new.open(&session, &call("count", 1)));
+    assert_eq!(status(&new.send(open).await), 200, "it was never deleted");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod cargo;
 mod debian;
 mod node;
 mod python;
+mod redis;
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) fn install(cache: &Cache, task: &mut Task) -> Result<()> {
     let _alone = cache.lock()?;
     node::install(cache, task)?;
     python::install(cache, task)?;
+    redis::install(task)?;
     cargo::install(cache, task)
 }
 

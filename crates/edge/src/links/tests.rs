@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use hexagram_core::{ShardCount, spread};
+use hexagram_proto::outbox;
 use hexagram_runtime::health::Health;
 
 use super::*;
+use crate::link::Link;
 use crate::testing::board;
 
 /// An edge with two workers, `a` and `b`, no link up.

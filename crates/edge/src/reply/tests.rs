@@ -46,6 +46,7 @@ impl Call {
     fn reply(&self, said: Vec<worker_message::Kind>) -> Result<Response, Problem> {
         let replier = Replier {
             id: Some("7"),
+            batch: None,
             may_have_run: self.may_have_run,
             may_stream: true,
             draining: Some(self.draining.clone().cancelled_owned()),

@@ -1,9 +1,11 @@
 //! A worker that is lost with messages on it: sent again once, where that is
 //! allowed to be decided.
 
+use hexagram_core::ProtocolVersion;
+use hexagram_proto::link::Open;
 use serde_json::{Value, json};
 
-use crate::scene::{FIRST, Scene};
+use crate::scene::{Events, FIRST, Scene};
 
 const DONE: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 /// Longer than what is kept of a message that may have run.
@@ -91,4 +93,92 @@ async fn a_message_waits_for_an_owner_that_is_not_linked() {
     assert_eq!((open.epoch, open.attempt), (FIRST + 1, 1));
     scene.b.answer(&open, DONE);
     assert_eq!(reply.await.unwrap().status, 200);
+}
+
+/// The JSON of each event that is still to come on a stream that ends.
+async fn rest(mut events: Events) -> Vec<Value> {
+    let mut text = String::new();
+    while let Some(part) = events.next().await {
+        text += &part;
+    }
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+fn is_unknown(answer: &Value, id: u64) -> bool {
+    answer["id"] == id && answer["error"]["data"]["reason"] == "outcome_unknown"
+}
+
+/// A call that has said something already, at `worker-a`.
+async fn speaking(scene: &mut Scene, id: &str) -> Open {
+    let open = scene.a.opened().await;
+    scene.a.start_at(&open, "");
+    scene.a.event(&open, PROGRESS, id, false);
+    open
+}
+
+const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+
+/// Whether its client could come back makes no difference: nobody has its end.
+#[tokio::test]
+async fn a_call_that_has_begun_to_speak_is_answered() {
+    for version in [
+        ProtocolVersion::V2024_11_05,
+        ProtocolVersion::V2025_06_18,
+        ProtocolVersion::V2025_11_25,
+        ProtocolVersion::V2026_07_28,
+    ] {
+        let mut scene = Scene::start().await;
+        let events = match version {
+            ProtocolVersion::V2026_07_28 => scene.call("tools/call", &call("x")),
+            _ => {
+                let (method, params) = ("tools/call", call("x"));
+                let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+                scene.post(version, &body)
+            }
+        };
+        speaking(&mut scene, "e-1").await;
+        let events = events.await.unwrap();
+        scene.a.cut();
+        scene.b.active(FIRST + 1);
+        let said = rest(events).await;
+        assert_eq!(said.len(), 2, "{version:?}: {said:?}");
+        assert!(is_unknown(&said[1], 1), "{version:?}: {said:?}");
+    }
+}
+
+fn batch() -> Value {
+    let call =
+        |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call("x")});
+    json!([call(1), call(2), {"jsonrpc": "2.0", "method": "notifications/x"}])
+}
+
+#[tokio::test]
+async fn each_request_of_a_batch_is_answered_once() {
+    let mut scene = Scene::start().await;
+    let events = scene.post(ProtocolVersion::V2025_03_26, &batch());
+    let open = speaking(&mut scene, "").await;
+    scene.a.event(&open, DONE, "", false);
+    let events = events.await.unwrap();
+    scene.a.cut();
+    scene.b.active(FIRST + 1);
+    let said = rest(events).await;
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[1].get("result").is_some(), "{said:?}");
+    assert!(is_unknown(&said[2], 2), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_batch_without_an_owner_is_answered_as_one() {
+    let mut scene = Scene::start().await;
+    let reply = scene.tell(ProtocolVersion::V2025_03_26, &batch());
+    scene.a.opened().await;
+    scene.a.cut();
+    let reply = reply.await.unwrap();
+    assert_eq!(
+        (reply.status, reply.body.as_array().unwrap().len()),
+        (200, 2)
+    );
+    assert!(is_unknown(&reply.body[0], 1) && is_unknown(&reply.body[1], 2));
 }

@@ -153,7 +153,10 @@ impl Scene {
 
     /// Sends a modern request on a connection of its own.
     pub(crate) fn ask(&self, method: &str, params: &Value) -> JoinHandle<Reply> {
-        let request = self.modern(method, params);
+        self.asked(self.modern(method, params))
+    }
+
+    fn asked(&self, request: Asked) -> JoinHandle<Reply> {
         let address = self.address;
         tokio::spawn(async move {
             let (parts, body) = send(address, request).await.into_parts();
@@ -163,6 +166,30 @@ impl Scene {
                 body: serde_json::from_slice(&body).unwrap(),
             }
         })
+    }
+
+    /// Sends a modern request whose reply is a stream of events.
+    pub(crate) fn call(&self, method: &str, params: &Value) -> JoinHandle<Events> {
+        self.events(self.modern(method, params))
+    }
+
+    /// Posts messages of a legacy session, whose reply is a stream of events.
+    pub(crate) fn post(&self, version: ProtocolVersion, body: &Value) -> JoinHandle<Events> {
+        self.events(self.legacy(version, body))
+    }
+
+    /// Posts messages of a legacy session.
+    pub(crate) fn tell(&self, version: ProtocolVersion, body: &Value) -> JoinHandle<Reply> {
+        self.asked(self.legacy(version, body))
+    }
+
+    fn legacy(&self, version: ProtocolVersion, body: &Value) -> Asked {
+        let request = http::Request::post("/mcp")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-session-id", self.session(version));
+        request.body(body.to_string().into()).unwrap()
     }
 
     /// Listens in the modern era; the reply has not begun yet.
@@ -176,7 +203,7 @@ impl Scene {
         let mut request = http::Request::get("/mcp")
             .header("host", "localhost")
             .header("accept", "text/event-stream")
-            .header("mcp-session-id", self.session());
+            .header("mcp-session-id", self.session(ProtocolVersion::V2025_06_18));
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }
@@ -211,7 +238,7 @@ impl Scene {
         request.body(body.to_string().into()).unwrap()
     }
 
-    fn session(&self) -> String {
+    fn session(&self, version: ProtocolVersion) -> String {
         let claims = SessionClaims {
             client: ClientId::from_u128(1),
             principal: Principal::anonymous().id(),
@@ -220,7 +247,7 @@ impl Scene {
                 serial: Serial::new(1),
             },
             created: unix_seconds(),
-            version: ProtocolVersion::V2025_06_18,
+            version,
             capabilities: Capabilities::from_bits(0),
             client_name: "test".to_owned(),
             client_version: "1".to_owned(),

@@ -88,6 +88,39 @@ async fn a_message_cut_in_the_middle_ends_the_stream() {
     assert_eq!(events.next().await, None);
 }
 
+/// The new owner knows nothing of it: the client learns that when it asks again.
+#[tokio::test]
+async fn a_stream_that_is_refused_at_the_new_owner_ends() {
+    let mut scene = Scene::start().await;
+    let (_, mut events) = standing(&mut scene).await;
+    scene.a.cut();
+    scene.publish(2, "worker-b", FIRST + 1).await;
+    let again = scene.b.opened().await;
+    scene
+        .b
+        .refuse(&again, 404, r#"{"jsonrpc":"2.0","id":null,"error":{}}"#);
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_listener_survives_its_worker() {
+    let mut scene = Scene::start().await;
+    let events = scene.listen();
+    let open = scene.a.opened().await;
+    scene.a.event(&open, "\"ack\"", "", false);
+    let mut events = events.await.unwrap();
+    assert_eq!(next(&mut events).await, "event: message\ndata: \"ack\"\n\n");
+    scene.a.cut();
+    scene.publish(2, "worker-b", FIRST + 1).await;
+    let again = scene.b.opened().await;
+    assert!(again.reattach);
+    scene.b.event(&again, "\"news\"", "", false);
+    assert_eq!(
+        next(&mut events).await,
+        "event: message\ndata: \"news\"\n\n"
+    );
+}
+
 #[tokio::test]
 async fn a_listener_goes_on_without_a_second_acknowledgement() {
     let mut scene = Scene::start().await;

@@ -10,8 +10,8 @@ use hexagram_edge::WorkerAddress;
 use hexagram_proto::link::link_server::{self, LinkServer};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{
-    Active, Announce, EdgeFrame, End, Event, Hello, Misdirected, Open, Owned, Reattach, Resumed,
-    Start, WorkerFrame, WorkerMessage, edge_message,
+    Active, Announce, EdgeFrame, End, Event, Head, Hello, Misdirected, Open, Owned, Reattach,
+    Resumed, Start, WorkerFrame, WorkerMessage, edge_message,
 };
 use hexagram_proto::{Outbox, frames, hello, outbox};
 use parking_lot::Mutex;
@@ -190,6 +190,20 @@ impl Worker {
             data: text.into(),
             last,
             event_id: event_id.to_owned(),
+            ..Event::default()
+        }));
+    }
+
+    /// A refusal.
+    pub(crate) fn refuse(&self, open: &Open, status: u32, text: &'static str) {
+        self.say(Kind::Event(Event {
+            exchange: open.exchange,
+            data: text.into(),
+            last: true,
+            head: Some(Head {
+                status,
+                ..Head::default()
+            }),
             ..Event::default()
         }));
     }

@@ -70,6 +70,7 @@ fn tools() -> serde_json::Value {
     json!({"tools": [{
         "name": "echo",
         "description": "Answers with its message.",
+        "annotations": {"readOnlyHint": true},
         "inputSchema": {
             "type": "object",
             "properties": {"message": {"type": "string"}},

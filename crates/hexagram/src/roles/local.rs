@@ -20,7 +20,7 @@ use hexagram_worker::{
 };
 use serde_json::json;
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -299,6 +299,7 @@ fn workers<'a>(
             owned: Vec::new(),
             membership: Some(Membership {
                 register: parts.register.watch(),
+                reached: watch::channel(true).1,
                 dial: parts.dial.clone(),
                 hands_over: false,
             }),
@@ -323,7 +324,7 @@ fn upstreams(
     children: &ChildLimit,
     changes: &Changes,
 ) -> Result<Vec<Arc<Upstream>>> {
-    let given = given.build(children)?;
+    let given = roles::worker::built(given, children)?;
     Ok(match given.is_empty() {
         // One process is the whole cluster: its memory is as durable as that.
         true => vec![demo::upstream(demo, changes, true)],

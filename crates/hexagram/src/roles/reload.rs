@@ -14,12 +14,13 @@ use crate::cli::{self, Role};
 const UPSTREAM: &str = "upstream";
 /// The keys that are taken over; what the file says of others waits for the
 /// next start.
-const TAKEN_OVER: [&str; 6] = [
+const TAKEN_OVER: [&str; 7] = [
     UPSTREAM,
     "upstream-connect-timeout",
     "upstream-handshake-timeout",
     "upstream-timeout",
     "upstream-max-message",
+    "upstream-retry",
     "log",
 ];
 

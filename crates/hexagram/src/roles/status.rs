@@ -84,6 +84,9 @@ fn text(status: &Value, colours: bool) -> String {
             link["in_flight"]
         );
     }
+    if let Some(state) = status["store"].as_str() {
+        out += &format!("  session store: {state}\n");
+    }
     items(status, "upstreams").for_each(|upstream| out += &upstream_line(upstream));
     out
 }

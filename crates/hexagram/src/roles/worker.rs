@@ -151,12 +151,23 @@ fn upstreams(
         );
         return Err(Mistake::Settings(reason).into());
     }
-    let mut upstreams = given.build(&ChildLimit::new(0))?;
+    let mut upstreams = built(given, &ChildLimit::new(0))?;
     let tasks = args.tasks_in_memory;
     let demo = args.demo;
     let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
     upstreams.extend(demo);
     Ok(upstreams)
+}
+
+/// The upstreams that the settings name.
+pub(crate) fn built(given: &UpstreamArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
+    if let Some(name) = given.unknown_in_rules() {
+        let reason = format!(
+            "--upstream-retry names {name}, which is no upstream: use a name that --upstream gives"
+        );
+        return Err(Mistake::Settings(reason).into());
+    }
+    Ok(given.build(children)?)
 }
 
 fn context(
@@ -184,6 +195,7 @@ fn context(
         owned: own.unwrap_or_default(),
         membership: source.map(|source| Membership {
             register: source.follow(),
+            reached: source.reached(),
             dial: over_tcp(),
             hands_over: true,
         }),

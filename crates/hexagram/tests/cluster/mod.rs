@@ -17,6 +17,7 @@ pub(crate) mod ports;
 pub(crate) mod proc_table;
 pub(crate) mod process;
 pub(crate) mod puppet;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod tools;
 pub(crate) mod upstream;

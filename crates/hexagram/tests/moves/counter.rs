@@ -30,11 +30,12 @@ struct State {
     said: broadcast::Sender<Value>,
 }
 
+/// A request.
 #[derive(Debug, Default)]
-struct Asked {
-    verb: String,
+pub(crate) struct Asked {
+    pub(crate) verb: String,
     session: String,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 impl Counter {
@@ -126,7 +127,7 @@ async fn speak(
     }
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
+pub(crate) async fn read(stream: &mut BufReader<TcpStream>) -> Option<Asked> {
     let (mut asked, mut length) = (Asked::default(), 0);
     loop {
         let mut line = String::new();
@@ -185,7 +186,7 @@ fn answer(asked: &Asked, state: &State) -> String {
     }
 }
 
-fn response(session: &str, body: &Value, result: &Value) -> String {
+pub(crate) fn response(session: &str, body: &Value, result: &Value) -> String {
     let message = json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string();
     let length = message.len();
     format!(
@@ -194,6 +195,6 @@ fn response(session: &str, body: &Value, result: &Value) -> String {
     )
 }
 
-fn bare(status: &str) -> String {
+pub(crate) fn bare(status: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
 }

@@ -14,10 +14,10 @@ use crate::load::{Call, Failure, LEGACY, Load, MODERN};
 use crate::planned::cluster;
 
 /// "The worker was lost while it worked on this."
-const LOST: i64 = -32012;
+pub(crate) const LOST: i64 = -32012;
 
 /// Until every client had an answer after `event`.
-async fn served_again(load: &Load, event: Instant) {
+pub(crate) async fn served_again(load: &Load, event: Instant) {
     wait::until("service for every client", async || {
         (load.served_since(event) == LEGACY + MODERN).then_some(())
     })
@@ -40,11 +40,12 @@ fn cost(failures: &[&Failure], owner: Option<usize>) -> bool {
 
 /// Every call that was answered has run once, and none twice. One that ends with
 /// its worker may have run, whatever its client is told.
-fn ran_once(counter: &Counter, calls: &[Call]) {
+/// `before` were answered before the load.
+pub(crate) fn ran_once(counter: &Counter, calls: &[Call], before: u64) {
     let count = |fits: fn(&Call) -> bool| calls.iter().filter(|call| fits(call)).count() as u64;
     let answered = count(|call| call.outcome.is_ok());
     let unknown = count(|call| call.outcome.is_err());
-    let ran = counter.calls();
+    let ran = counter.calls() - before;
     assert!(
         (answered..=answered + unknown).contains(&ran),
         "{ran} calls ran, {answered} were answered, {unknown} are unknown"
@@ -72,7 +73,7 @@ async fn a_worker_that_is_killed() {
             "{client} at {owner:?}: {failures:#?}"
         );
     }
-    ran_once(&counter, &calls);
+    ran_once(&counter, &calls, 0);
     assert_eq!(cluster.count("worker-0").await, 0);
 }
 

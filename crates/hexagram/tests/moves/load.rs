@@ -114,8 +114,9 @@ struct Client {
     session: Option<Session>,
     peers: Vec<SocketAddr>,
     connections: Vec<Http>,
-    /// The upstream session of a legacy client, and its calls there.
-    upstream: Option<(String, u64)>,
+    /// The upstream session of a legacy client, and its calls there; whether the last
+    /// one was counted may be unknown.
+    upstream: Option<(String, Option<u64>)>,
     calls: Vec<Call>,
 }
 
@@ -204,12 +205,12 @@ impl Client {
             return Ok(());
         }
         let expected = match self.upstream.take() {
-            Some((session, count)) => (session, count + 1),
-            None => (now.0.clone(), 1),
+            Some((session, count)) => (session, count.map(|count| count + 1)),
+            None => (now.0.clone(), Some(1)),
         };
         let forgot = format!("{now:?} for {expected:?}");
-        let same = now == expected;
-        self.upstream = Some(now);
+        let same = now.0 == expected.0 && expected.1.is_none_or(|count| count == now.1);
+        self.upstream = Some((now.0, Some(now.1)));
         same.then_some(()).ok_or(Failure::Forgot(forgot))
     }
 
@@ -223,8 +224,10 @@ impl Client {
             Some(Failure::Lost(_)) => {
                 self.connections[edge] = Http::connect(self.peers[edge]).await;
             }
-            // Whether the call was counted is unknown now.
-            Some(Failure::Error(..)) => self.upstream = None,
+            Some(Failure::Error(..)) => {
+                let upstream = self.upstream.take();
+                self.upstream = upstream.map(|(session, _)| (session, None));
+            }
             _ => {}
         }
     }

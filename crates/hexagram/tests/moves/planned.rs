@@ -23,14 +23,14 @@ pub(crate) async fn cluster() -> (Counter, Controlled) {
     (counter, cluster)
 }
 
-struct Streams {
+pub(crate) struct Streams {
     legacy: Vec<Listener>,
     modern: Vec<Listener>,
     _sessions: Vec<Session>,
 }
 
 impl Streams {
-    async fn open(cluster: &Controlled) -> Self {
+    pub(crate) async fn open(cluster: &Controlled) -> Self {
         let (mut legacy, mut modern, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..STREAMS {
             let peer = cluster.edges[number % cluster.edges.len()].listen;
@@ -48,8 +48,13 @@ impl Streams {
         }
     }
 
+    /// How many calls it took to open them.
+    pub(crate) fn calls(&self) -> u64 {
+        self.legacy.len() as u64
+    }
+
     /// Every stream still brings what the upstream says now.
-    async fn still_hear(&mut self, counter: &Counter) {
+    pub(crate) async fn still_hear(&mut self, counter: &Counter) {
         let params = json!({"level": "info", "data": "still there"});
         counter.say("notifications/message", &params);
         for stream in &mut self.legacy {

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use hexagram_core::{Epoch, EventId, SessionKey};
 use tokio::time::Instant;
 
+use crate::claim_ids::ClaimId;
 use crate::record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
 use crate::store::{Claim, ClaimMode, Claimed, Wrote};
-use crate::tickets::Ticket;
 
 /// Who owns the record, and how far it is written.
 #[derive(Clone, Debug)]
 struct Head {
     epoch: Epoch,
     floor: Epoch,
-    ticket: Ticket,
+    claim: ClaimId,
     /// The last group since the claim.
     number: u64,
     /// Nothing is missing from it.
@@ -53,11 +53,11 @@ impl Kept {
     pub(super) fn claim(
         kept: &mut Option<Self>,
         claim: Claim,
-        ticket: Ticket,
+        id: ClaimId,
         now: Instant,
     ) -> Claimed {
         let head = kept.as_ref().map(|kept| &kept.head);
-        match judge_claim(head, claim, ticket) {
+        match judge_claim(head, claim, id) {
             Ok((head, Beginning::AsItWas)) => {
                 let known = !head.fresh;
                 let floor = head.floor;
@@ -82,13 +82,13 @@ impl Kept {
     pub(super) fn write(
         kept: Option<&mut Self>,
         group: &Group,
-        ticket: Ticket,
+        id: ClaimId,
         now: Instant,
     ) -> Wrote {
         let Some(kept) = kept else {
             return Wrote::Behind;
         };
-        match judge_group(&kept.head, group, ticket) {
+        match judge_group(&kept.head, group, id) {
             Judgement::Apply => {
                 kept.apply(group, now);
                 Wrote::Stored
@@ -203,18 +203,14 @@ enum Beginning {
 }
 
 /// The head after a claim, or the later epoch that refuses it.
-fn judge_claim(
-    head: Option<&Head>,
-    claim: Claim,
-    ticket: Ticket,
-) -> Result<(Head, Beginning), Epoch> {
+fn judge_claim(head: Option<&Head>, claim: Claim, id: ClaimId) -> Result<(Head, Beginning), Epoch> {
     if let Some(head) = head.filter(|head| head.epoch > claim.epoch) {
         return Err(head.epoch);
     }
     let empty = |floor, whole| Head {
         epoch: claim.epoch,
         floor,
-        ticket,
+        claim: id,
         number: 0,
         whole,
         fresh: true,
@@ -223,7 +219,7 @@ fn judge_claim(
         (ClaimMode::Keep, Some(head)) if head.whole => {
             let again = Head {
                 epoch: claim.epoch,
-                ticket,
+                claim: id,
                 number: 0,
                 fresh: head.fresh && head.epoch == claim.epoch,
                 ..*head
@@ -241,10 +237,10 @@ enum Judgement {
 }
 
 /// Whether a group is to be applied.
-fn judge_group(head: &Head, group: &Group, ticket: Ticket) -> Judgement {
+fn judge_group(head: &Head, group: &Group, id: ClaimId) -> Judgement {
     let wrote = if head.epoch > group.epoch {
         Wrote::Fenced(head.epoch)
-    } else if head.epoch < group.epoch || head.ticket != ticket {
+    } else if head.epoch < group.epoch || head.claim != id {
         Wrote::Behind
     } else if group.number <= head.number {
         Wrote::Stored

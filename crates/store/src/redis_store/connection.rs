@@ -17,10 +17,8 @@ use super::settings::{RedisSettings, SettingsError};
 use super::trouble::{Remedy, explain, remedy};
 use crate::store::StoreError;
 
-/// Time to connect, and for each answer.
+/// Time to connect, log in and check, and for each answer after that.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Time to connect, log in and check, all together.
-const DIAL: Duration = Duration::from_secs(2);
 /// After a vain attempt to connect the next call fails at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -124,7 +122,7 @@ impl Connection {
         {
             return Err(error.clone());
         }
-        let dialled = timeout(DIAL, self.dial(&mut state)).await;
+        let dialled = timeout(PATIENCE, self.dial(&mut state)).await;
         let dialled = dialled.unwrap_or_else(|_| {
             let address = &self.address;
             Err(StoreError::Lost(format!("{address} takes too long")))

@@ -14,7 +14,7 @@ pub(super) const ABOUT: &str = "hexagram:about";
 pub(super) struct Keys(pub(super) ShardId);
 
 impl Keys {
-    /// Hash: owner's epoch and ticket, floor, last group, tails.
+    /// Hash: owner's epoch and claim, floor, last group, tails.
     pub(super) fn head(self) -> String {
         self.named("head")
     }

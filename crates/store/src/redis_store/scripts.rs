@@ -4,9 +4,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisResult};
 
 use super::keys::{Keys, chunk_bytes, chunk_field, digits, read_epoch, session_field};
+use crate::claim_ids::ClaimId;
 use crate::record::{Change, Group, SAID_KEPT};
 use crate::store::{Claim, ClaimMode, Claimed, Wrote};
-use crate::tickets::Ticket;
 
 const ABOUT: &str = include_str!("about.lua");
 const CLAIM: &str = include_str!("claim.lua");
@@ -48,7 +48,7 @@ impl Scripts {
     }
 
     /// Claims a shard.
-    pub(super) fn claim(&self, claim: Claim, ticket: Ticket) -> Cmd {
+    pub(super) fn claim(&self, claim: Claim, id: ClaimId) -> Cmd {
         let rewrite = match claim.mode {
             ClaimMode::Keep => String::new(),
             ClaimMode::Rewrite { floor } => digits(floor.get()),
@@ -56,19 +56,19 @@ impl Scripts {
         let mut command = call(&self.claim, &shard_keys(Keys(claim.shard)));
         command
             .arg(digits(claim.epoch.get()))
-            .arg(digits(ticket))
+            .arg(digits(id))
             .arg(rewrite);
         command
     }
 
     /// Writes a group.
-    pub(super) fn write(&self, group: &Group, ticket: Ticket) -> Cmd {
+    pub(super) fn write(&self, group: &Group, id: ClaimId) -> Cmd {
         let removes = group.changes.iter().all(takes_no_memory);
         let script = if removes { &self.remove } else { &self.write };
         let mut command = call(script, &shard_keys(Keys(group.shard)));
         command
             .arg(digits(group.epoch.get()))
-            .arg(digits(ticket))
+            .arg(digits(id))
             .arg(digits(group.number))
             .arg(digits(group.number.saturating_sub(1)))
             .arg(SAID_KEPT.as_secs());

@@ -37,37 +37,54 @@ pub(super) fn remedy(error: &RedisError) -> Remedy {
 /// `error` of the server at `address`, for the caller.
 pub(super) fn explain(error: &RedisError, address: &str) -> StoreError {
     let text = text(error);
-    let unusable = |text: String| StoreError::Unusable(format!("{address} {text}"));
-    let lost = |text: String| StoreError::Lost(format!("{address} {text}"));
-    if error.kind() == ErrorKind::AuthenticationFailed {
-        return unusable("refuses user or password: check the store's URL".to_owned());
-    }
-    match code(error).as_deref() {
-        Some("NOAUTH" | "WRONGPASS") => {
-            unusable("refuses user or password: check the store's URL".to_owned())
+    let (kind, why) = match code(error) {
+        Some(code) => told_by_server(&code, &text),
+        None => found_here(error, &text),
+    };
+    kind(format!("{address} {why}"))
+}
+
+/// Which of the two it is.
+type Kind = fn(String) -> StoreError;
+const LOST: Kind = StoreError::Lost;
+const UNUSABLE: Kind = StoreError::Unusable;
+
+const LOGIN: &str = "refuses user or password: check the store's URL";
+
+fn told_by_server(code: &str, text: &str) -> (Kind, String) {
+    let (kind, why) = match code {
+        "NOAUTH" | "WRONGPASS" => (UNUSABLE, LOGIN),
+        "WRONGTYPE" => (UNUSABLE, "has a key of ours that something else wrote"),
+        "MOVED" | "CROSSSLOT" => (UNUSABLE, "runs in cluster mode: use a single server"),
+        "OOM" => (LOST, "has no memory left: raise its maxmemory"),
+        "LOADING" => (LOST, "is still loading its data"),
+        "READONLY" => (LOST, "became a replica while we used it"),
+        "ERR" if text.contains("max number of clients") => {
+            (LOST, "takes no more clients: raise its maxclients")
         }
-        Some("NOPERM") => unusable(format!("does not allow our user what it needs: {text}")),
-        Some("WRONGTYPE") => unusable("has a key of ours that something else wrote".to_owned()),
-        Some("MOVED" | "CROSSSLOT") => {
-            unusable("runs in cluster mode: use a single server".to_owned())
+        "NOPERM" => return (UNUSABLE, format!("does not allow our user enough: {text}")),
+        "ERR" => return (UNUSABLE, format!("refuses: {text}")),
+        _ => return (LOST, format!("refuses for now: {text}")),
+    };
+    (kind, why.to_owned())
+}
+
+fn found_here(error: &RedisError, text: &str) -> (Kind, String) {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => (UNUSABLE, LOGIN.to_owned()),
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => (
+            UNUSABLE,
+            format!("answers what no store of ours does: {text}"),
+        ),
+        _ if is_tls(error) => {
+            let why = "has no certificate that we trust, or no TLS";
+            (
+                UNUSABLE,
+                format!("{why}: {text}; check the store's URL and CA"),
+            )
         }
-        Some("OOM") => lost("has no memory left: raise its maxmemory".to_owned()),
-        Some("LOADING") => lost("is still loading its data".to_owned()),
-        Some("READONLY") => lost("became a replica while we used it".to_owned()),
-        Some("ERR") => unusable(format!("refuses: {text}")),
-        Some(_) => lost(format!("refuses for now: {text}")),
-        None if is_tls(error) => unusable(format!(
-            "has no certificate that we trust, or no TLS: {text}; check the store's URL and CA"
-        )),
-        None if matches!(
-            error.kind(),
-            ErrorKind::UnexpectedReturnType | ErrorKind::Parse
-        ) =>
-        {
-            unusable(format!("answers what no store of ours does: {text}"))
-        }
-        None if error.is_timeout() => lost("takes too long".to_owned()),
-        None => lost(format!("cannot be reached: {text}")),
+        _ if error.is_timeout() => (LOST, "takes too long".to_owned()),
+        _ => (LOST, format!("cannot be reached: {text}")),
     }
 }
 

@@ -1,15 +1,15 @@
 -- Writes a group. Its first line says whether it may while the server's memory is full.
 -- KEYS: as in claim.lua.
--- ARGV: epoch; ticket; the group's number and the one before; seconds for which a silent
--- session's sayings are kept; then four for each change: what, of what, which, bytes.
+-- ARGV: epoch; the id of its claim; the group's number and the one before; seconds for which
+-- a silent session's sayings are kept; then four for each change: what, of what, which, bytes.
 -- Gives 'fenced' and the later epoch, 'behind', or 'stored'.
 local head, sessions, dead, speakers, said = unpack(KEYS)
-local mine, ticket, number, before, kept = unpack(ARGV, 1, 5)
-local epoch, last_ticket, last, fresh = unpack(redis.call('HMGET', head, 'epoch', 'ticket', 'number', 'fresh'))
+local mine, claim, number, before, kept = unpack(ARGV, 1, 5)
+local epoch, last_claim, last, fresh = unpack(redis.call('HMGET', head, 'epoch', 'claim', 'number', 'fresh'))
 
 if epoch and epoch > mine then
   return {'fenced', epoch}
-elseif epoch ~= mine or last_ticket ~= ticket then
+elseif epoch ~= mine or last_claim ~= claim then
   return {'behind'}
 elseif number <= last then
   return {'stored'}

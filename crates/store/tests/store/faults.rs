@@ -112,7 +112,7 @@ async fn a_server_that_lost_its_last_writes_is_found_out() {
     assert_eq!(load(&store).await.sessions, sessions(&[(1, "a")]));
 }
 
-/// The backup's last group has the number that comes next: only the ticket differs.
+/// The backup's last group has the number that comes next: only the claim differs.
 #[tokio::test]
 async fn a_server_rolled_back_to_an_earlier_claim_is_found_out() {
     let mut server = Server::start(&[]).await;

@@ -103,3 +103,12 @@ async fn a_server_that_is_down_is_lost_and_not_refused() {
     let answer = RedisStore::connect(&settings).await;
     assert!(matches!(answer, Err(StoreError::Lost(_))), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_server_with_too_many_clients_is_lost_and_not_refused() {
+    let server = Server::start(&[]).await;
+    let _only = server.store().await;
+    let () = server.ask(&["CONFIG", "SET", "maxclients", "1"]).await;
+    let answer = RedisStore::connect(&server.settings()).await;
+    assert!(matches!(answer, Err(StoreError::Lost(_))), "{answer:?}");
+}

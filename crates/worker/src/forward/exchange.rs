@@ -54,7 +54,7 @@ impl Forward<'_> {
         if !self.is_mismatch(attempt, response.as_ref()) {
             return Ok(response);
         }
-        attempt.upstream.forget_schemas(begun);
+        attempt.upstream.forget_tools(begun);
         self.once(attempt, outlet).await
     }
 

@@ -24,8 +24,10 @@ impl Forward<'_> {
     ) {
         let upstream = attempt.upstream;
         upstream.responded(&response);
-        if self.note(upstream, &response) {
-            self.session.record(&self.federation).await;
+        if self.note(upstream, &response)
+            && let Err(problem) = self.record().await
+        {
+            return outlet.refuse(&problem).await;
         }
         let status = self.status(&response);
         let response = self.sealed(upstream, response);

@@ -100,7 +100,7 @@ impl Forward<'_> {
 }
 
 /// What a modern request says of its client.
-fn modern_facts(version: ProtocolVersion, envelope: &Envelope<'_>) -> ClientFacts {
+pub(super) fn modern_facts(version: ProtocolVersion, envelope: &Envelope<'_>) -> ClientFacts {
     let raw = |part: Option<&[u8]>| -> Value {
         part.and_then(|part| serde_json::from_slice(part).ok())
             .unwrap_or_default()

@@ -10,13 +10,26 @@ use crate::upstream::requests;
 
 impl Forward<'_> {
     /// A log level holds for upstream sessions opened later too.
-    pub(crate) async fn remember(&self) {
+    ///
+    /// # Errors
+    /// The refusal where it cannot be recorded.
+    pub(crate) async fn remember(&self) -> Result<(), Problem> {
         if self.method == "logging/setLevel"
             && let Some(level) = level(self.envelope)
         {
             self.session.set_log_level(&level);
-            self.session.record(&self.federation).await;
+            self.record().await?;
         }
+        Ok(())
+    }
+
+    /// Has what the client has set recorded, before it is acknowledged.
+    ///
+    /// # Errors
+    /// The refusal where it cannot be.
+    pub(super) async fn record(&self) -> Result<(), Problem> {
+        let stored = self.session.record(&self.federation).await;
+        self.host.acknowledge(stored)
     }
 
     /// A modern client asks for logs request by request.

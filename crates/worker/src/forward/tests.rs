@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod again;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -81,6 +83,15 @@ impl Client {
     }
 
     async fn ask(&self, method: &str, params: &Value) -> Value {
+        self.send(method, params, false).await
+    }
+
+    /// Asks what a lost worker may have been asked already.
+    async fn ask_again(&self, method: &str, params: &Value) -> Value {
+        self.send(method, params, true).await
+    }
+
+    async fn send(&self, method: &str, params: &Value, repeated: bool) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let call = Call {
             shard: self.host.shard(0).unwrap(),
@@ -92,12 +103,13 @@ impl Client {
             params: HeaderMap::new(),
             reattached: false,
             once: false,
-            repeated: false,
+            repeated,
             batched: false,
         };
         let (outbox, mut drained) = outbox();
         let refusals = self.host.metrics.refusals.clone();
-        let reply = Reply::new(1, INITIAL_WINDOW, outbox, refusals);
+        let mut reply = Reply::new(1, INITIAL_WINDOW, outbox, refusals);
+        reply.set_id("1");
         soon(dispatch::request(Arc::clone(&self.host), call, reply)).await;
         let frame = soon(drained.next()).await.unwrap();
         match frame.into_iter().next_back().unwrap().kind {

@@ -25,6 +25,9 @@ pub(super) const STATE_FORMAT: u32 = 1;
 pub struct Membership {
     /// The register's map; none before the first.
     pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
+    /// Whether the register can be reached: without it and without a store nothing that
+    /// must be recorded is accepted.
+    pub reached: watch::Receiver<bool>,
     /// How other workers are reached.
     pub dial: Dial,
     /// Whether a worker that ends has its shards moved away first. Not where all

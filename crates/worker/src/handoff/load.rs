@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use hexagram_core::{Epoch, Phase, ShardId};
-use hexagram_store::Event;
+use hexagram_store::{Event, Health};
+use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::handoffs::Handoffs;
@@ -12,6 +13,9 @@ use super::state::Heir;
 use super::storage::{Loaded, Storage};
 use crate::former::Former;
 use crate::shard::{Shard, Table};
+
+/// What the store asks for, until it is done.
+const EVENTS: usize = 64;
 
 /// Serves a shard whose epoch this worker has claimed at its machine.
 pub(super) async fn load(handoffs: Arc<Handoffs>, shard: ShardId, epoch: Epoch) {
@@ -62,13 +66,29 @@ fn unknown(storage: &Storage, shard: ShardId, epoch: Epoch) -> Shard {
 /// Has the store written, where there is one, for as long as this worker lives.
 pub(crate) async fn store(handoffs: Arc<Handoffs>) {
     if let Some(storage) = &handoffs.storage {
-        let (told, events) = mpsc::unbounded_channel();
-        tokio::join!(storage.writer.clone().run(told), heed(&handoffs, events));
+        let (told, events) = mpsc::channel(EVENTS);
+        let up = &handoffs.host.metrics.store_up;
+        tokio::join!(
+            storage.writer.clone().run(told),
+            heed(&handoffs, events),
+            show(storage, up)
+        );
+    }
+}
+
+/// Shows whether the store answers.
+async fn show(storage: &Storage, up: &IntGauge) {
+    let mut health = storage.writer.health();
+    loop {
+        up.set(i64::from(*health.borrow_and_update() == Health::Up));
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }
 
 /// Does what the store asks for.
-async fn heed(handoffs: &Handoffs, mut events: mpsc::UnboundedReceiver<Event>) {
+async fn heed(handoffs: &Handoffs, mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         match event {
             Event::Fenced { shard, by, .. } => handoffs.fenced(shard, by),

@@ -119,6 +119,7 @@ impl Heir<'_> {
     pub(super) fn check(&self, state: &ShardState) -> Result<(), Malformed> {
         Epoch::new(state.floor).ok_or(Malformed("floor"))?;
         for state in &state.sessions {
+            session_key(state)?;
             record::owner(state)?;
             record::facts(state)?;
         }
@@ -152,10 +153,7 @@ impl Heir<'_> {
         state: &SessionState,
         federation: &Federation,
     ) -> Result<(Option<SessionKey>, Arc<Session>), Malformed> {
-        let key = match &state.key {
-            Some(message) => Some(key(message).ok_or(Malformed("session key"))?),
-            None => None,
-        };
+        let key = session_key(state)?;
         let session = self.revive(key, state)?;
         restore_settings(&session, state, federation);
         for carried in &state.upstreams {
@@ -187,6 +185,14 @@ impl Heir<'_> {
         let idle = self.host.idle(key.is_some());
         let session = Session::new(facts, idle, TaskNames::new(client, principal));
         Ok(session.recorded_in(key, ledger))
+    }
+}
+
+/// The session that a state is of; `None` for a modern client's.
+fn session_key(state: &SessionState) -> Result<Option<SessionKey>, Malformed> {
+    match &state.key {
+        Some(message) => key(message).ok_or(Malformed("session key")).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Storage {
 pub(super) enum Claiming {
     /// It is this worker's.
     Mine {
+        /// Ids minted in an earlier epoch are gone, as far as the record knows.
+        floor: Epoch,
         /// Whether the store had one, whole.
         known: bool,
     },
@@ -75,7 +77,7 @@ impl Storage {
         let deadline = Instant::now() + SHORT;
         let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
         match claimed.await {
-            Some(Claimed::Yours { known, .. }) => Claiming::Mine { known },
+            Some(Claimed::Yours { floor, known }) => Claiming::Mine { floor, known },
             Some(Claimed::Fenced(by)) => Claiming::Fenced(by),
             None => Claiming::Away,
         }

@@ -164,7 +164,9 @@ impl Handoffs {
         let seat = &self.seats[meant.shard.index()];
         seat.lock().holding.claim(meant.epoch).map_err(over)?;
         let tails = Former::of(&state, named.clone(), self.address(&meant.from));
-        let ledger = self.claim(meant, &named, tails.as_ref()).await?;
+        let ledger = self
+            .claim(meant, &named, state.floor, tails.as_ref())
+            .await?;
         let shard = Heir { ledger, ..heir }
             .import(state)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -175,18 +177,23 @@ impl Handoffs {
 
     /// Claims the shard's record, where there is a store, and has it know what runs on at
     /// the giver. A store that does not answer is told later: who granted the shard writes
-    /// no more.
+    /// no more. So is one whose record forgets more than the giver: it had lost the
+    /// giver's, and was not told all of it yet.
     async fn claim(
         &self,
         meant: &Meant,
         named: &Move,
+        floor: u64,
         tails: Option<&Former>,
     ) -> Result<Option<Arc<Ledger>>, Status> {
         let Some(storage) = &self.storage else {
             return Ok(None);
         };
         let known = match storage.claim(meant.shard, meant.epoch).await {
-            Claiming::Mine { known } => known,
+            Claiming::Mine {
+                floor: stored,
+                known,
+            } => known && stored.get() <= floor,
             Claiming::Away => false,
             Claiming::Fenced(by) => {
                 self.fenced(meant.shard, by);

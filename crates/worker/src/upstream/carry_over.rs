@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Kind, Upstream};
 
 /// The upstreams of `new`, where `old` has the same one that one: whoever uses
-/// it goes on. It takes the new limits for sessions opened from now on.
+/// it goes on. It takes the new limits for sessions opened from now on, and the
+/// new rule for calls that may have run already.
 #[must_use]
 pub fn carry_over(old: &[Arc<Upstream>], new: Vec<Arc<Upstream>>) -> Vec<Arc<Upstream>> {
     let carried = |new: Arc<Upstream>| match old.iter().find(|old| old.is_same(&new)) {
@@ -32,6 +33,7 @@ impl Upstream {
     }
 
     fn take_limits(&self, other: &Self) {
+        *self.retry.lock() = other.retry();
         match (&self.kind, &other.kind) {
             (Kind::Http(one), Kind::Http(other)) => *one.lock() = other.lock().clone(),
             (Kind::Command(one), Kind::Command(other)) => one.set_limits(other.limits()),

@@ -46,6 +46,7 @@ impl Upstream {
     /// Forgets its lists: they may have changed unheard.
     pub(crate) fn forget_lists(&self) {
         self.lists.lock().forget();
+        self.forget_tools(Instant::now());
     }
 }
 

@@ -13,6 +13,7 @@ mod handler;
 mod health;
 mod http;
 mod life;
+mod listed_tools;
 mod lists;
 mod mirrored;
 mod native;
@@ -20,9 +21,10 @@ pub(crate) mod pages;
 mod probe;
 pub(crate) mod requests;
 mod restarts;
-mod schemas;
+mod retry;
 mod spec;
 mod tasks_offer;
+mod tools;
 pub(crate) mod unread;
 mod without_tasks;
 
@@ -59,7 +61,10 @@ pub use error::UpstreamError;
 pub use handler::{HandlerFactory, Pipe, handler, handler_without_tasks};
 pub use health::{LastError, UpstreamHealth};
 pub(crate) use life::UpstreamId;
+pub(crate) use listed_tools::Asker;
 pub use native::{NativeHandler, NativeRequest};
+pub(crate) use retry::declares;
+pub use retry::{Retry, RetryRule};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
@@ -72,7 +77,7 @@ pub(crate) use http::Carried;
 use http::HttpConnection;
 use life::Life;
 use probe::Failure;
-use schemas::Schemas;
+use tools::Tools;
 
 /// "This protocol version is not spoken here."
 const UNSUPPORTED_VERSION: i64 = -32022;
@@ -143,7 +148,8 @@ pub struct Upstream {
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: watch::Sender<Spoken>,
-    schemas: Schemas,
+    retry: Mutex<Retry>,
+    tools: Tools,
     lists: Mutex<ListCache>,
     doubt: Doubt,
     // Held while it is asked, so that all who wait share one answer.
@@ -190,7 +196,8 @@ impl Upstream {
             kind,
             info: Mutex::default(),
             spoken: watch::Sender::default(),
-            schemas: Schemas::default(),
+            retry: Mutex::default(),
+            tools: Tools::default(),
             lists: Mutex::new(ListCache::new(LIMITS)),
             doubt: Doubt::default(),
             probing: tokio::sync::Mutex::default(),

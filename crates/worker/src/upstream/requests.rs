@@ -49,10 +49,12 @@ impl OwnRequest {
     }
 }
 
-/// `tools/list` of a modern client, from `cursor` on; `meta` is its raw `_meta`.
-pub(crate) fn list_tools(meta: &str, cursor: Option<&str>) -> OwnRequest {
-    let meta: Value = serde_json::from_str(meta).unwrap_or_default();
-    let mut params = json!({"_meta": meta});
+/// `tools/list` from `cursor` on; `meta` is the raw `_meta` of a modern client.
+pub(crate) fn list_tools(meta: Option<&str>, cursor: Option<&str>) -> OwnRequest {
+    let mut params = json!({});
+    if let Some(meta) = meta {
+        params["_meta"] = serde_json::from_str(meta).unwrap_or_default();
+    }
     if let Some(cursor) = cursor {
         params["cursor"] = json!(cursor);
     }

@@ -62,6 +62,7 @@ async fn say(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
 pub(crate) struct Cluster {
     pub(crate) workers: Vec<Served>,
     pipes: Vec<mpsc::Sender<DuplexStream>>,
+    pub(crate) reached: watch::Sender<bool>,
     pub(crate) register: watch::Sender<Option<Arc<RegisterMap>>>,
 }
 
@@ -93,10 +94,10 @@ impl Cluster {
     }
 
     /// Workers that share a store.
-    pub(crate) fn with(store: Option<MemoryStore>) -> Self {
+    pub(crate) fn with(store: Option<&MemoryStore>) -> Self {
         let (register, kept) = (watch::Sender::new(Some(Arc::new(first_map()))), Kept::new());
         let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
-        let ways = pipes.clone();
+        let (ways, reached) = (pipes.clone(), watch::Sender::new(true));
         let dial = Arc::new(move |address: &str| {
             let number = NAMES.iter().position(|name| *name == address).unwrap();
             WorkerAddress::Pipe(ways[number].clone())
@@ -104,6 +105,7 @@ impl Cluster {
         let workers = places.into_iter().enumerate().map(|(number, place)| {
             let membership = Membership {
                 register: register.subscribe(),
+                reached: reached.subscribe(),
                 dial: dial.clone(),
                 hands_over: true,
             };
@@ -113,7 +115,7 @@ impl Cluster {
                 kept: kept.clone(),
                 pipe: pipes[number].clone(),
                 pipes: place,
-                store: store.clone().map(|store| Arc::new(store) as Arc<dyn Store>),
+                store: store.map(|store| Arc::new(store.clone()) as Arc<dyn Store>),
             };
             let counter = handler(Counter::default);
             worker_at(
@@ -124,6 +126,7 @@ impl Cluster {
         Self {
             workers: workers.collect(),
             pipes,
+            reached,
             register,
         }
     }
