@@ -9,7 +9,7 @@ use crate::fleet::{Life, Member};
 /// What the controller knows of the cluster beside its map.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Overview {
-    /// Whom it knows, the dead whose shards nobody has taken included.
+    /// Whom the map names or could; the dead only as long as they own something.
     pub workers: Vec<WorkerOverview>,
     /// The busiest worker's load for the mean of all; `None` while nobody has any.
     pub imbalance: Option<f64>,
@@ -42,7 +42,8 @@ impl Overview {
             held.map_or(0.0, |held| held.load as f64 / 1e6)
         };
         let loads: Vec<f64> = view.map.entries().map(load).collect();
-        let members = view.fleet.members();
+        let named = |owner: &Owner| view.map.addresses().contains_key(owner);
+        let members = view.fleet.members().filter(|(owner, _)| named(owner));
         let workers = members.map(|(owner, member)| worker(view, owner, member, &loads));
         Self {
             workers: workers.collect(),

@@ -84,7 +84,7 @@ impl Host {
         let busy = context.membership.is_some();
         let busy = busy.then(|| Busy::new(context.shards, loads));
         for (id, epoch) in context.owned {
-            places[id.index()].serve(Arc::new(Shard::new(id, epoch)));
+            places[id.index()].serve(Arc::new(Shard::new(id, epoch).alone()));
         }
         Self {
             places,

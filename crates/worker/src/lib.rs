@@ -61,6 +61,7 @@ mod streams;
 mod subscriptions;
 mod successor;
 mod task_names;
+mod tended;
 mod transcript;
 mod upstream;
 mod upstream_listen;

@@ -5,6 +5,8 @@
 
 mod losses;
 mod messages;
+mod quarantine;
+mod quarantine;
 mod scene;
 mod streams;
 mod wait;

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::load::load;
+use super::restart;
 use super::storage::Storage;
 use crate::host::Host;
 use crate::kept::Kept;
@@ -137,6 +138,7 @@ impl Handoffs {
             return;
         }
         let ledger = shard.ledger().cloned();
+        tokio::spawn(restart::watch(Arc::clone(&shard), self.changed.clone()));
         self.host.place_of(id).serve(shard);
         if let Some(ledger) = ledger {
             ledger.journal().served();
@@ -185,8 +187,11 @@ impl Handoffs {
 
     fn held_of(&self, shard: ShardId, seat: &Seat) -> Held {
         let busy = self.host.busy.as_ref();
+        let served = self.host.place_of(shard).shard();
+        let failed = served.filter(|shard| shard.has_failed());
         Held {
             load: busy.map_or(0, |busy| busy.load(shard)),
+            failed: failed.map_or(0, |shard| shard.epoch.get()),
             ..held(shard, seat)
         }
     }
