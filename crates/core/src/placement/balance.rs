@@ -57,14 +57,6 @@ pub(super) fn balance(layout: &mut Layout, budget: &mut Budget, memory: &mut Mem
     moves
 }
 
-/// The level of the busiest worker for the mean of all: 1 is perfect. `None` while
-/// no worker has enough to do to tell.
-#[must_use]
-pub fn imbalance(layout: &Layout) -> Option<f64> {
-    let busiest = layout.hottest().first().map(|at| layout.level(*at))?;
-    layout.is_busy().then(|| busiest / layout.mean())
-}
-
 /// The levels between which every worker is to be.
 struct Goal {
     mean: f64,

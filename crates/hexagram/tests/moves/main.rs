@@ -6,6 +6,7 @@
 #[path = "../cluster/mod.rs"]
 mod cluster;
 
+mod balanced;
 mod counter;
 mod crashes;
 mod figures;
