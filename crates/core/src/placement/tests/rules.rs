@@ -220,6 +220,23 @@ fn load_moves_after_three_ticks_and_stops_at_half_the_band() {
 }
 
 #[test]
+fn what_has_little_to_do_is_not_moved_for_its_load() {
+    let mut cluster = Cluster::new(2, CORE, 64);
+    let busy: Vec<_> = cluster.at.iter().filter(|(_, at)| **at == 0).collect();
+    let busy: Vec<_> = busy
+        .into_iter()
+        .map(|(shard, _)| *shard)
+        .step_by(4)
+        .collect();
+    for shard in &busy {
+        cluster.loads.insert(*shard, 50_000);
+    }
+    let moves = cluster.rest();
+    assert!(moves.iter().all(|moved| busy.contains(&moved.shard)));
+    assert_eq!(moves.len(), busy.len() / 2);
+}
+
+#[test]
 fn a_moment_inside_the_band_starts_the_count_anew() {
     let mut cluster = uneven();
     let even = Cluster::new(2, CORE, 64).at;
