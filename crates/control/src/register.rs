@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 use crate::form::MapForm;
 
 mod file;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -132,12 +133,13 @@ impl Register for MemoryRegister {
     async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
         let _writer = self.inner.writer.lock().await;
         let stored = self.inner.map.borrow().clone();
-        if let Some(stored) = stored {
-            follows(&stored, &map)?;
+        if let Some(stored) = &stored {
+            follows(stored, &map)?;
         }
         if let Some((file, cluster)) = &self.inner.file {
             file::write(file, &MapForm::of(cluster, &map)).await?;
         }
+        steps::tell(stored.as_deref(), &map);
         self.inner.map.send_replace(Some(map));
         Ok(())
     }

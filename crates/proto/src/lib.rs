@@ -24,8 +24,8 @@ pub use lasting::{LASTING_SINCE, Lasting, Sending};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 
 /// Target of the log events that tell each step of the protocol by which shards move,
-/// at level `trace`. Their fields: `step`, `shard`, `epoch`, and of an admitted request
-/// its `id`.
+/// at level `trace`. Their fields: `step`, `shard`, `epoch`; of an admitted request its
+/// `id`, of a change in the register the `owner` or taker, as `name#incarnation`.
 pub const STEPS: &str = "hexagram::steps";
 
 macro_rules! generated {

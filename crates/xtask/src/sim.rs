@@ -20,6 +20,8 @@ use report::Total;
 const AT_A_TIME: usize = 2;
 /// Of seeds that broke something, so many are shown.
 const SHOWN: usize = 20;
+/// The product's crates that take most of a seed's time.
+const OPTIMIZED: [&str; 6] = ["control", "edge", "mcp", "proto", "store", "worker"];
 /// Where the last report is kept.
 const DOCUMENT: &str = "docs/simulation.md";
 
@@ -61,8 +63,7 @@ struct Told {
 /// When the simulation cannot be built, or the report not be written.
 pub(crate) fn command(workspace: &Workspace, selection: &Selection) -> Result<bool> {
     let mut task = Task::start("build the simulation");
-    let build = workspace.cargo(&["build", "-p", "hexagram-sim", "--bin", "hexagram-sim"]);
-    process::require(build, &mut task)?;
+    process::require(build(workspace), &mut task)?;
     task.end("ok");
     let mut task = Task::start(format!("{} seeds", selection.seeds));
     let program = workspace.target.join("debug/hexagram-sim");
@@ -78,6 +79,17 @@ pub(crate) fn command(workspace: &Workspace, selection: &Selection) -> Result<bo
         report::write(&workspace.root.join(DOCUMENT), &text)?;
     }
     Ok(total.broken.is_empty())
+}
+
+/// With every assertion, but quicker than the tests: many seeds are worth a longer build.
+fn build(workspace: &Workspace) -> Command {
+    let mut cargo = workspace.cargo(&["build", "--workspace", "--bin", "hexagram-sim"]);
+    for name in OPTIMIZED {
+        cargo.arg(format!(
+            "--config=profile.dev.package.hexagram-{name}.opt-level=2"
+        ));
+    }
+    cargo
 }
 
 fn run(program: &Path, selection: &Selection, task: &mut Task) -> Result<Total> {

@@ -55,19 +55,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let directory = Directory::follow(register.watch(), workers.dial.clone()).await;
     let directory = directory.context("the shard map has no source")?;
     let map = directory.borrow().map.clone();
-    let context = EdgeContext {
-        cluster: args.serve.cluster.cluster.clone(),
-        name: "edge-0".to_owned(),
-        incarnation: incarnation(),
-        shards: args.serve.cluster.shards,
-        sealer,
-        session_lifetime: args.serve.cluster.session_lifetime(),
-        directory,
-        health: health.clone(),
-        metrics: metrics.clone(),
-        drain: args.serve.drain.clone(),
-        alone: true,
-    };
+    let context = edge_context(&args, sealer, directory, &health, &metrics);
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(
         &args,
@@ -97,6 +85,29 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     admin_end.cancel();
     admin.await?;
     Ok(())
+}
+
+/// The only edge of the cluster.
+fn edge_context(
+    args: &LocalArgs,
+    sealer: Arc<Sealer>,
+    directory: watch::Receiver<Arc<Directory>>,
+    health: &Health,
+    metrics: &Metrics,
+) -> EdgeContext {
+    EdgeContext {
+        cluster: args.serve.cluster.cluster.clone(),
+        name: "edge-0".to_owned(),
+        incarnation: incarnation(),
+        shards: args.serve.cluster.shards,
+        sealer,
+        session_lifetime: args.serve.cluster.session_lifetime(),
+        directory,
+        health: health.clone(),
+        metrics: metrics.clone(),
+        drain: args.serve.drain.clone(),
+        alone: true,
+    }
 }
 
 /// Whether the cluster could start, as far as its settings decide.

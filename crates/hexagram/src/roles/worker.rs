@@ -52,7 +52,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         status(&args, &worker),
     )
     .await?;
-    tracing::info!(worker = %args.name, %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker ready");
+    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker ready");
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));

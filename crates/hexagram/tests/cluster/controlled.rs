@@ -28,6 +28,17 @@ impl Controlled {
         args: &[&str],
         control: &[&str],
     ) -> Self {
+        Self::start_as(edges, workers, args, control, &[]).await
+    }
+
+    /// As [`Self::start`], with arguments for the edges.
+    pub(crate) async fn start_as(
+        edges: usize,
+        workers: usize,
+        args: &[&str],
+        control: &[&str],
+        more: &[&str],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ring = folder.path().join("ring.txt");
         fs::write(&ring, key_ring()).unwrap();
@@ -38,7 +49,10 @@ impl Controlled {
             Launch::hexagram().args([role.to_owned(), format!("--name={role}-{n}")])
         };
         let worker = |n| Server::start(role("worker", n).args(args), &common, false);
-        let edge = |n| Server::start(role("edge", n).args(["--drain-delay=0"]), &common, true);
+        let edge = |n| {
+            let launch = role("edge", n).args(["--drain-delay=0"]).args(more);
+            Server::start(launch, &common, true)
+        };
         let expected = format!("--workers-expected={workers}");
         let controller = Launch::hexagram()
             .args(["control", &format!("--control-listen={at}"), &expected])

@@ -84,6 +84,8 @@ pub(crate) struct Process {
     child: Child,
     folder: TempDir,
     ended: Option<ExitStatus>,
+    /// Where in the log each life begins.
+    lives: Vec<usize>,
 }
 
 impl Process {
@@ -99,12 +101,14 @@ impl Process {
             child,
             folder,
             ended: None,
+            lives: vec![0],
         }
     }
 
     /// Starts the same again, after its end.
     pub(crate) fn respawn(&mut self) {
         assert!(self.poll().is_some(), "{self:?} still runs");
+        self.lives.push(self.log().len());
         self.child = spawn(&self.launch, &log_file(&self.folder));
         self.ended = None;
     }
@@ -150,6 +154,21 @@ impl Process {
     pub(crate) fn log(&self) -> String {
         let bytes = std::fs::read(log_file(&self.folder)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// In which of its lives it is, from 1.
+    pub(crate) fn life(&self) -> u64 {
+        self.lives.len() as u64
+    }
+
+    /// What it printed in each of its lives.
+    pub(crate) fn lives(&self) -> Vec<String> {
+        let log = self.log();
+        let ends = self.lives[1..].iter().copied().chain([log.len()]);
+        let lives = self.lives.iter().zip(ends);
+        lives
+            .map(|(begin, end)| log.get(*begin..end).unwrap_or_default().to_owned())
+            .collect()
     }
 
     fn show_log(&self) {

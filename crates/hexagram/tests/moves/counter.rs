@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// What is said and not written yet.
 const QUEUE: usize = 16;
@@ -27,6 +28,8 @@ pub(crate) struct Counter {
 struct State {
     /// Calls of each session.
     calls: Mutex<BTreeMap<String, u64>>,
+    /// Calls that have a number, and when each ran.
+    runs: Mutex<Vec<(u64, Instant)>>,
     said: broadcast::Sender<Value>,
 }
 
@@ -44,6 +47,7 @@ impl Counter {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             calls: Mutex::default(),
+            runs: Mutex::default(),
             said: broadcast::channel(QUEUE).0,
         });
         let shared = Arc::clone(&state);
@@ -64,9 +68,9 @@ impl Counter {
         format!("--upstream=counter=http://{}/mcp", self.address)
     }
 
-    /// Calls that ran, of all sessions.
-    pub(crate) fn calls(&self) -> u64 {
-        self.state.calls.lock().values().sum()
+    /// The calls that have a number and ran, in their order.
+    pub(crate) fn runs(&self) -> Vec<(u64, Instant)> {
+        self.state.runs.lock().clone()
     }
 
     /// Sends a notification on every standing stream.
@@ -93,10 +97,12 @@ impl State {
     }
 
     /// Counts a call; `None` in a session that is unknown.
-    fn called(&self, session: &str) -> Option<u64> {
+    fn called(&self, session: &str, number: Option<u64>) -> Option<u64> {
         let mut calls = self.calls.lock();
         let count = calls.get_mut(session)?;
         *count += 1;
+        let run = number.map(|number| (number, Instant::now()));
+        self.runs.lock().extend(run);
         Some(*count)
     }
 }
@@ -172,7 +178,7 @@ fn answer(asked: &Asked, state: &State) -> String {
             let tools = json!([{"name": "count", "inputSchema": {"type": "object"}}]);
             response(&asked.session, body, &json!({ "tools": tools }))
         }
-        Some("tools/call") => match state.called(&asked.session) {
+        Some("tools/call") => match state.called(&asked.session, number(body)) {
             Some(count) => {
                 let text = format!("{} {count}", asked.session);
                 let result = json!({"content": [{"type": "text", "text": text}]});
@@ -184,6 +190,11 @@ fn answer(asked: &Asked, state: &State) -> String {
         Some(_) => bare("202 Accepted"),
         None => bare("200 OK"),
     }
+}
+
+/// The number that a call has from its client.
+fn number(body: &Value) -> Option<u64> {
+    body["params"]["arguments"]["id"].as_u64()
 }
 
 pub(crate) fn response(session: &str, body: &Value, result: &Value) -> String {

@@ -1,96 +1,56 @@
-//! Processes that die: a worker, whose clients go on, and the controller, whom
-//! nobody misses until a shard is to move.
+//! Processes that die without a store: a worker, whose clients begin anew; an edge,
+//! whose clients go to another; and the controller, whom nobody misses until a shard is
+//! to move.
 
-use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
+use hexagram_sim::history::{Outcome, Step};
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::cluster::mcp::{self, Session};
 use crate::cluster::{Controlled, wait};
-use crate::counter::Counter;
-use crate::figures;
-use crate::load::{Call, Failure, LEGACY, Load, MODERN};
-use crate::planned::cluster;
-
-/// "The worker was lost while it worked on this."
-pub(crate) const LOST: i64 = -32012;
-
-/// Until every client had an answer after `event`.
-pub(crate) async fn served_again(load: &Load, event: Instant) {
-    wait::until("service for every client", async || {
-        (load.served_since(event) == LEGACY + MODERN).then_some(())
-    })
-    .await;
-}
-
-/// What the death of `worker-0` may cost a client: the call that ran there, and
-/// the session of a legacy client if it was there. `owner` had its session.
-fn cost(failures: &[&Failure], owner: Option<usize>) -> bool {
-    let fate_of_call = match failures {
-        [Failure::Error(LOST, _), rest @ ..] => rest,
-        all => all,
-    };
-    match owner {
-        Some(0) => fate_of_call == [&Failure::Gone],
-        Some(_) => failures.is_empty(),
-        None => fate_of_call.is_empty(),
-    }
-}
-
-/// Every call that was answered has run once, and none twice. One that ends with
-/// its worker may have run, whatever its client is told.
-/// `before` were answered before the load.
-pub(crate) fn ran_once(counter: &Counter, calls: &[Call], before: u64) {
-    let count = |fits: fn(&Call) -> bool| calls.iter().filter(|call| fits(call)).count() as u64;
-    let answered = count(|call| call.outcome.is_ok());
-    let unknown = count(|call| call.outcome.is_err());
-    let ran = counter.calls() - before;
-    assert!(
-        (answered..=answered + unknown).contains(&ran),
-        "{ran} calls ran, {answered} were answered, {unknown} are unknown"
-    );
-}
+use crate::planned::{none_failed, shuffle};
+use crate::scene::{Scene, Who};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_killed() {
-    let (counter, mut cluster) = cluster().await;
-    let load = Load::start(&cluster).await;
-    let owners = load.owners.clone();
-    served_again(&load, Instant::now()).await;
-    let event = Instant::now();
-    cluster.workers[0].process.kill().await;
-    served_again(&load, event).await;
-    let calls = load.end().await;
-    figures::print("kill -9", &calls);
-    let pause = figures::full_service(&calls, event);
-    eprintln!("kill -9: full service after {pause:?}");
-    let owners = owners.into_iter().map(Some).chain([None; MODERN]);
-    for (client, owner) in owners.enumerate() {
-        let failures = figures::failures(&calls, client);
-        assert!(
-            cost(&failures, owner),
-            "{client} at {owner:?}: {failures:#?}"
-        );
+    let mut scene = Scene::start().await;
+    scene.load().await;
+    scene.kill(Who::Worker(0)).await;
+    assert_eq!(scene.cluster.count("worker-0").await, 0);
+    scene.finish("kill -9 of a worker, no store").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_killed() {
+    let mut scene = Scene::start().await;
+    scene.load().await;
+    scene.kill(Who::Edge(0)).await;
+    scene.respawn(Who::Edge(0));
+    scene.cluster.edges[0].serving().await;
+    scene.served_since(scene.talk.now()).await;
+    let history = scene.finish("kill -9 of an edge").await;
+    for one in &history.exchanges {
+        let is_cut = one.outcome == Outcome::Broken && one.edge == "edge-0";
+        let is_fine = matches!(one.outcome, Outcome::Answered(_) | Outcome::Gone);
+        assert!(is_cut || is_fine, "{one}");
     }
-    ran_once(&counter, &calls, 0);
-    assert_eq!(cluster.count("worker-0").await, 0);
 }
 
 #[tokio::test]
 async fn a_worker_that_returns_is_given_shards() {
-    let (_counter, mut cluster) = cluster().await;
-    let mut lives = BTreeSet::new();
-    lives.insert(life(&cluster).await);
-    cluster.workers[0].process.kill().await;
-    empty(&cluster).await;
-    cluster.workers[0].process.respawn();
-    wait::until("shards of the new life", async || {
-        (cluster.count("worker-0").await > 0).then_some(())
+    let mut scene = Scene::start().await;
+    let before = life(&scene.cluster).await;
+    scene.kill(Who::Worker(0)).await;
+    wait::until("a failover", async || {
+        (scene.cluster.count("worker-0").await == 0).then_some(())
     })
     .await;
-    assert!(lives.insert(life(&cluster).await), "the same life");
-    for edge in &cluster.edges {
+    scene.respawn(Who::Worker(0));
+    scene.has_shards(0).await;
+    assert_ne!(life(&scene.cluster).await, before, "the same life");
+    for edge in &scene.cluster.edges {
         let mut session = Session::open(edge.listen).await;
         mcp::result(&session.call("count", &json!({})).await);
     }
@@ -104,54 +64,82 @@ async fn life(cluster: &Controlled) -> String {
     own.unwrap()["incarnation"].to_string()
 }
 
-/// Waits until the shards of `worker-0` are others'.
-async fn empty(cluster: &Controlled) {
-    wait::until("a failover", async || {
-        (cluster.count("worker-0").await == 0).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_without_a_file() {
-    controller_returns(&[]).await;
+    controller_returns("kill -9 of the controller", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_with_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("control.json");
-    controller_returns(&["--state", file.to_str().unwrap()]).await;
+    let args = ["--state", file.to_str().unwrap()];
+    controller_returns("kill -9 of the controller, with a file", &args).await;
 }
 
-async fn controller_returns(control: &[&str]) {
-    let counter = Counter::start().await;
-    let mut cluster = Controlled::start(2, 3, &[&counter.argument()], control).await;
-    let load = Load::start(&cluster).await;
-    let before = cluster.owners().await;
-    cluster.control.process.kill().await;
-    served_again(&load, Instant::now()).await;
-    cluster.control.process.respawn();
-    cluster.control.ready().await;
-    wait::until("the same map", async || {
+async fn controller_returns(scenario: &str, control: &[&str]) {
+    let mut scene = Scene::with(None, control).await;
+    scene.load().await;
+    let before = scene.cluster.owners().await;
+    scene.kill(Who::Control).await;
+    scene.respawn(Who::Control);
+    scene.cluster.control.ready().await;
+    assert_eq!(owners(&scene.cluster).await, before);
+    scene.served_since(scene.talk.now()).await;
+    assert_eq!(scene.cluster.owners().await, before, "a shard moved");
+    follows_orders(&scene.cluster, &before).await;
+    none_failed(&scene.finish(scenario).await);
+}
+
+/// The owners that the controller knows, once it does.
+async fn owners(cluster: &Controlled) -> Vec<(String, u64)> {
+    wait::until("a map", async || {
         let owners = cluster.owners().await;
         (!owners.is_empty()).then_some(owners)
     })
-    .await;
-    assert_eq!(cluster.owners().await, before);
-    served_again(&load, Instant::now()).await;
-    assert_eq!(cluster.owners().await, before, "a shard moved");
-    let to = if before[5].0 == "worker-0" {
-        "worker-1"
-    } else {
-        "worker-0"
+    .await
+}
+
+/// A shard moves when it is told to.
+async fn follows_orders(cluster: &Controlled, owners: &[(String, u64)]) {
+    let to = match owners[5].0.as_str() {
+        "worker-0" => "worker-1",
+        _ => "worker-0",
     };
     wait::until("an order that is followed", async || {
         let moved = cluster.order(&["move", "5", to]).await;
         moved.status.success().then_some(())
     })
     .await;
-    let calls = load.end().await;
-    figures::print("controller killed", &calls);
-    figures::none_failed(&calls);
+}
+
+/// The controller starts again with what it knew before the last moves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_register_that_was_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.json");
+    let mut scene = Scene::with(None, &["--state", file.to_str().unwrap()]).await;
+    scene.load().await;
+    let early = fs::read(&file).unwrap();
+    shuffle(&scene.cluster, scene.size.moves / 4).await;
+    let before = scene.cluster.owners().await;
+    scene.kill(Who::Control).await;
+    put_back(&file, &early);
+    scene.did(Who::Control, Step::Forgot);
+    scene.respawn(Who::Control);
+    scene.cluster.control.ready().await;
+    let after = wait::until("a map that goes on", async || {
+        let after = scene.cluster.owners().await;
+        let goes_on = |(old, new): (&(String, u64), &(String, u64))| new.1 >= old.1;
+        (after.len() == before.len() && before.iter().zip(&after).all(goes_on)).then_some(after)
+    })
+    .await;
+    scene.served_since(scene.talk.now()).await;
+    follows_orders(&scene.cluster, &after).await;
+    none_failed(&scene.finish("the register put back").await);
+}
+
+fn put_back(file: &Path, text: &[u8]) {
+    assert_ne!(fs::read(file).unwrap(), text, "nothing has happened since");
+    fs::write(file, text).unwrap();
 }

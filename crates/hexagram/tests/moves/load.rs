@@ -1,234 +1,297 @@
-//! Clients of both eras that call in a loop, over both edges in turn.
+//! Clients of both eras under open-loop load: each sends at times that were set
+//! beforehand, over all edges in turn, and what it sent late counts from when it was due.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use serde_json::json;
+use hexagram_sim::history::{Asked, Exchange, Outcome};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Controlled;
 use crate::cluster::http::{Ask, Http, Reply};
-use crate::cluster::mcp::{self, Session};
+use crate::cluster::mcp::{self, LEGACY};
 use crate::cluster::wait::DEADLINE;
-use crate::cluster::{Controlled, Server};
+use crate::size::Size;
+use crate::talk::Talk;
 
-pub(crate) const LEGACY: usize = 40;
-pub(crate) const MODERN: usize = 20;
-/// Between two calls of one client: the machine is to be busy, not full.
-const PACE: Duration = Duration::from_millis(100);
+/// "The worker was lost while it worked on this."
+const UNKNOWN: i64 = -32012;
+/// Ids of one client's messages; those below are others'.
+const IDS: u64 = 1_000_000;
 
-/// Why a call did not do what it should.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The session is unknown, so it was begun anew.
-    Gone,
-    /// JSON-RPC's error of this code.
-    Error(i64, String),
-    /// Answered in another upstream session, or after another count.
-    Forgot(String),
-    /// Any other answer, or none.
-    Lost(String),
-}
-
-/// One call.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) client: usize,
-    pub(crate) sent: Instant,
-    pub(crate) ended: Instant,
-    pub(crate) outcome: Result<(), Failure>,
-}
-
-/// When each client sent the last call that was answered as it should be.
-type Answered = Arc<Mutex<BTreeMap<usize, Instant>>>;
-
-/// The running clients: the first [`LEGACY`] are of the legacy era.
+/// The running clients: the first are of the legacy era.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: CancellationToken,
-    clients: JoinSet<Vec<Call>>,
-    answered: Answered,
-    /// The worker that minted the session of each legacy client.
-    pub(crate) owners: Vec<usize>,
+    clients: JoinSet<()>,
 }
 
 impl Load {
-    pub(crate) async fn start(cluster: &Controlled) -> Self {
+    pub(crate) fn start(cluster: &Controlled, size: Size, talk: &Talk) -> Self {
         let peers: Vec<_> = cluster.edges.iter().map(|edge| edge.listen).collect();
         let (stop, mut clients) = (CancellationToken::new(), JoinSet::new());
-        let (mut owners, answered) = (Vec::new(), Answered::default());
-        for number in 0..LEGACY {
-            let before = minted(&cluster.workers).await;
-            let session = Session::open(peers[number % peers.len()]).await;
-            let after = minted(&cluster.workers).await;
-            let owner = before.iter().zip(&after).position(|(old, new)| old != new);
-            owners.push(owner.unwrap());
-            let client = Client::new(number, Some(session), &peers).await;
-            clients.spawn(client.run(stop.clone(), Arc::clone(&answered)));
+        for number in 0..size.clients() {
+            let client = Client {
+                number,
+                is_legacy: number < size.legacy,
+                wires: peers.iter().map(|peer| Wire::new(*peer)).collect(),
+                serial: 0,
+                sessions: 0,
+                session: None,
+                ended: None,
+                upstream: None,
+                talk: talk.clone(),
+            };
+            let first = Instant::now() + size.pace * number as u32 / size.clients() as u32;
+            clients.spawn(client.run(first, size.pace, stop.clone()));
         }
-        for number in LEGACY..LEGACY + MODERN {
-            let client = Client::new(number, None, &peers).await;
-            clients.spawn(client.run(stop.clone(), Arc::clone(&answered)));
-        }
-        Self {
-            stop,
-            clients,
-            answered,
-            owners,
-        }
+        Self { stop, clients }
     }
 
-    /// How many clients sent a call after `event` that was answered.
-    pub(crate) fn served_since(&self, event: Instant) -> usize {
-        let answered = self.answered.lock();
-        answered.values().filter(|sent| **sent > event).count()
-    }
-
-    /// Ends the load; gives all calls.
-    pub(crate) async fn end(self) -> Vec<Call> {
+    /// Ends the load.
+    pub(crate) async fn end(self) {
         self.stop.cancel();
-        self.clients
-            .join_all()
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
+        self.clients.join_all().await;
     }
 }
 
-/// How many sessions each worker has minted; 0 while it does not run.
-async fn minted(workers: &[Server]) -> Vec<u64> {
-    let mut all = Vec::new();
-    for worker in workers {
-        all.push(worker.metric("hexagram_worker_sessions_total").await);
+/// A connection to one edge.
+struct Wire {
+    peer: SocketAddr,
+    http: Option<(Http, Duration)>,
+}
+
+impl Wire {
+    const fn new(peer: SocketAddr) -> Self {
+        Self { peer, http: None }
     }
-    all
+
+    /// Connected, and since when; `None` where nobody listens.
+    async fn open(&mut self, talk: &Talk) -> Option<&mut (Http, Duration)> {
+        if self.http.is_none() {
+            let since = talk.now();
+            let http = timeout(DEADLINE, Http::try_connect(self.peer)).await;
+            self.http = Some((http.ok()?.ok()?, since));
+        }
+        self.http.as_mut()
+    }
+}
+
+/// What is sent, and what it is.
+struct Message {
+    id: String,
+    session: Option<u64>,
+    asked: Asked,
+    ask: Ask,
 }
 
 struct Client {
     number: usize,
-    session: Option<Session>,
-    peers: Vec<SocketAddr>,
-    connections: Vec<Http>,
+    is_legacy: bool,
+    wires: Vec<Wire>,
+    serial: u64,
+    sessions: u64,
+    session: Option<String>,
+    /// A session that was ended, and is to be asked once more.
+    ended: Option<String>,
     /// The upstream session of a legacy client, and its calls there; whether the last
     /// one was counted may be unknown.
     upstream: Option<(String, Option<u64>)>,
-    calls: Vec<Call>,
+    talk: Talk,
 }
 
 impl Client {
-    async fn new(number: usize, session: Option<Session>, peers: &[SocketAddr]) -> Self {
-        let mut connections = Vec::new();
-        for peer in peers {
-            connections.push(Http::connect(*peer).await);
-        }
-        Self {
-            number,
-            session,
-            peers: peers.to_vec(),
-            connections,
-            upstream: None,
-            calls: Vec::new(),
-        }
-    }
-
-    async fn run(mut self, stop: CancellationToken, answered: Answered) -> Vec<Call> {
-        let mut pace = interval(PACE);
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn run(mut self, first: Instant, pace: Duration, stop: CancellationToken) {
+        let mut due = interval_at(first, pace);
+        due.set_missed_tick_behavior(MissedTickBehavior::Burst);
         while !stop.is_cancelled() {
-            pace.tick().await;
-            let edge = (self.number + self.calls.len()) % self.connections.len();
-            if let Some(sent) = self.call(edge).await {
-                answered.lock().insert(self.number, sent);
+            let due = due.tick().await;
+            let message = self.next();
+            self.send(due, message).await;
+        }
+    }
+
+    fn next(&mut self) -> Message {
+        self.serial += 1;
+        if let Some(ended) = self.ended.take() {
+            return self.call(Some(&ended));
+        }
+        match self.session.clone() {
+            None if self.is_legacy => self.open(),
+            None => self.call(None),
+            Some(session) => self.talk_in(&session),
+        }
+    }
+
+    /// Mostly calls; now and then a list, a log level, the session's end.
+    fn talk_in(&self, session: &str) -> Message {
+        match self.serial % 64 {
+            5 | 21 | 37 | 53 => self.asks(session, Asked::Read, "tools/list", &json!({})),
+            9 | 25 | 41 | 57 => self.level(session),
+            63 => self.delete(session),
+            _ => self.call(Some(session)),
+        }
+    }
+
+    fn id(&self) -> u64 {
+        (self.number as u64 + 1) * IDS + self.serial
+    }
+
+    fn open(&mut self) -> Message {
+        self.sessions += 1;
+        self.upstream = None;
+        Message {
+            // Its id on the wire is everybody's.
+            id: format!("open {}", self.id()),
+            session: Some(self.sessions),
+            asked: Asked::Open,
+            ask: mcp::initialize(),
+        }
+    }
+
+    fn call(&self, session: Option<&str>) -> Message {
+        let id = self.id();
+        let params = mcp::call("count", &json!({ "id": id }));
+        match session {
+            Some(session) => self.asks(session, Asked::Call, "tools/call", &params),
+            None => Message {
+                id: id.to_string(),
+                session: None,
+                asked: Asked::Call,
+                ask: mcp::modern(id, "tools/call", &params),
+            },
+        }
+    }
+
+    fn level(&self, session: &str) -> Message {
+        let level = ["info", "warning", "error"][self.serial as usize / 16 % 3];
+        let asked = Asked::SetLevel(level.to_owned());
+        self.asks(
+            session,
+            asked,
+            "logging/setLevel",
+            &json!({ "level": level }),
+        )
+    }
+
+    fn asks(&self, session: &str, asked: Asked, method: &str, params: &Value) -> Message {
+        let id = self.id();
+        Message {
+            id: id.to_string(),
+            session: Some(self.sessions),
+            asked,
+            ask: signed(Ask::post(mcp::request(id, method, params)), session),
+        }
+    }
+
+    fn delete(&self, session: &str) -> Message {
+        Message {
+            id: self.id().to_string(),
+            session: Some(self.sessions),
+            asked: Asked::Delete,
+            ask: signed(Ask::new("DELETE", "/mcp"), session),
+        }
+    }
+
+    /// Sends it to an edge that listens, and writes down what came of it.
+    async fn send(&mut self, due: Instant, message: Message) {
+        let talk = self.talk.clone();
+        let turn = self.number + usize::try_from(self.serial).unwrap();
+        for step in 0..self.wires.len() {
+            let edge = (turn + step) % self.wires.len();
+            let Some((http, connected)) = self.wires[edge].open(&talk).await else {
+                continue;
+            };
+            let connected = *connected;
+            let reply = timeout(DEADLINE, http.try_send(&message.ask)).await;
+            let ended = Some(talk.now());
+            if !matches!(reply, Ok(Ok(_))) {
+                self.wires[edge].http = None;
             }
-        }
-        self.calls
-    }
-
-    /// Makes a call; gives when, if it was answered as it should be.
-    async fn call(&mut self, edge: usize) -> Option<Instant> {
-        let ask = self.prepare();
-        let sent = Instant::now();
-        let reply = timeout(DEADLINE, self.connections[edge].try_send(&ask)).await;
-        let ended = Instant::now();
-        let outcome = match reply {
-            Err(_) => Err(Failure::Lost("no answer in time".to_owned())),
-            Ok(Err(error)) => Err(Failure::Lost(error.to_string())),
-            Ok(Ok(reply)) => self.judge(&reply),
-        };
-        self.recover(edge, outcome.as_ref().err()).await;
-        let answered = outcome.is_ok().then_some(sent);
-        self.calls.push(Call {
-            client: self.number,
-            sent,
-            ended,
-            outcome,
-        });
-        answered
-    }
-
-    fn prepare(&mut self) -> Ask {
-        let params = mcp::call("count", &json!({}));
-        match &mut self.session {
-            Some(session) => session.prepare("tools/call", &params),
-            None => mcp::modern(self.calls.len() as u64 + 1, "tools/call", &params),
+            let outcome = match reply {
+                Err(_) => Outcome::Silent,
+                Ok(Err(_)) => Outcome::Broken,
+                Ok(Ok(reply)) => self.judge(&message.asked, &reply),
+            };
+            self.follow(&message.asked, &outcome);
+            talk.tell(Exchange {
+                client: self.number,
+                session: message.session,
+                id: message.id,
+                asked: message.asked,
+                edge: format!("edge-{edge}"),
+                connected,
+                sent: talk.at(due),
+                ended,
+                outcome,
+            });
+            return;
         }
     }
 
-    /// Whether it is the answer; a legacy session goes on where it was.
-    fn judge(&mut self, reply: &Reply) -> Result<(), Failure> {
+    fn judge(&mut self, asked: &Asked, reply: &Reply) -> Outcome {
         if reply.status == 404 {
-            return Err(Failure::Gone);
+            return Outcome::Gone;
         }
-        if reply.status != 200 {
-            return Err(Failure::Lost(format!("{reply:?}")));
+        match (asked, reply.status) {
+            (Asked::Delete, 200) => return Outcome::Answered(Vec::new()),
+            (Asked::Open, 200) => self.session = reply.header("mcp-session-id").map(str::to_owned),
+            _ => {}
         }
         let response = reply.response();
-        if let Some(code) = response["error"]["code"].as_i64() {
-            return Err(Failure::Error(code, response["error"].to_string()));
+        match response["error"]["code"].as_i64() {
+            Some(UNKNOWN) => Outcome::Unknown,
+            Some(code) => Outcome::Refused(code),
+            None if *asked == Asked::Call => self.counted(&response),
+            None if response["result"].is_object() => Outcome::Answered(Vec::new()),
+            None => Outcome::Forgot(response.to_string()),
         }
+    }
+
+    /// Whether a call is the next of its upstream session.
+    fn counted(&mut self, response: &Value) -> Outcome {
         let text = response["result"]["content"][0]["text"].as_str();
         let counted = text.and_then(|text| {
             let (session, count) = text.split_once(' ')?;
             Some((session.to_owned(), count.parse::<u64>().ok()?))
         });
-        let counted = counted.ok_or_else(|| Failure::Lost(format!("{reply:?}")))?;
-        self.follows(counted)
-    }
-
-    fn follows(&mut self, now: (String, u64)) -> Result<(), Failure> {
-        if self.session.is_none() {
-            return Ok(());
-        }
-        let expected = match self.upstream.take() {
-            Some((session, count)) => (session, count.map(|count| count + 1)),
-            None => (now.0.clone(), Some(1)),
+        let Some((session, count)) = counted else {
+            return Outcome::Forgot(response.to_string());
         };
-        let forgot = format!("{now:?} for {expected:?}");
-        let same = now.0 == expected.0 && expected.1.is_none_or(|count| count == now.1);
-        self.upstream = Some((now.0, Some(now.1)));
-        same.then_some(()).ok_or(Failure::Forgot(forgot))
+        if self.session.is_none() {
+            return Outcome::Answered(Vec::new());
+        }
+        let before = self.upstream.replace((session.clone(), Some(count)));
+        let follows = before.as_ref().is_none_or(|(same, before)| {
+            *same == session && before.is_none_or(|before| before + 1 == count)
+        });
+        match follows {
+            true => Outcome::Answered(Vec::new()),
+            false => Outcome::Forgot(format!("{session} {count} after {before:?}")),
+        }
     }
 
-    /// Does what a client does after such a failure.
-    async fn recover(&mut self, edge: usize, failure: Option<&Failure>) {
-        match failure {
-            Some(Failure::Gone) if self.session.is_some() => {
-                self.session = Some(Session::open(self.peers[edge]).await);
-                self.upstream = None;
+    /// Does what a client does after this.
+    fn follow(&mut self, asked: &Asked, outcome: &Outcome) {
+        match (asked, outcome) {
+            (Asked::Delete, Outcome::Answered(_)) => {
+                self.ended = self.session.take();
             }
-            Some(Failure::Lost(_)) => {
-                self.connections[edge] = Http::connect(self.peers[edge]).await;
-            }
-            Some(Failure::Error(..)) => {
-                let upstream = self.upstream.take();
-                self.upstream = upstream.map(|(session, _)| (session, None));
+            (_, Outcome::Gone) => self.session = None,
+            (Asked::Call, Outcome::Unknown | Outcome::Broken | Outcome::Silent) => {
+                if let Some((_, count)) = &mut self.upstream {
+                    *count = None;
+                }
             }
             _ => {}
         }
     }
+}
+
+fn signed(ask: Ask, session: &str) -> Ask {
+    ask.header("mcp-session-id", session)
+        .header("mcp-protocol-version", LEGACY)
 }

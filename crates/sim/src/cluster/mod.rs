@@ -10,7 +10,6 @@
 //! chance are simulated: the same seed gives the same run, as long as the process has
 //! seeded what asks the system for chance (`main.rs`).
 
-mod changes;
 mod client;
 mod draw;
 mod fate;

@@ -10,7 +10,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use super::stage::Stage;
-use crate::history::{Deed, Step};
+use crate::history::Told;
 
 /// turmoil's span around a host's turn.
 const TURN: &str = "node";
@@ -61,9 +61,9 @@ impl Subscriber for Recorder {
         if event.metadata().target() != STEPS {
             return self.say(event);
         }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        if let Some(step) = fields.step() {
+        let mut told = Told::default();
+        event.record(&mut told);
+        if let Some(step) = told.step() {
             let host = self.host.lock().clone();
             self.stage.record(&host, step);
         }
@@ -93,27 +93,7 @@ impl Visit for Name {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-#[derive(Default)]
-struct Fields {
-    step: String,
-    shard: u16,
-    epoch: u64,
-    id: String,
-}
-
-impl Fields {
-    fn step(self) -> Option<Step> {
-        let (shard, epoch) = (self.shard, self.epoch);
-        if self.step == "admitted" {
-            let id = self.id;
-            return Some(Step::Admitted { shard, epoch, id });
-        }
-        let what = Deed::read(&self.step)?;
-        Some(Step::Shard { what, shard, epoch })
-    }
-}
-
-impl Visit for Fields {
+impl Visit for Told {
     fn record_u64(&mut self, field: &Field, value: u64) {
         match field.name() {
             "shard" => self.shard = u16::try_from(value).unwrap_or(u16::MAX),
@@ -125,8 +105,8 @@ impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "step" => value.clone_into(&mut self.step),
-            // As it stands in the message.
-            "id" => value.trim_matches('"').clone_into(&mut self.id),
+            "id" => value.clone_into(&mut self.id),
+            "owner" => value.clone_into(&mut self.owner),
             _ => {}
         }
     }

@@ -17,10 +17,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::CLUSTER;
 use super::net::{Door, Wire, connect};
 use super::scenario::REGISTER;
 use super::stage::Here;
-use super::{CLUSTER, changes};
 
 const PORT: u16 = 7200;
 /// A register that does not answer by then is out of reach.
@@ -74,33 +74,29 @@ impl Disk {
         let door = Door::open(&here, PORT).await?;
         loop {
             let (wire, _) = door.accept().await?;
-            let (disk, here) = (self.clone(), here.clone());
+            let disk = self.clone();
             tokio::spawn(async move {
                 // Who asked will ask again.
-                let _ = disk.answer(wire, &here).await;
+                let _ = disk.answer(wire).await;
             });
         }
     }
 
-    async fn answer(self, mut wire: Wire, here: &Here) -> io::Result<()> {
+    async fn answer(self, mut wire: Wire) -> io::Result<()> {
         let answer = match read(&mut wire).await? {
             Request::Read => Answer::Map(self.map().map(|map| MapForm::of(CLUSTER, &map))),
-            Request::Swap(form) => self.swap(form, here).await,
+            Request::Swap(form) => self.swap(form).await,
         };
         write(&mut wire, &answer).await
     }
 
-    async fn swap(&self, form: MapForm, here: &Here) -> Answer {
+    async fn swap(&self, form: MapForm) -> Answer {
         let map = match form.open(CLUSTER, self.shards) {
             Ok(map) => Arc::new(map),
             Err(error) => return Answer::Refused(error.to_string()),
         };
-        let before = self.map();
-        match self.register().compare_and_swap(Arc::clone(&map)).await {
-            Ok(()) => {
-                changes::tell(here, before.as_deref(), &map);
-                Answer::Stored
-            }
+        match self.register().compare_and_swap(map).await {
+            Ok(()) => Answer::Stored,
             Err(RegisterError::Conflict { stored, given }) => Answer::Conflict { stored, given },
             Err(error) => Answer::Refused(error.to_string()),
         }

@@ -24,6 +24,7 @@ pub const LIMITS: Limits = Limits {
     moving: Duration::from_secs(15),
     grace: hosts::GRACE,
     healing: Duration::from_secs(20),
+    slack: Duration::ZERO,
 };
 /// What was begun ends within this time: clients wait no longer.
 const FINISHED: Duration = Duration::from_secs(20);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// One step of one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -148,9 +150,59 @@ deeds! {
 
 impl Deed {
     /// The step that a log event names.
-    #[must_use]
-    pub fn read(word: &str) -> Option<Self> {
+    fn read(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|deed| deed.word() == word)
+    }
+}
+
+/// A log event of the product that tells a step: its target is `hexagram::steps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// The word for the step.
+    pub step: String,
+    /// The shard.
+    pub shard: u16,
+    /// The epoch.
+    pub epoch: u64,
+    /// The id of an admitted request, as it stands in the message.
+    pub id: String,
+    /// An owner or taker.
+    pub owner: String,
+}
+
+impl Told {
+    /// The step, if the word for it is known.
+    #[must_use]
+    pub fn step(self) -> Option<Step> {
+        let (shard, epoch, owner) = (self.shard, self.epoch, self.owner);
+        let step = match self.step.as_str() {
+            "admitted" => Step::Admitted {
+                shard,
+                epoch,
+                id: self.id.trim_matches('"').to_owned(),
+            },
+            "planned" => Step::Planned {
+                shard,
+                epoch,
+                to: owner,
+            },
+            "aborted" => Step::Aborted { shard, epoch },
+            word => match Change::read(word) {
+                Some(by) => Step::Owner {
+                    shard,
+                    epoch,
+                    owner,
+                    by,
+                },
+                None => Step::Shard {
+                    what: Deed::read(word)?,
+                    shard,
+                    epoch,
+                },
+            },
+        };
+        Some(step)
     }
 }
 
@@ -201,6 +253,12 @@ impl fmt::Display for Step {
 }
 
 impl Change {
+    /// The change that a log event names.
+    fn read(word: &str) -> Option<Self> {
+        let all = [Self::First, Self::Committed, Self::FailedOver];
+        all.into_iter().find(|change| change.word() == word)
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -20,7 +20,7 @@ mod event;
 mod exchange;
 
 pub use check::{Counts, Invariant, Limits, Verdict, Violation, check};
-pub use event::{Change, Deed, Event, Step};
+pub use event::{Change, Deed, Event, Step, Told};
 pub use exchange::{Asked, Exchange, Outcome, Run};
 
 use std::time::Duration;

@@ -146,6 +146,8 @@ impl Handoffs {
         if seat.holding.activate(epoch).is_err() {
             return false;
         }
+        // Before anything can be admitted.
+        step("activated", id, epoch);
         let ledger = shard.ledger().cloned();
         tokio::spawn(restart::watch(Arc::clone(&shard), self.changed.clone()));
         self.host.place_of(id).serve(shard);
@@ -153,7 +155,6 @@ impl Handoffs {
             ledger.journal().served();
         }
         self.host.edges.active(id, epoch);
-        step("activated", id, epoch);
         tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
         true

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use super::balancer::Balancer;
+use super::mover::Mover;
 use super::process::{Process, hexagram};
 
 const EDGES: usize = 2;
@@ -21,12 +22,15 @@ pub(super) enum Shape {
     Workers,
     /// On its own; three workers reach it over HTTP, behind two edges.
     Upstream,
+    /// As `upstream`, while a random shard moves every 100 ms.
+    Moving,
 }
 
 /// A running cluster; its processes end when it is dropped.
 pub(super) struct Cluster {
     processes: Vec<Process>,
     balancer: Balancer,
+    mover: Option<Mover>,
 }
 
 impl Cluster {
@@ -42,15 +46,28 @@ impl Cluster {
         };
         let server = match shape {
             Shape::Workers => vec![DEMO.into(), TASKS.into()],
-            Shape::Upstream => vec![format!("--upstream=fixture={}", url(launcher.local()?))],
+            Shape::Upstream | Shape::Moving => {
+                vec![format!("--upstream=fixture={}", url(launcher.local()?))]
+            }
         };
-        let edges = launcher.cluster(&server)?;
+        let (members, control) = match shape {
+            Shape::Moving => launcher
+                .control()
+                .map(|(url, admin)| (vec![url], Some(admin)))?,
+            Shape::Workers | Shape::Upstream => (launcher.peers()?, None),
+        };
+        let edges = launcher.cluster(&server, members)?;
         for process in &mut launcher.processes {
             process.ready().await?;
         }
+        let mover = match control {
+            Some(admin) => Some(Mover::start(binary.to_owned(), admin, WORKERS).await?),
+            None => None,
+        };
         Ok(Self {
             processes: launcher.processes,
             balancer: Balancer::start(edges).await?,
+            mover,
         })
     }
 
@@ -59,15 +76,19 @@ impl Cluster {
         url(self.balancer.address())
     }
 
-    /// Ends all processes.
+    /// Ends all processes; gives how many shards have moved, where they do.
     ///
     /// # Errors
-    /// When one had ended by itself, or panicked.
-    pub(super) async fn end(self) -> Result<()> {
+    /// When a process had ended by itself, or panicked, or a shard could not move.
+    pub(super) async fn end(self) -> Result<Option<u64>> {
+        let moves = match self.mover {
+            Some(mover) => Some(mover.end().await?),
+            None => None,
+        };
         for process in self.processes {
             process.end().await?;
         }
-        Ok(())
+        Ok(moves)
     }
 }
 
@@ -111,12 +132,29 @@ impl Launcher<'_> {
         Ok(listen)
     }
 
-    /// Workers that serve `server`, and edges; gives the edges' addresses.
-    fn cluster(&mut self, server: &[String]) -> Result<Vec<SocketAddr>> {
+    /// A controller; gives the setting that has others follow it, and its admin address.
+    fn control(&mut self) -> Result<(String, SocketAddr)> {
+        let (listen, admin) = (self.ports.free()?, self.ports.free()?);
+        let args = [
+            "control".to_owned(),
+            format!("--control-listen={listen}"),
+            format!("--workers-expected={WORKERS}"),
+        ];
+        self.start_at("control", admin, args.map(OsString::from))?;
+        Ok((format!("--control=http://{listen}"), admin))
+    }
+
+    /// The settings of a fixed map.
+    fn peers(&mut self) -> Result<Vec<String>> {
+        let peer = |n| Ok(format!("--peer=worker-{n}={}", self.ports.free()?));
+        (0..WORKERS).map(peer).collect()
+    }
+
+    /// Workers that serve `server`, and edges, all of them `members`; gives the edges'
+    /// addresses.
+    fn cluster(&mut self, server: &[String], members: Vec<String>) -> Result<Vec<SocketAddr>> {
         let mut common = vec![format!("--keys={}", self.keys.display())];
-        for n in 0..WORKERS {
-            common.push(format!("--peer=worker-{n}={}", self.ports.free()?));
-        }
+        common.extend(members);
         for n in 0..WORKERS {
             self.role("worker", n, &common, server)?;
         }
@@ -141,6 +179,15 @@ impl Launcher<'_> {
 
     fn start(&mut self, name: &str, args: impl IntoIterator<Item = OsString>) -> Result<()> {
         let admin = self.ports.free()?;
+        self.start_at(name, admin, args)
+    }
+
+    fn start_at(
+        &mut self,
+        name: &str,
+        admin: SocketAddr,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<()> {
         let process = Process::start(self.binary, self.folder, name, admin, args)?;
         self.processes.push(process);
         Ok(())

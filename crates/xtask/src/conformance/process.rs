@@ -75,13 +75,8 @@ impl Process {
         Ok(())
     }
 
-    /// What it says of itself; null while it says nothing.
     async fn status(&self) -> Result<Value> {
-        let mut command = hexagram(&self.binary);
-        command.args(["status", "--output=json"]);
-        command.arg(format!("--admin={}", self.admin));
-        let output = command.output().await.context("ask for the status")?;
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+        ask(&self.binary, self.admin).await
     }
 
     /// Ends it.
@@ -116,6 +111,15 @@ impl Process {
     }
 }
 
+/// What the process at `admin` says of itself; null while it says nothing.
+pub(super) async fn ask(binary: &Path, admin: SocketAddr) -> Result<Value> {
+    let mut command = hexagram(binary);
+    command.args(["status", "--output=json"]);
+    command.arg(format!("--admin={admin}"));
+    let output = command.output().await.context("ask for the status")?;
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
 /// The binary, without the settings that our caller may have.
 pub(super) fn hexagram(binary: &Path) -> Command {
     let mut command = Command::new(binary);
@@ -128,11 +132,12 @@ pub(super) fn hexagram(binary: &Path) -> Command {
     command
 }
 
-/// A worker has no links of its own: it is ready when it says anything.
+/// A worker has no links of its own: it is ready when it says anything. An edge has some
+/// once it has a map.
 fn is_ready(status: &Value) -> bool {
     let links = status["links"].as_array();
     let up = |link: &Value| link["up"] == true;
-    !status.is_null() && links.is_none_or(|links| links.iter().all(up))
+    !status.is_null() && links.is_none_or(|links| !links.is_empty() && links.iter().all(up))
 }
 
 #[cfg(test)]
@@ -148,6 +153,7 @@ mod tests {
         };
         assert!(edge(&[true, true]));
         assert!(!edge(&[true, false]));
+        assert!(!edge(&[]));
         assert!(is_ready(&json!({"role": "worker"})));
         assert!(!is_ready(&Value::Null));
     }

@@ -60,6 +60,9 @@ pub struct Limits {
     pub grace: Duration,
     /// How long after the last fault every client is served.
     pub healing: Duration,
+    /// How late an admission may be written down: threads that write a log beside each
+    /// other do so in any order.
+    pub slack: Duration,
 }
 
 /// A broken invariant.
@@ -108,7 +111,7 @@ impl Found {
 #[must_use]
 pub fn check(history: &History, limits: &Limits) -> Verdict {
     let mut found = Found::default();
-    owners::check(history, &mut found);
+    owners::check(history, limits, &mut found);
     moves::check(history, limits, &mut found);
     clients::check(history, limits, &mut found);
     sessions::check(history, &mut found);

@@ -1,8 +1,9 @@
 //! Who served what, and when: I1, I4, I5, I8 and I9, from the steps alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::{Found, Invariant};
+use super::{Found, Invariant, Limits};
 use crate::history::{Change, Deed, Event, History, Step};
 
 /// A process in one life.
@@ -16,6 +17,17 @@ struct Seat {
     granted: Option<u64>,
     /// The highest epoch that it served or gave away.
     spent: u64,
+    /// What it served last, and since when no more.
+    halted: (u64, Duration),
+}
+
+impl Seat {
+    /// It stops admitting.
+    fn halt(&mut self, at: Duration) {
+        if let Some(epoch) = self.serving {
+            self.halted = (epoch, at);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -30,10 +42,15 @@ struct Owners {
     seen: BTreeMap<(Life, u16), u64>,
     asked: BTreeSet<Life>,
     admitted: BTreeSet<(String, String)>,
+    /// How late an admission may be told.
+    slack: Duration,
 }
 
-pub(super) fn check(history: &History, found: &mut Found) {
-    let mut owners = Owners::default();
+pub(super) fn check(history: &History, limits: &Limits, found: &mut Found) {
+    let mut owners = Owners {
+        slack: limits.slack,
+        ..Owners::default()
+    };
     let mut runs = history
         .runs
         .iter()
@@ -148,6 +165,7 @@ impl Owners {
                 if seat.serving.is_none() {
                     bad(Invariant::I5, "without serving it");
                 }
+                seat.halt(event.at);
                 seat.frozen = true;
             }
             Deed::Resumed => {
@@ -177,6 +195,9 @@ impl Owners {
                 if seat.granted < Some(epoch) && !succeeded {
                     bad(Invariant::I9, "which nobody else was given");
                 }
+                if !seat.frozen {
+                    seat.halt(event.at);
+                }
                 (seat.serving, seat.frozen) = (None, false);
             }
             Deed::Prepared | Deed::Declined | Deed::Seen | Deed::Parked => {}
@@ -186,6 +207,10 @@ impl Owners {
     fn admit(&mut self, event: &Event, shard: u16, epoch: u64, found: &mut Found) {
         self.serve(event, shard, epoch, found);
         let seat = self.seats.entry((life(event), shard)).or_default();
+        let (last, since) = seat.halted;
+        if last == epoch && event.at < since + self.slack {
+            return;
+        }
         let what = format!("{} admits in epoch {epoch} of shard {shard}", event.who());
         if seat.granted >= Some(epoch) {
             let what = format!("{what} after it gave the shard away");

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use super::{Invariant, Limits, check};
-use crate::history::{Asked, Change, Deed, Event, Exchange, History, Outcome, Run, Step};
+use crate::history::{Asked, Event, Exchange, History, Outcome, Run, Step, Told};
 
 const LIMITS: Limits = Limits {
     freeze: Duration::from_millis(250),
     moving: Duration::from_secs(10),
     grace: Duration::from_secs(5),
     healing: Duration::from_secs(20),
+    slack: Duration::ZERO,
 };
 
 /// A shard that moves from a to b and has its last owner lost, and an edge that hears
@@ -69,35 +70,18 @@ fn event(line: &str) -> Event {
     let shard = words.get(3).map_or(0, |word| word.parse().unwrap_or(0));
     let epoch = words.get(4).map_or(0, |word| word.parse().unwrap_or(0));
     let last = words.last().map(|word| (*word).to_owned()).unwrap();
-    let owner = |by| Step::Owner {
+    let told = || Told {
+        step: words[2].to_owned(),
         shard,
         epoch,
+        id: last.clone(),
         owner: last.clone(),
-        by,
     };
     let step = match words[2] {
-        "first" => owner(Change::First),
-        "committed" => owner(Change::Committed),
-        "failed-over" => owner(Change::FailedOver),
-        "planned" => Step::Planned {
-            shard,
-            epoch,
-            to: last,
-        },
-        "aborted" => Step::Aborted { shard, epoch },
-        "admitted" => Step::Admitted {
-            shard,
-            epoch,
-            id: last,
-        },
         "asked" => Step::Asked,
         "ended" => Step::Ended,
         "crashed" => Step::Crashed { machine: false },
-        word => Step::Shard {
-            what: Deed::read(word).unwrap(),
-            shard,
-            epoch,
-        },
+        _ => told().step().unwrap(),
     };
     Event {
         at: ms(words[0]),
@@ -339,6 +323,15 @@ fn i8_what_runs_where_it_was_not_admitted() {
     let frozen = "110 a#1 frozen 3 8";
     let inside = changed(frozen, "110 a#1 frozen 3 8\n110 a#1 admitted 3 7 x");
     assert_eq!(inside, [Invariant::I8]);
+    let late = history(
+        &STEPS.replace(frozen, "110 a#1 frozen 3 8\n110 a#1 admitted 3 7 x"),
+        TALK,
+    );
+    let slack = Limits {
+        slack: Duration::from_millis(1),
+        ..LIMITS
+    };
+    assert_eq!(check(&late, &slack).violations, [], "written down late");
     let later = changed(
         "260 b#1 admitted 3 9 c0.4",
         "260 b#1 admitted 3 9 c0.4\n261 b#1 admitted 3 12 x",
