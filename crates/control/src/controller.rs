@@ -10,13 +10,16 @@ use hexagram_core::placement::Memory;
 use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, WorkerId};
 use hexagram_proto::Dial;
 use hexagram_runtime::clock::unix_millis;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::decide::{Change, Patience, Refusal, View, check_drain, first_map, order_move};
+use crate::decide::{
+    Change, Patience, Refusal, Suspicions, View, check_drain, first_map, order_move,
+};
 use crate::fleet::{Fleet, Life, Superseded};
+use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
 use crate::watcher::{Sign, Watcher};
 
@@ -71,6 +74,7 @@ pub enum JoinError {
 #[derive(Clone, Debug)]
 pub struct Controller {
     requests: mpsc::Sender<Request>,
+    overview: watch::Receiver<Overview>,
 }
 
 type Answer<T> = oneshot::Sender<T>;
@@ -93,20 +97,24 @@ impl Controller {
     pub fn start(register: impl Register, settings: Settings, shutdown: CancellationToken) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (signs, heard) = mpsc::channel(QUEUE);
+        let (shown, overview) = watch::channel(Overview::default());
         let driver = Driver {
             register,
             settings,
             fleet: Fleet::default(),
             drains: BTreeSet::new(),
             memory: Memory::default(),
+            suspicions: Suspicions::default(),
+            started: Instant::now(),
             balanced: Instant::now(),
             known: 0,
             joined: Instant::now(),
             watchers: BTreeMap::new(),
             signs,
+            shown,
         };
         tokio::spawn(shutdown.run_until_cancelled_owned(driver.run(inbox, heard)));
-        Self { requests }
+        Self { requests, overview }
     }
 
     /// A worker wants to be given shards; repeating it is harmless.
@@ -150,6 +158,12 @@ impl Controller {
         asked.unwrap_or(Err(OrderError::Ended))
     }
 
+    /// What this controller knows beside the map.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        self.overview.borrow().clone()
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).await.ok()?;
@@ -163,6 +177,8 @@ struct Driver<R> {
     fleet: Fleet,
     drains: BTreeSet<WorkerId>,
     memory: Memory,
+    suspicions: Suspicions,
+    started: Instant,
     /// When loads were looked at last.
     balanced: Instant,
     /// The highest version that anybody has.
@@ -170,6 +186,7 @@ struct Driver<R> {
     joined: Instant,
     watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
     signs: mpsc::Sender<(Owner, Sign)>,
+    shown: watch::Sender<Overview>,
 }
 
 impl<R: Register> Driver<R> {
@@ -182,10 +199,12 @@ impl<R: Register> Driver<R> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut heard = Vec::new();
+            let next = self.next_look();
             tokio::select! {
                 Some(request) = requests.recv() => self.serve(request).await,
                 _ = signs.recv_many(&mut heard, QUEUE) => {}
                 _ = tick.tick() => {}
+                () = sleep_until(next) => {}
             }
             heard
                 .into_iter()
@@ -195,6 +214,12 @@ impl<R: Register> Driver<R> {
                 tracing::warn!(%error, "the register is not written, trying again");
             }
         }
+    }
+
+    /// When something is to be decided though nothing is heard.
+    fn next_look(&self) -> Instant {
+        let end = self.suspicions.next_end(self.started.elapsed());
+        end.map_or(Instant::now() + TICK, |end| self.started + end)
     }
 
     fn count_time(&mut self) {
@@ -282,6 +307,8 @@ impl<R: Register> Driver<R> {
             fleet: &self.fleet,
             drains: &self.drains,
             memory: &self.memory,
+            suspicions: &self.suspicions,
+            now: self.started.elapsed(),
         }
     }
 
@@ -307,7 +334,9 @@ impl<R: Register> Driver<R> {
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;
+        self.suspicions = decision.suspicions;
         self.fleet.forget(&map);
+        self.shown.send_replace(Overview::of(&self.view(&map)));
         self.employ();
         Ok(())
     }

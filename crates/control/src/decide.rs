@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
-use hexagram_core::placement::Memory;
+use hexagram_core::placement::{Layout, Memory};
 use hexagram_core::{Entry, EntryError, Owner, RegisterMap, ShardId, WorkerId};
 
 use crate::fleet::Fleet;
@@ -13,14 +14,18 @@ use crate::fleet::Fleet;
 mod adopt;
 mod first;
 mod heal;
+mod isolate;
 mod moves;
 mod orders;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 
 pub use first::{Patience, first_map};
 use heal::Verdict;
+use moves::Roll;
 pub use orders::{Refusal, check_drain, order_move};
+pub use suspicion::Suspicions;
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,10 @@ pub struct View<'a> {
     pub drains: &'a BTreeSet<WorkerId>,
     /// What the last decision gave on; see [`Decision::memory`].
     pub memory: &'a Memory,
+    /// As well; see [`Decision::suspicions`].
+    pub suspicions: &'a Suspicions,
+    /// Since the controller's start.
+    pub now: Duration,
 }
 
 /// Why an entry changes.
@@ -46,6 +55,10 @@ pub enum Why {
     Aborted,
     /// Its owner is dead, or nobody may serve it any more.
     FailedOver,
+    /// Its own code failed: its owner begins anew with it.
+    Restarted,
+    /// Its owners died of it, or its own code failed too often.
+    Quarantined,
     /// Its owner is to be empty.
     Drained,
     /// Another worker is new.
@@ -74,6 +87,8 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// For the next decision, once this one is written.
     pub memory: Memory,
+    /// For the next decision, once this one is written.
+    pub suspicions: Suspicions,
 }
 
 impl View<'_> {
@@ -81,6 +96,8 @@ impl View<'_> {
     #[must_use]
     pub fn decide(&self) -> Decision {
         let mut draft = Draft::new(self.map);
+        let mut suspicions = self.suspicions.clone();
+        suspicions.forget(self.now);
         let mut orphans = Vec::new();
         for (shard, entry) in self.map.entries() {
             match heal::heal(shard, entry, self.fleet) {
@@ -89,16 +106,30 @@ impl View<'_> {
                 Verdict::Orphan => orphans.push(shard),
             }
         }
-        adopt::adopt(self, &mut draft, &orphans);
+        isolate::isolate(self, &mut draft, &mut orphans, &mut suspicions);
+        adopt::adopt(self, &mut draft, &orphans, &mut suspicions);
         let memory = moves::plan(self, &mut draft);
         Decision {
             changes: draft.changes(),
             memory,
+            suspicions,
         }
     }
 
+    /// `entry`, above every epoch of `shard` that is in use.
+    fn raised(&self, shard: ShardId, entry: &Entry<Owner>) -> Entry<Owner> {
+        let seen = self.fleet.spent(shard);
+        seen.map_or_else(|| entry.clone(), |seen| entry.above(seen))
+    }
+
+    /// Who has what, as placement sees it.
+    pub(crate) fn layout(&self) -> Layout {
+        let draft = Draft::new(self.map);
+        Roll::of(self, &draft).layout(self, &draft, &[])
+    }
+
     /// Whether `owner` is to be empty.
-    fn is_draining(&self, owner: &Owner) -> bool {
+    pub(crate) fn is_draining(&self, owner: &Owner) -> bool {
         let mut living = self.fleet.living();
         self.drains.contains(&owner.worker)
             || living.any(|(other, report)| other == owner && report.draining)
@@ -159,6 +190,8 @@ impl fmt::Display for Why {
             Self::Committed => "move ended",
             Self::Aborted => "move given up",
             Self::FailedOver => "failed over",
+            Self::Restarted => "restarted: its own code failed",
+            Self::Quarantined => "in quarantine: its owners died of it, or it failed too often",
             Self::Drained => "move begun: its worker drains",
             Self::Filled => "move begun: another worker is new",
             Self::Balanced => "move begun: another worker is less busy",

@@ -28,6 +28,8 @@ pub struct Held {
     pub spent: Option<Epoch>,
     /// A planned move was given up: its epoch.
     pub resumed: Option<Epoch>,
+    /// Its own code failed in this epoch.
+    pub failed: Option<Epoch>,
     /// What it takes of its worker, in millionths of one core's time.
     pub load: u64,
 }
@@ -84,6 +86,7 @@ impl Report {
                 epoch: Epoch::new(held.epoch),
                 spent: Epoch::new(held.spent).max(Epoch::new(held.epoch)),
                 resumed: Epoch::new(held.resumed),
+                failed: Epoch::new(held.failed),
                 load: held.load.into(),
             };
             Ok((shard.ok_or(Malformed("shard"))?, read))
@@ -236,6 +239,15 @@ impl Fleet {
         report.map_or(0, |report| report.capacity)
     }
 
+    /// Whether `owner`, dead or alive, ever said that it took `shard` in `epoch`.
+    #[must_use]
+    pub fn took(&self, owner: &Owner, shard: ShardId, epoch: Epoch) -> bool {
+        let member = self.members.get(owner);
+        let report = member.and_then(|member| member.report.as_ref());
+        let held = report.and_then(|report| report.shards.get(&shard));
+        held.is_some_and(|held| held.spent >= Some(epoch))
+    }
+
     /// What a living worker says of `shard`; `None` where it said nothing yet. A
     /// shard that it does not mention is absent there.
     #[must_use]
@@ -255,6 +267,7 @@ impl Held {
         epoch: None,
         spent: None,
         resumed: None,
+        failed: None,
         load: 0,
     };
 }

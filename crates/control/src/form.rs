@@ -48,6 +48,8 @@ struct EntryForm {
     spent: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     moving: Option<PlanForm>,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    quarantined: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +114,7 @@ impl EntryForm {
             epoch: entry.epoch().get(),
             spent: entry.spent().get(),
             moving,
+            quarantined: entry.is_quarantined(),
         }
     }
 
@@ -119,7 +122,9 @@ impl EntryForm {
         let plan = self.moving.as_ref().map(PlanForm::open).transpose()?;
         let (own, at) = (owner(&self.owner)?, epoch(self.epoch)?);
         let damaged = || FormError::Damaged(format!("{}, epoch {at}", self.owner));
-        Entry::restore(own, at, plan, epoch(self.spent)?).ok_or_else(damaged)
+        let entry = Entry::restore(own, at, plan, epoch(self.spent)?);
+        let entry = entry.and_then(|entry| entry.restore_quarantine(self.quarantined));
+        entry.ok_or_else(damaged)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod decide;
 mod fleet;
 mod form;
 mod http;
+mod overview;
 mod register;
 mod source;
 #[cfg(test)]
@@ -24,5 +25,6 @@ pub use controller::{Controller, JoinError, OrderError, Settings};
 pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
 pub use form::{FormError, MapForm};
 pub use http::Api;
+pub use overview::{Overview, WorkerOverview};
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
 pub use source::{Ask, HttpSource, SourceError};

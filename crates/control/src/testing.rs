@@ -35,6 +35,7 @@ pub(crate) fn held(phase: Phase, at: u64) -> Held {
         epoch: Epoch::new(at),
         spent: Epoch::new(at),
         resumed: None,
+        failed: None,
         load: 0,
     }
 }

@@ -14,6 +14,7 @@ mod handle;
 mod handoff;
 mod identity;
 mod keyring;
+mod load;
 mod map;
 pub mod placement;
 mod seal;
@@ -33,6 +34,7 @@ pub use handoff::{
 };
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};
+pub use load::LoadAverage;
 pub use map::{Assignment, ShardMap, ShardMapError, WorkerId, WorkerIdError};
 pub use placement::{PlacementError, preference, spread};
 pub use seal::{Purpose, SealError, Sealer};

@@ -42,6 +42,8 @@ pub struct Assignment {
     /// The epoch it owns the shard in; `None` while it is not learnt yet: a
     /// static map names owners only, and the owner's Hello tells the epoch.
     pub epoch: Option<Epoch>,
+    /// Nobody is to serve it, not even its owner.
+    pub quarantined: bool,
 }
 
 /// One version of the assignment of every shard.

@@ -12,7 +12,6 @@ mod fill;
 mod layout;
 mod memory;
 
-pub use balance::imbalance;
 pub use budget::Budget;
 pub use layout::{Candidate, Hosted, Layout};
 pub use memory::Memory;
@@ -122,17 +121,24 @@ pub fn spread(
         Assignment {
             owner: chosen.key.clone(),
             epoch: None,
+            quarantined: false,
         }
     }))
 }
 
-/// Who is given `shard`, whose owner is lost: the first in its rendezvous order
-/// that has room for the count, else the one with the fewest shards; none when no
-/// worker may be given any.
+/// Who is given `shard`, whose owner is lost: of the open workers that `may_take` it
+/// the first in its rendezvous order that has room for the count, else the one with
+/// the fewest shards.
 #[must_use]
-pub fn adopter(layout: &Layout, shard: ShardId, shards: ShardCount) -> Option<usize> {
-    let order = layout.preference(shard);
+pub fn adopter(
+    layout: &Layout,
+    shard: ShardId,
+    shards: ShardCount,
+    may_take: impl Fn(usize) -> bool,
+) -> Option<usize> {
+    let mut order = layout.preference(shard);
     let room = usize::from(shards.get()).div_ceil(order.len().max(1));
+    order.retain(|place| may_take(*place));
     let has_room = |place: &&usize| layout.count(**place) < room;
     let fewest = || order.iter().min_by_key(|place| layout.count(**place));
     order.iter().find(has_room).or_else(fewest).copied()

@@ -74,6 +74,9 @@ impl Seek {
         changes: &mut watch::Receiver<()>,
         obstacle: Obstacle,
     ) -> Result<(), GaveUp> {
+        if obstacle.is_final {
+            return Err(GaveUp::Late(obstacle.problem));
+        }
         let until = self.since + obstacle.wait.max(self.patience);
         // The board holds the sender, so only time can end the wait.
         let changed = timeout_at(until, changes.changed()).await;

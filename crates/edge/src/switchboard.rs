@@ -24,6 +24,9 @@ use hexagram_proto::{STEPS, WorkerAddress};
 /// A shard that moves admits again within this time, or its messages are
 /// refused (DESIGN 7).
 const MOVE_WAIT: Duration = Duration::from_millis(250);
+/// A client of a shard in quarantine should wait this long, in ms: it lasts for
+/// minutes, unless somebody ends it.
+const QUARANTINE_RETRY_MS: u64 = 60_000;
 /// An owner that is lost has a successor within this time (DESIGN 8).
 pub(crate) const LOSS_WAIT: Duration = Duration::from_secs(3);
 
@@ -47,6 +50,8 @@ pub struct RouteStatus {
     pub epoch: Option<u64>,
     /// Whether its messages are parked because it admits nothing now.
     pub moving: bool,
+    /// Whether its messages are refused: nobody is to serve it.
+    pub quarantined: bool,
 }
 
 /// A worker's address and its link while one is up.
@@ -90,6 +95,12 @@ impl State {
         }
     }
 
+    /// Whether nobody is to serve the shard, as far as this edge has heard.
+    fn is_quarantined(&self, shard: ShardId) -> bool {
+        let assignment = self.map.assignment(shard);
+        assignment.quarantined && self.routes.way(shard).epoch() <= assignment.epoch
+    }
+
     fn live(&self, shard: ShardId) -> Option<Arc<Link>> {
         self.owners[shard.index()].as_ref()?.live.load_full()
     }
@@ -111,6 +122,8 @@ pub(crate) struct Obstacle {
     pub(crate) problem: Problem,
     /// How long to wait for a change. Zero: nothing will change.
     pub(crate) wait: Duration,
+    /// Even who would wait longer is told at once.
+    pub(crate) is_final: bool,
 }
 
 /// All that exchanges and links share.
@@ -239,12 +252,19 @@ impl Switchboard {
     ) -> Result<Attached, Obstacle> {
         let state = self.state.load();
         let way = state.routes.way(routed.shard);
+        if state.is_quarantined(routed.shard) {
+            return Err(Obstacle::quarantined());
+        }
         let wait = if way.is_fixed() {
             Duration::ZERO
         } else {
             LOSS_WAIT
         };
-        let down = |problem| Obstacle { problem, wait };
+        let down = |problem| Obstacle {
+            problem,
+            wait,
+            is_final: false,
+        };
         let link = state.live(routed.shard);
         let link = link.ok_or_else(|| down(worker_down(way.owner())))?;
         if way.is_moving() {
@@ -285,6 +305,7 @@ impl Switchboard {
             owner: way.owner().to_string(),
             epoch: way.epoch().map(Epoch::get),
             moving: way.is_moving(),
+            quarantined: state.is_quarantined(shard),
         };
         MapStatus {
             map_version: state.map.version(),
@@ -294,11 +315,21 @@ impl Switchboard {
 }
 
 impl Obstacle {
+    fn quarantined() -> Self {
+        let retry_after_ms = QUARANTINE_RETRY_MS;
+        Self {
+            problem: Problem::ShardQuarantined { retry_after_ms },
+            wait: Duration::ZERO,
+            is_final: true,
+        }
+    }
+
     fn moving(wait: Duration) -> Self {
         let retry_after_ms = RETRY_AFTER_MS;
         Self {
             problem: Problem::Moving { retry_after_ms },
             wait,
+            is_final: false,
         }
     }
 }

@@ -95,8 +95,13 @@ pub enum Problem {
         detail: String,
     },
     /// The shard keeps failing and was taken out of service.
-    #[error("the shard is quarantined after repeated failures; an operator must release it")]
-    ShardQuarantined,
+    #[error(
+        "the shard is in quarantine, for it kept failing; an operator can end that with `hexagram move`; retry after {retry_after_ms} ms"
+    )]
+    ShardQuarantined {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
     /// The other side's era has no form for it.
     #[error("{what} is not possible between a client and an upstream of different eras")]
     NotAcrossEras {
@@ -186,7 +191,7 @@ impl Problem {
             Self::Draining { .. } => (S::SERVICE_UNAVAILABLE, -32011, "draining"),
             Self::OutcomeUnknown { .. } => (S::OK, -32012, "outcome_unknown"),
             Self::UpstreamUnavailable { .. } => (S::BAD_GATEWAY, -32013, "upstream_unavailable"),
-            Self::ShardQuarantined => (S::SERVICE_UNAVAILABLE, -32014, "shard_quarantined"),
+            Self::ShardQuarantined { .. } => (S::SERVICE_UNAVAILABLE, -32014, "shard_quarantined"),
             Self::NotAcrossEras { .. } => (S::OK, -32015, "not_across_eras"),
             Self::HeaderMismatch { .. } => (S::BAD_REQUEST, -32020, "header_mismatch"),
             Self::MissingClientCapability { .. } => {
@@ -259,6 +264,7 @@ impl Problem {
             | Self::Moving { retry_after_ms }
             | Self::WorkerDown { retry_after_ms }
             | Self::StoreAway { retry_after_ms }
+            | Self::ShardQuarantined { retry_after_ms }
             | Self::Draining { retry_after_ms } => Some(retry_after_ms),
             _ => None,
         }

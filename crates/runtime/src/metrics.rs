@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 mod process;
@@ -84,6 +84,15 @@ impl Metrics {
     #[must_use]
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.added(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// As [`Self::gauges`], for values that are no whole numbers.
+    ///
+    /// # Panics
+    /// As [`Self::counter`].
+    #[must_use]
+    pub fn ratios(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.added(GaugeVec::new(Opts::new(name, help), labels))
     }
 
     /// New histograms of seconds, one for each set of values of `labels`,

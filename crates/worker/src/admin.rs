@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use crate::busy;
 use crate::handoff::Handoffs;
 
 /// Longest silence; a controller takes three of them for a sign.
@@ -82,7 +83,7 @@ impl Reporter {
             incarnation: me.incarnation.get(),
             shards: self.handoffs.held(),
             draining: self.draining.is_cancelled(),
-            capacity: 0,
+            capacity: busy::capacity(),
         }
     }
 }

@@ -36,7 +36,8 @@ impl Host {
         let _admission = match entered.enter() {
             Ok(admission) => admission,
             Err(to) => {
-                reply.moving(open.shard, open.epoch, &to);
+                let to = to.as_ref().unwrap_or(&self.name);
+                reply.moving(open.shard, open.epoch, to);
                 return None;
             }
         };

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerContext;
+use crate::busy::{Busy, Timer};
 use crate::changes::Changes;
 use crate::edges::Edges;
 use crate::facts::ClientFacts;
@@ -49,6 +50,8 @@ pub(crate) struct Host {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) changes: Changes,
     pub(crate) metrics: WorkerMetrics,
+    /// What each shard takes, where there is a controller to be told.
+    pub(crate) busy: Option<Busy>,
 }
 
 /// One admitted exchange.
@@ -80,8 +83,12 @@ impl Call {
 impl Host {
     pub(crate) fn new(context: WorkerContext, federation: Federation) -> Self {
         let places: Vec<Place> = context.shards.iter().map(|_| Place::default()).collect();
+        let loads = context.metrics.shard_loads(&context.name);
+        let busy = context.membership.is_some();
+        let polled = context.metrics.polled.clone();
+        let busy = busy.then(|| Busy::new(context.shards, polled, loads));
         for (id, epoch) in context.owned {
-            places[id.index()].serve(Arc::new(Shard::new(id, epoch)));
+            places[id.index()].serve(Arc::new(Shard::new(id, epoch).alone()));
         }
         Self {
             places,
@@ -95,6 +102,7 @@ impl Host {
             sealer: context.sealer,
             changes: context.changes,
             metrics: context.metrics,
+            busy,
         }
     }
 
@@ -156,6 +164,18 @@ impl Host {
     pub(crate) fn place(&self, number: u32) -> Option<&Place> {
         let id = self.shard_id(number)?;
         Some(&self.places[id.index()])
+    }
+
+    /// Adds up what a shard takes, where somebody wants to know.
+    pub(crate) fn timer(&self, shard: ShardId) -> Timer {
+        let busy = self.busy.as_ref();
+        busy.map(|busy| busy.timer(shard)).unwrap_or_default()
+    }
+
+    /// What a shard takes, as a share of one core's time.
+    pub(crate) fn load(&self, shard: ShardId) -> Option<f64> {
+        let busy = self.busy.as_ref()?;
+        Some(f64::from(busy.load(shard)) / 1_000_000.0)
     }
 
     /// The shards served here, as a Hello says it.

@@ -14,6 +14,7 @@ mod admit;
 mod answer;
 mod args;
 mod batch;
+mod busy;
 mod changes;
 mod dispatch;
 mod edges;
@@ -60,6 +61,7 @@ mod streams;
 mod subscriptions;
 mod successor;
 mod task_names;
+mod tended;
 mod transcript;
 mod upstream;
 mod upstream_listen;
@@ -161,6 +163,9 @@ pub struct ShardStatus {
     pub epoch: u64,
     /// Clients for whom something is held here.
     pub held: usize,
+    /// Share of one core's time that it takes; `None` where nobody asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<f64>,
 }
 
 /// Shards and their links; cheap to clone.
@@ -228,6 +233,7 @@ impl Worker {
                 shard: shard.id.get(),
                 epoch: shard.epoch.get(),
                 held: shard.held(),
+                load: self.host.load(shard.id),
             })
             .collect();
         all.sort_by_key(|status| status.shard);
@@ -321,6 +327,7 @@ impl Worker {
             .handoffs
             .clone()
             .map(|handoffs| tokio::spawn(handoff::follow(handoffs)));
+        let measuring = tokio::spawn(busy::measure(Arc::clone(&self.host)));
         let storing = self
             .handoffs
             .clone()
@@ -348,6 +355,7 @@ impl Worker {
             () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
+        measuring.abort();
         for task in [follower, storing].into_iter().flatten() {
             task.abort();
         }

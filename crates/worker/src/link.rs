@@ -23,6 +23,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::busy::Timer;
 use crate::host::Host;
 use crate::line::{Line, Lines};
 use crate::reply::{Flow, Reply};
@@ -315,13 +316,21 @@ impl EdgeLink {
         Reply::new(open.exchange, open.credit, self.outbox.clone(), refusals)
     }
 
+    fn timer(&self, shard: u32) -> Timer {
+        let shard = self.host.shard_id(shard);
+        shard
+            .map(|shard| self.host.timer(shard))
+            .unwrap_or_default()
+    }
+
     /// Runs the exchange here in the reader where it can be answered at once,
     /// else in a task of its own.
     fn admit(&self, open: Open) {
         let reply = self.reply(&open);
         let (number, flow) = (reply.number(), Arc::clone(reply.flow()));
         // Where admission itself panics, the reply was dropped and has answered.
-        let admitted = AssertUnwindSafe(|| self.host.admit(open, reply));
+        let timer = self.timer(open.shard);
+        let admitted = AssertUnwindSafe(|| timer.time(|| self.host.admit(open, reply)));
         let Ok(Some(run)) = std::panic::catch_unwind(admitted) else {
             return;
         };
@@ -329,7 +338,7 @@ impl EdgeLink {
         flows.lock().insert(number, flow);
         self.running.spawn(async move {
             let _registered = Registered { flows, number };
-            run.await;
+            timer.run(run).await;
         });
     }
 }

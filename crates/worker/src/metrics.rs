@@ -1,8 +1,11 @@
 //! What the workers of a process count.
 
+use hexagram_core::{ShardId, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_runtime::metrics::Metrics;
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::busy::Process;
 
 /// The worker's metrics.
 #[derive(Debug, Clone)]
@@ -10,6 +13,8 @@ pub struct WorkerMetrics {
     pub(crate) exchanges: IntCounter,
     pub(crate) sessions: IntCounter,
     pub(crate) refusals: Refusals,
+    shard_load: GaugeVec,
+    pub(crate) polled: Process,
     pub(crate) store_up: IntGauge,
     pub(crate) upstream_requests: IntCounterVec,
     pub(crate) upstream_failures: IntCounterVec,
@@ -33,6 +38,12 @@ impl WorkerMetrics {
                 "Exchanges refused or failed, by reason.",
                 &["reason"],
             )),
+            shard_load: metrics.ratios(
+                "hexagram_worker_shard_load",
+                "Share of one core's time that a shard's tasks take, averaged over half a minute.",
+                &["worker", "shard"],
+            ),
+            polled: Process::default(),
             store_up: metrics.gauge(
                 "hexagram_worker_store_up",
                 "Whether the session store answers; 0 without one.",
@@ -63,6 +74,40 @@ impl WorkerMetrics {
                 &["upstream"],
             ),
         }
+    }
+}
+
+/// What the shards of one worker take.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardLoads {
+    gauges: GaugeVec,
+    worker: WorkerId,
+}
+
+impl WorkerMetrics {
+    /// What the shards of `worker` take.
+    pub(crate) fn shard_loads(&self, worker: &WorkerId) -> ShardLoads {
+        ShardLoads {
+            gauges: self.shard_load.clone(),
+            worker: worker.clone(),
+        }
+    }
+}
+
+impl ShardLoads {
+    /// A served shard's, in millionths of one core's time.
+    pub(crate) fn set(&self, shard: ShardId, millionths: u32) {
+        let labels = [self.worker.as_str(), &shard.to_string()];
+        let gauge = self.gauges.with_label_values(&labels);
+        gauge.set(f64::from(millionths) / 1_000_000.0);
+    }
+
+    /// The shard is not served here.
+    pub(crate) fn forget(&self, shard: ShardId) {
+        // Most of those that are not served here never were.
+        let _ = self
+            .gauges
+            .remove_label_values(&[self.worker.as_str(), &shard.to_string()]);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::federation::Federation;
 use crate::former::Former;
 use crate::ledger::{Ledger, Stored};
 use crate::session::Session;
+use crate::tended::Tended;
 
 /// One shard in one epoch.
 pub(crate) struct Shard {
@@ -44,7 +45,9 @@ pub(crate) struct Shard {
     serials: AtomicU64,
     upstream_ids: AtomicU64,
     streams: AtomicU64,
-    table: Mutex<Table>,
+    table: Tended<Table>,
+    /// Whether somebody has it begin anew when its own code fails.
+    is_tended: bool,
 }
 
 /// Whether a shard admits messages.
@@ -97,17 +100,40 @@ impl Shard {
             serials: AtomicU64::new(0),
             upstream_ids: AtomicU64::new(0),
             streams: AtomicU64::new(0),
-            table: Mutex::new(table),
+            table: Tended::new(table),
+            is_tended: true,
         }
     }
 
+    /// As it is where nobody has it begin anew: it goes on after a failure.
+    pub(crate) fn alone(self) -> Self {
+        Self {
+            is_tended: false,
+            ..self
+        }
+    }
+
+    /// Waits until the shard's own code has failed: a panic or a broken invariant
+    /// half way through a change.
+    pub(crate) async fn failed(&self) {
+        self.table.broken().cancelled().await;
+    }
+
+    /// Whether nobody knows what the shard's table holds.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.is_tended && self.table.broken().is_cancelled()
+    }
+
     /// Lets a message in, unless the shard is frozen: then the name of the worker
-    /// that it moves to.
-    pub(crate) fn enter(&self) -> Result<Admission<'_>, WorkerId> {
+    /// that it moves to, or `None` where it is to begin anew here.
+    pub(crate) fn enter(&self) -> Result<Admission<'_>, Option<WorkerId>> {
+        if self.has_failed() {
+            return Err(None);
+        }
         let gate = self.gate.read();
         match &*gate {
             Gate::Open => Ok(Admission(gate)),
-            Gate::Frozen(to) => Err(to.clone()),
+            Gate::Frozen(to) => Err(Some(to.clone())),
         }
     }
 

@@ -55,13 +55,10 @@ pub(crate) async fn run(
     let position = position.filter(|position| position.stream == stream.id);
     stream.attach(reply, position).await;
     if is_new {
-        let shard = Arc::clone(&shard);
-        tokio::spawn(speak(
-            host,
-            Arc::clone(&session),
-            shard,
-            Arc::clone(&stream),
-        ));
+        let timer = host.timer(shard.id);
+        let (session, shard) = (Arc::clone(&session), Arc::clone(&shard));
+        let speaking = speak(host, session, shard, Arc::clone(&stream));
+        tokio::spawn(timer.run(Box::pin(speaking)));
     }
     tokio::select! {
         () = stream.listened(&flow) => {}

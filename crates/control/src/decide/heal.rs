@@ -111,7 +111,7 @@ impl Case<'_> {
     fn owned(&self) -> Option<Verdict> {
         let owner = self.entry.owner();
         match self.fleet.life(owner) {
-            _ if self.entry.plan().is_some() => None,
+            _ if self.entry.plan().is_some() || self.entry.is_quarantined() => None,
             Life::Suspect => None,
             Life::Dead => Some(self.orphan()),
             Life::Alive => self.is_stuck(self.held(owner)?).then(|| self.give(owner)),

@@ -53,14 +53,15 @@ impl Roll {
             is_open: self.targets.contains(owner),
         });
         let entries = draft.entries.iter();
-        let owned = entries.filter(|(shard, _)| !lost.contains(shard));
+        let owned =
+            entries.filter(|(shard, entry)| !lost.contains(shard) && !entry.is_quarantined());
         let hosted = |(shard, entry): (&ShardId, &Entry<Owner>)| {
             let next = entry.plan().map_or(entry.owner(), |plan| &plan.to);
             let held = view.fleet.held(entry.owner(), *shard);
             let hosted = Hosted {
                 at: self.at(next)?,
                 load: held.map_or(0, |held| held.load),
-                can_move: entry.plan().is_none() && is_served(view, *shard, entry),
+                can_move: entry.plan().is_none() && may_leave(view, *shard, entry),
             };
             Some((*shard, hosted))
         };
@@ -97,6 +98,11 @@ const fn reason(motive: Motive) -> Why {
         Motive::Fill => Why::Filled,
         Motive::Load => Why::Balanced,
     }
+}
+
+/// Whether the owner can give the shard away. One on trial stays to its end.
+fn may_leave(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
+    is_served(view, shard, entry) && !view.suspicions.is_tried(shard, view.now)
 }
 
 /// Whether the owner serves the shard in the epoch that the register knows.

@@ -45,7 +45,8 @@ pub enum Refusal {
     Entry(#[from] EntryError),
 }
 
-/// The change that an ordered move begins with. It is outside of the budgets.
+/// The change that an ordered move begins with. It is outside of the budgets. A shard
+/// in quarantine is served again by it.
 ///
 /// # Errors
 /// The reason why the shard cannot go there now.
@@ -61,8 +62,12 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
         return Err(Refusal::Draining(to.clone()));
     }
     let entry = view.map.entry(shard);
-    let moved = entry.move_to(target)?;
-    if !is_served(view, shard, entry) {
+    let moved = match entry.is_quarantined() {
+        // Nobody has it to give.
+        true => entry.fail_over(target)?,
+        false => entry.move_to(target)?,
+    };
+    if !entry.is_quarantined() && !is_served(view, shard, entry) {
         return Err(Refusal::NotServed(entry.owner().worker.clone()));
     }
     Ok(Change {

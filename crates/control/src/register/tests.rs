@@ -10,7 +10,7 @@ use crate::form::{FormError, MapForm};
 use crate::testing::{count, epoch, map, owner};
 
 fn any_entry() -> impl Strategy<Value = Entry<Owner>> {
-    let steps = prop::collection::vec((0..4_u8, 0..3_u8), 0..6);
+    let steps = prop::collection::vec((0..5_u8, 0..3_u8), 0..6);
     (0..3_u8, steps).prop_map(|(first, steps)| {
         let start = Entry::new(owner(first, 1), epoch(1));
         steps
@@ -26,6 +26,7 @@ fn stepped(entry: &Entry<Owner>, step: u8, worker: u8) -> Entry<Owner> {
         (0, _) => entry.move_to(to),
         (1, Some((_, epoch))) => entry.abort(epoch),
         (2, Some((to, epoch))) => entry.commit(&to, epoch),
+        (3, _) => entry.quarantine(),
         _ => entry.fail_over(to),
     };
     next.unwrap_or_else(|_| entry.clone())
@@ -46,7 +47,7 @@ proptest! {
 
     #[test]
     fn what_an_entry_may_become_is_taken_and_its_way_back_refused(
-        entry in any_entry(), step in 0..4_u8, worker in 0..3_u8,
+        entry in any_entry(), step in 0..5_u8, worker in 0..3_u8,
     ) {
         let next = stepped(&entry, step, worker);
         let (old, new) = (map(1, vec![entry.clone()]), map(2, vec![next.clone()]));

@@ -19,6 +19,8 @@ pub struct Entry<O> {
     owner: O,
     epoch: Epoch,
     plan: Option<Plan<O>>,
+    // Nobody is to serve the shard: it cost its owners their lives.
+    quarantined: bool,
     // The highest epoch ever given or reserved. A reservation is never used
     // again: its taker may be serving in it unheard.
     spent: Epoch,
@@ -33,6 +35,9 @@ pub enum EntryError {
     /// Another move has not ended.
     #[error("the shard is moving already: wait for the end of that move")]
     Moving,
+    /// Nobody is to serve it.
+    #[error("the shard is in quarantine")]
+    Quarantined,
     /// There is no such move to abort.
     #[error("no move with epoch {0} is planned")]
     NotPlanned(Epoch),
@@ -54,6 +59,7 @@ impl<O: Clone + PartialEq> Entry<O> {
             owner,
             epoch,
             plan: None,
+            quarantined: false,
             spent: epoch,
         }
     }
@@ -69,7 +75,18 @@ impl<O: Clone + PartialEq> Entry<O> {
             owner,
             epoch,
             plan,
+            quarantined: false,
             spent,
+        })
+    }
+
+    /// The entry, in quarantine or not, as a register stored it; `None` where it
+    /// contradicts itself.
+    pub fn restore_quarantine(self, quarantined: bool) -> Option<Self> {
+        let sound = !quarantined || self.plan.is_none();
+        sound.then_some(Self {
+            quarantined,
+            ..self
         })
     }
 
@@ -88,6 +105,11 @@ impl<O: Clone + PartialEq> Entry<O> {
         self.plan.as_ref()
     }
 
+    /// Whether nobody is to serve the shard, not even its owner.
+    pub const fn is_quarantined(&self) -> bool {
+        self.quarantined
+    }
+
     /// The highest epoch ever given or reserved.
     pub const fn spent(&self) -> Epoch {
         self.spent
@@ -96,8 +118,11 @@ impl<O: Clone + PartialEq> Entry<O> {
     /// Plans a move, with an epoch that nobody was given before.
     ///
     /// # Errors
-    /// If the shard is moving, is there already, or has no epoch left.
+    /// If the shard is moving, in quarantine, there already, or has no epoch left.
     pub fn move_to(&self, to: O) -> Result<Self, EntryError> {
+        if self.quarantined {
+            return Err(EntryError::Quarantined);
+        }
         if self.plan.is_some() {
             return Err(EntryError::Moving);
         }
@@ -137,7 +162,8 @@ impl<O: Clone + PartialEq> Entry<O> {
             return Err(EntryError::Stale(epoch));
         }
         let another = |plan: &Plan<O>| plan.epoch == epoch && plan.to != *owner;
-        if epoch > self.spent || self.plan.as_ref().is_some_and(another) {
+        let withheld = self.quarantined && epoch == self.epoch;
+        if withheld || epoch > self.spent || self.plan.as_ref().is_some_and(another) {
             return Err(EntryError::NeverGiven(epoch));
         }
         if epoch == self.epoch {
@@ -147,6 +173,7 @@ impl<O: Clone + PartialEq> Entry<O> {
             owner: owner.clone(),
             epoch,
             plan: None,
+            quarantined: false,
             spent: self.spent,
         })
     }
@@ -159,6 +186,19 @@ impl<O: Clone + PartialEq> Entry<O> {
     pub fn fail_over(&self, to: O) -> Result<Self, EntryError> {
         let epoch = self.spent.next().ok_or(EntryError::Exhausted)?;
         Ok(Self::new(to, epoch))
+    }
+
+    /// Takes the shard from everybody, above every epoch that somebody may be
+    /// serving in. [`fail_over`](Self::fail_over) ends it.
+    ///
+    /// # Errors
+    /// If the shard has no epoch left.
+    pub fn quarantine(&self) -> Result<Self, EntryError> {
+        let quarantined = true;
+        Ok(Self {
+            quarantined,
+            ..self.fail_over(self.owner.clone())?
+        })
     }
 
     /// Takes notice of an epoch that is in use although this register does not

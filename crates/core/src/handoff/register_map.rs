@@ -115,6 +115,7 @@ impl RegisterMap {
             Assignment {
                 owner: entry.owner().worker.clone(),
                 epoch: Some(entry.epoch()),
+                quarantined: entry.is_quarantined(),
             }
         })
     }

@@ -19,6 +19,7 @@ fn apply(entry: &Entry<u8>, (what, who, number): Change) -> Result<Entry<u8>, En
         1 => entry.abort(epoch(number)),
         2 => entry.commit(&who, epoch(number)),
         3 => entry.fail_over(who),
+        4 => entry.quarantine(),
         _ => Ok(entry.above(epoch(number))),
     }
 }
@@ -52,7 +53,7 @@ fn changes(kinds: u8) -> impl Strategy<Value = Vec<Change>> {
 
 proptest! {
     #[test]
-    fn an_entrys_epochs_only_grow(changes in changes(5)) {
+    fn an_entrys_epochs_only_grow(changes in changes(6)) {
         let mut entry = Entry::new(0u8, Epoch::FIRST);
         let mut reserved = Vec::new();
         for change in changes {
@@ -66,7 +67,12 @@ proptest! {
                 prop_assert!(plan.epoch > entry.spent(), "no epoch is reserved twice");
                 reserved.push(plan.epoch);
             }
-            let restored = Entry::restore(*next.owner(), next.epoch(), next.plan().cloned(), next.spent());
+            if next.is_quarantined() {
+                prop_assert!(next.plan().is_none(), "nobody is to get it");
+                prop_assert!(next.commit(next.owner(), next.epoch()).is_err(), "nor to have it");
+            }
+            let restored = Entry::restore(*next.owner(), next.epoch(), next.plan().cloned(), next.spent())
+                .and_then(|entry| entry.restore_quarantine(next.is_quarantined()));
             prop_assert_eq!(restored.as_ref(), Some(&next), "what is stored is read again");
             entry = next;
         }

@@ -13,6 +13,7 @@ fn map() -> ShardMap {
     let assign = |name| Assignment {
         owner: worker(name),
         epoch: Some(Epoch::FIRST),
+        quarantined: false,
     };
     let count = ShardCount::try_from(4).unwrap();
     ShardMap::new(7, count, ["a", "b", "a", "a"].map(assign).to_vec()).unwrap()
@@ -40,6 +41,7 @@ fn a_map_has_one_assignment_per_shard() {
     let one = Assignment {
         owner: worker("a"),
         epoch: None,
+        quarantined: false,
     };
     for given in [0, 3, 5] {
         let error = ShardMapError::WrongLength { count, given };
@@ -85,6 +87,7 @@ fn a_fingerprint_tells_owners_apart_and_nothing_else() {
         let assign = |name| Assignment {
             owner: worker(name),
             epoch,
+            quarantined: false,
         };
         let assignments = names.map(assign).to_vec();
         ShardMap::new(version, count, assignments)

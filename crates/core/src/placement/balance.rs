@@ -18,6 +18,9 @@ const BELOW: f64 = 4.0;
 /// first one more than those after it, so that noise alone begins nothing.
 const CHURN_FIRST: f64 = 1.5;
 const CHURN: f64 = 0.5;
+/// What a move costs at least, as a share of a usual shard's: its clients wait for it
+/// however light it is, and what has nothing to do is not worth one.
+const LIGHTEST: f64 = 0.5;
 
 /// The moves of one round. The first may be larger than a round's share: else a
 /// cluster of few shards could move none.
@@ -55,14 +58,6 @@ pub(super) fn balance(layout: &mut Layout, budget: &mut Budget, memory: &mut Mem
         memory.settle();
     }
     moves
-}
-
-/// The level of the busiest worker for the mean of all: 1 is perfect. `None` while
-/// no worker has enough to do to tell.
-#[must_use]
-pub fn imbalance(layout: &Layout) -> Option<f64> {
-    let busiest = layout.hottest().first().map(|at| layout.level(*at))?;
-    layout.is_busy().then(|| busiest / layout.mean())
 }
 
 /// The levels between which every worker is to be.
@@ -114,7 +109,9 @@ impl Goal {
         let before = self.penalty(from) + self.penalty(to);
         let after = self.penalty(after_from) + self.penalty(after_to);
         let workers = layout.open().count() as f64;
-        (before - after) / (layout.weight(moved.shard) * workers / layout.total())
+        let usual = layout.total() / layout.len() as f64;
+        let cost = layout.weight(moved.shard).max(LIGHTEST * usual);
+        (before - after) / (cost * workers / layout.total())
     }
 
     fn penalty(&self, level: f64) -> f64 {

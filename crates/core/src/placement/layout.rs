@@ -116,6 +116,22 @@ impl Layout {
         }
     }
 
+    /// The busiest open worker's load for the mean of all, each for what it can do: 1
+    /// is perfect. `None` while nobody has anything to do, or one does not say.
+    #[must_use]
+    pub fn imbalance(&self) -> Option<f64> {
+        let mut loads = vec![0.0; self.workers.len()];
+        for hosted in self.shards.values() {
+            loads[hosted.at] += hosted.load as f64;
+        }
+        let capacity = |at: &usize| self.workers[*at].capacity();
+        let capacities: f64 = self.open().map(|at| capacity(&at)).sum();
+        let mean = loads.iter().sum::<f64>() / capacities;
+        let levels = self.open().map(|at| loads[at] / capacity(&at));
+        let busiest = levels.max_by(f64::total_cmp)?;
+        (self.says_all() && mean > 0.0).then(|| busiest / mean)
+    }
+
     /// Whether any worker has so much to do that loads matter.
     pub(super) const fn is_busy(&self) -> bool {
         self.is_busy

@@ -21,7 +21,11 @@ fn map(owner: &str, number: u64) -> ShardMap {
     ShardMap::new(
         1,
         ShardCount::try_from(1).unwrap(),
-        vec![Assignment { owner, epoch }],
+        vec![Assignment {
+            owner,
+            epoch,
+            quarantined: false,
+        }],
     )
     .unwrap()
 }

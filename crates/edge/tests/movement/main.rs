@@ -5,6 +5,7 @@
 
 mod losses;
 mod messages;
+mod quarantine;
 mod scene;
 mod streams;
 mod wait;

@@ -129,6 +129,21 @@ impl Scene {
         .await;
     }
 
+    /// Publishes a map by which nobody is to serve the shard.
+    pub(crate) async fn quarantine(&self, version: u64, epoch: u64) {
+        let mut next = directory(&self.a, &self.b, version, "worker-a", epoch);
+        let withheld = Assignment {
+            quarantined: true,
+            ..next.map.assignment(shards().iter().next().unwrap()).clone()
+        };
+        next.map = ShardMap::new(version, shards(), vec![withheld]).unwrap();
+        self.directory.send(Arc::new(next)).unwrap();
+        until("the edge has the map", || {
+            (self.status)().shards[0].quarantined
+        })
+        .await;
+    }
+
     /// Owner, epoch and whether the shard is moving, as the edge knows it.
     pub(crate) fn route(&self) -> (String, u64, bool) {
         let shard = (self.status)().shards.remove(0);
@@ -266,6 +281,7 @@ fn directory(a: &Worker, b: &Worker, version: u64, owner: &str, epoch: u64) -> D
     let owner = Assignment {
         owner: owner.parse().unwrap(),
         epoch: Epoch::new(epoch),
+        quarantined: false,
     };
     let workers = [("worker-a", a), ("worker-b", b)];
     let workers = workers.map(|(name, worker)| (name.parse().unwrap(), worker.address.clone()));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError, Settings};
+use hexagram_control::{
+    Api, Controller, Maps, MemoryRegister, Overview, Register, RegisterError, Settings,
+};
 use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
@@ -26,6 +28,11 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
     })?;
     let end = CancellationToken::new();
     let controller = Controller::start(register.clone(), settings(&args), end.clone());
+    let status = status(
+        cluster.cluster.clone(),
+        register.watch(),
+        controller.clone(),
+    );
     let api = Api::new(
         controller,
         register.clone(),
@@ -33,7 +40,6 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
         cluster.shards,
     );
     let health = Health::new();
-    let status = status(cluster.cluster.clone(), register.watch());
     let admin = Admin::bind(
         args.serve.admin.addr,
         health.clone(),
@@ -70,41 +76,34 @@ async fn register(args: &ControlRole) -> Result<MemoryRegister> {
     Ok(opened.await.map_err(unusable)?)
 }
 
-fn status(cluster: String, maps: Maps) -> Status {
+fn status(cluster: String, maps: Maps, controller: Controller) -> Status {
     Arc::new(move || {
         let map = maps.borrow().clone();
         let map = map.as_deref();
+        let overview = controller.overview();
         json!({
             "role": "control",
             "name": "control",
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
             "map_version": map.map(RegisterMap::version),
-            "shards": map.map(shards).unwrap_or_default(),
-            "workers": map.map(workers).unwrap_or_default(),
+            "shards": map.map(|map| shards(map, &overview)).unwrap_or_default(),
+            "workers": overview.workers,
+            "imbalance": overview.imbalance,
         })
     })
 }
 
-fn shards(map: &RegisterMap) -> Vec<Value> {
+fn shards(map: &RegisterMap, overview: &Overview) -> Vec<Value> {
     let shard = |(shard, entry): (ShardId, &Entry<Owner>)| {
         json!({
             "shard": shard.get(),
             "owner": entry.owner().worker.as_str(),
             "epoch": entry.epoch().get(),
             "moving_to": entry.plan().map(|plan| plan.to.worker.as_str()),
+            "quarantined": entry.is_quarantined(),
+            "load": overview.loads.get(shard.index()),
         })
     };
     map.entries().map(shard).collect()
-}
-
-fn workers(map: &RegisterMap) -> Vec<Value> {
-    let worker = |(owner, address): (&Owner, &String)| {
-        json!({
-            "name": owner.worker.as_str(),
-            "incarnation": owner.incarnation.to_string(),
-            "address": address,
-        })
-    };
-    map.addresses().iter().map(worker).collect()
 }

@@ -60,6 +60,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let status = status(
         &args,
         &workers,
+        &controller,
         register.watch(),
         edge.map_status(),
         edge.link_status(),
@@ -360,11 +361,12 @@ async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
 fn status(
     args: &LocalArgs,
     workers: &Workers,
+    controller: &Controller,
     maps: Maps,
     map: impl Fn() -> MapStatus + Send + Sync + 'static,
     links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
 ) -> Status {
-    let all = workers.all.clone();
+    let (all, controller) = (workers.all.clone(), controller.clone());
     let cluster = args.serve.cluster.cluster.clone();
     Arc::new(move || {
         let map = map();
@@ -375,8 +377,10 @@ fn status(
         for shard in all.iter().flat_map(Worker::status) {
             if let Some(entry) = shards.get_mut(usize::from(shard.shard)) {
                 entry["held"] = json!(shard.held);
+                entry["load"] = json!(shard.load);
             }
         }
+        let overview = controller.overview();
         json!({
             "role": "local",
             "name": "local",
@@ -384,6 +388,8 @@ fn status(
             "version": env!("CARGO_PKG_VERSION"),
             "map_version": map.map_version,
             "shards": shards,
+            "workers": overview.workers,
+            "imbalance": overview.imbalance,
             "links": links(),
             // They share their counters.
             "upstreams": all[0].upstreams(),

@@ -76,6 +76,11 @@ fn text(status: &Value, colours: bool) -> String {
         owners.len(),
         grid::draw(&owners, colours),
     );
+    items(status, "shards").for_each(|shard| out += &withheld_line(shard));
+    items(status, "workers").for_each(|worker| out += &worker_line(worker));
+    if let Some(ratio) = status["imbalance"].as_f64() {
+        out += &format!("  the busiest worker does {ratio:.2} times the mean\n");
+    }
     for link in items(status, "links") {
         let state = if link["up"] == true { "up" } else { "DOWN" };
         let worker = link["worker"].as_str().unwrap_or("?");
@@ -89,6 +94,32 @@ fn text(status: &Value, colours: bool) -> String {
     }
     items(status, "upstreams").for_each(|upstream| out += &upstream_line(upstream));
     out
+}
+
+/// A shard that nobody is to serve.
+fn withheld_line(shard: &Value) -> String {
+    match shard["quarantined"].as_bool() {
+        Some(true) => {
+            let shard = &shard["shard"];
+            format!("  shard {shard} is IN QUARANTINE: `hexagram move {shard} WORKER` ends it\n")
+        }
+        _ => String::new(),
+    }
+}
+
+fn worker_line(worker: &Value) -> String {
+    let name = worker["name"].as_str().unwrap_or("?");
+    let life = match worker["life"].as_str() {
+        Some("alive") if worker["draining"] == true => "draining",
+        Some("alive") => "alive",
+        Some("suspect") => "SILENT",
+        _ => "DEAD",
+    };
+    let load = worker["load"].as_f64();
+    let load = load.map_or(String::new(), |load| {
+        format!(", {:.0} % busy", load * 100.0)
+    });
+    format!("  worker {name}: {life}{load}\n")
 }
 
 fn upstream_line(upstream: &Value) -> String {
@@ -147,7 +178,12 @@ mod tests {
     fn links_and_upstreams_have_a_line_each() {
         let status = json!({
             "role": "worker", "name": "w", "cluster": "c", "version": "1",
-            "shards": [{"owner": "w"}],
+            "shards": [{"shard": 0, "owner": "w", "quarantined": true}],
+            "workers": [
+                {"name": "w", "life": "alive", "draining": false, "load": 0.256},
+                {"name": "v", "life": "dead", "draining": false, "load": null},
+            ],
+            "imbalance": 1.0678,
             "links": [{"worker": "w", "up": false, "in_flight": 0}],
             "upstreams": [
                 {"name": "git", "requests": 5, "in_flight": 1, "failures": {},
@@ -161,6 +197,10 @@ mod tests {
         let text = text(&status, false);
         for line in [
             "worker w of cluster c (version 1): 1 shards",
+            "  shard 0 is IN QUARANTINE: `hexagram move 0 WORKER` ends it",
+            "  worker w: alive, 26 % busy",
+            "  worker v: DEAD",
+            "  the busiest worker does 1.07 times the mean",
             "  link to w: DOWN, 0 in flight",
             "  upstream git: reachable for 7 s (git-mcp 1.2, both eras), 5 requests, 1 in flight",
             "  upstream docs: UNREACHABLE for 3 s, 9 requests, 0 in flight, 1 x broken, 2 x silent",

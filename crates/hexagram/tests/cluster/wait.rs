@@ -15,15 +15,27 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When it does not within [`DEADLINE`].
-pub(crate) async fn until<T>(what: impl Display, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: impl Display, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    until_in(DEADLINE, what, probe).await
+}
+
+/// As [`until`], for what takes its time.
+///
+/// # Panics
+/// When it does not find it within `deadline`.
+pub(crate) async fn until_in<T>(
+    deadline: Duration,
+    what: impl Display,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = probe().await {
             return found;
         }
         assert!(
-            start.elapsed() < DEADLINE,
-            "{what}: not within {DEADLINE:?}"
+            start.elapsed() < deadline,
+            "{what}: not within {deadline:?}"
         );
         sleep(PAUSE).await;
     }

@@ -11,6 +11,7 @@
 #[path = "../cluster/mod.rs"]
 mod cluster;
 
+mod balanced;
 mod counter;
 mod crashes;
 mod held;

@@ -27,7 +27,7 @@ fn all() -> Vec<Problem> {
             upstream: text(),
             detail: text(),
         },
-        Problem::ShardQuarantined,
+        Problem::ShardQuarantined { retry_after_ms: 1 },
         Problem::NotAcrossEras { what: text() },
         Problem::HeaderMismatch { detail: text() },
         Problem::MissingClientCapability {

@@ -24,7 +24,7 @@ pub(crate) async fn follow(handoffs: Arc<Handoffs>) {
 
 fn hear(handoffs: &Arc<Handoffs>, map: &RegisterMap) {
     for (shard, entry) in map.entries() {
-        if *entry.owner() != handoffs.me {
+        if *entry.owner() != handoffs.me || entry.is_quarantined() {
             handoffs.lose(shard, entry);
         } else if let Some(plan) = handoffs.own(shard, entry) {
             tokio::spawn(give::give(Arc::clone(handoffs), shard, plan));

@@ -93,7 +93,7 @@ impl Giving {
         let Some(shard) = self.freeze() else { return };
         let calm = async { tokio::join!(shard.hushed(), shard.settled()) };
         let _ = tokio::time::timeout(QUIET, calm).await;
-        if !self.is_planned() {
+        if !self.is_planned() || shard.has_failed() {
             return self.resume(&shard);
         }
         let Some(state) = self.grant(&shard) else {

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::load::load;
+use super::restart;
 use super::storage::Storage;
 use crate::host::Host;
 use crate::kept::Kept;
@@ -94,7 +95,11 @@ impl Handoffs {
         if seat.holding.claim(entry.epoch()).is_ok() {
             self.supersede(shard);
             match self.storage {
-                Some(_) => drop(tokio::spawn(load(Arc::clone(self), shard, entry.epoch()))),
+                Some(_) => {
+                    // Should this worker die of it, it is known that it took it.
+                    self.tell_controller();
+                    tokio::spawn(load(Arc::clone(self), shard, entry.epoch()));
+                }
                 // Nobody gave it: what earlier owners deleted is not known.
                 None => {
                     self.activate(&mut seat, Arc::new(Shard::new(shard, entry.epoch())));
@@ -124,12 +129,12 @@ impl Handoffs {
         }
     }
 
-    /// The register names another.
+    /// The register names another, or nobody.
     pub(super) fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
         let mut seat = self.seats[shard.index()].lock();
         let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
         if seat.holding.superseded(entry.epoch()) {
-            self.leave(shard, Some(successor(entry)), was_granted);
+            self.leave(shard, successor(entry), was_granted);
             self.tell_controller();
         }
     }
@@ -144,6 +149,7 @@ impl Handoffs {
         // Before anything can be admitted.
         step("activated", id, epoch);
         let ledger = shard.ledger().cloned();
+        tokio::spawn(restart::watch(Arc::clone(&shard), self.changed.clone()));
         self.host.place_of(id).serve(shard);
         if let Some(ledger) = ledger {
             ledger.journal().served();
@@ -188,8 +194,19 @@ impl Handoffs {
     pub(crate) fn held(&self) -> Vec<Held> {
         let seats = self.host.places().zip(&self.seats);
         seats
-            .map(|(shard, seat)| held(shard, &seat.lock()))
+            .map(|(shard, seat)| self.held_of(shard, &seat.lock()))
             .collect()
+    }
+
+    fn held_of(&self, shard: ShardId, seat: &Seat) -> Held {
+        let busy = self.host.busy.as_ref();
+        let served = self.host.place_of(shard).shard();
+        let failed = served.filter(|shard| shard.has_failed());
+        Held {
+            load: busy.map_or(0, |busy| busy.load(shard)),
+            failed: failed.map_or(0, |shard| shard.epoch.get()),
+            ..held(shard, seat)
+        }
     }
 
     /// News of what this worker holds.
@@ -280,11 +297,12 @@ pub(super) fn step(step: &'static str, shard: ShardId, epoch: Epoch) {
     tracing::trace!(target: STEPS, step, shard = shard.get(), epoch = epoch.get());
 }
 
-fn successor(entry: &Entry<Owner>) -> Successor {
-    Successor {
+/// Who serves the shard; nobody where it is in quarantine.
+fn successor(entry: &Entry<Owner>) -> Option<Successor> {
+    (!entry.is_quarantined()).then(|| Successor {
         worker: entry.owner().worker.clone(),
         epoch: entry.epoch(),
-    }
+    })
 }
 
 fn held(shard: ShardId, seat: &Seat) -> Held {
@@ -301,7 +319,7 @@ fn held(shard: ShardId, seat: &Seat) -> Held {
         phase: phase.into(),
         epoch: number(epoch),
         spent: number(seat.holding.spent()),
-        load: 0,
         resumed: number(seat.resumed),
+        ..Held::default()
     }
 }

@@ -12,6 +12,7 @@ mod follow;
 mod give;
 mod handoffs;
 mod load;
+mod restart;
 mod state;
 mod storage;
 mod tails;

@@ -132,3 +132,23 @@ fn what_is_taken_is_held_no_more() {
     // Taken for being idle, not deleted: the client may come back.
     assert!(shard.is_alive(claims.key));
 }
+
+#[test]
+fn a_panic_in_the_table_lets_nothing_in_any_more() {
+    let shard = shard();
+    let claims = claims(shard.new_session_key());
+    assert!(shard.enter().is_ok());
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        shard.session(&claims, || panic!("half way"))
+    }));
+    assert!(made.is_err() && shard.has_failed());
+    assert!(matches!(shard.enter(), Err(None)));
+    let alone = self::shard().alone();
+    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        alone.session(&claims, || panic!("half way"))
+    }));
+    assert!(
+        made.is_err() && alone.enter().is_ok(),
+        "nobody would have it begin anew"
+    );
+}

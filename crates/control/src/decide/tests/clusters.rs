@@ -1,18 +1,13 @@
 //! Clusters whose workers do at once what the map says: whatever dies, joins or
 //! drains, epochs grow, budgets hold and the shards come to rest, evenly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use hexagram_core::placement::Memory;
-use hexagram_core::{Entry, Holding, Owner, Phase, RegisterMap, ShardId};
-use hexagram_proto::admin;
+use hexagram_core::{Owner, RegisterMap};
 use proptest::prelude::*;
 
-use super::super::{Decision, View};
-use crate::fleet::{Fleet, Held, Report};
-use crate::testing::{count, epoch, held, map, owner, report};
-
-const SHARDS: u16 = 32;
+use super::cluster::{Cluster, SHARDS};
+use crate::testing::{count, owner};
 
 #[derive(Clone, Debug)]
 enum Happens {
@@ -34,166 +29,22 @@ fn anything() -> impl Strategy<Value = Happens> {
     ]
 }
 
-struct Cluster {
-    map: RegisterMap,
-    fleet: Fleet,
-    drains: BTreeSet<hexagram_core::WorkerId>,
-    memory: Memory,
-    loads: BTreeMap<ShardId, u64>,
-    life: u64,
-    workers: BTreeMap<Owner, BTreeMap<ShardId, Holding<Owner>>>,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        let first = owner(0, 1);
-        let entries = vec![Entry::new(first.clone(), epoch(1)); usize::from(SHARDS)];
-        let mut this = Self {
-            map: map(1, entries),
-            fleet: Fleet::default(),
-            drains: BTreeSet::new(),
-            memory: Memory::default(),
-            loads: BTreeMap::new(),
-            life: 1,
-            workers: BTreeMap::new(),
-        };
-        this.join(first);
-        this
-    }
-
-    fn join(&mut self, owner: Owner) {
-        self.fleet.join(&owner, "127.0.0.1:1").unwrap();
-        self.workers.insert(owner, BTreeMap::new());
-        self.obey();
-    }
-
-    fn living(&self, worker: u8) -> Option<Owner> {
-        let name = owner(worker, 1).worker;
-        self.workers
-            .keys()
-            .find(|owner| owner.worker == name)
-            .cloned()
-    }
-
-    fn happen(&mut self, happens: &Happens) {
-        match *happens {
-            Happens::Joins(worker) if self.living(worker).is_none() => self.rise(worker),
-            Happens::Dies(worker) => self.die(worker),
-            Happens::Restarts(worker) if self.living(worker).is_some() => {
-                self.die(worker);
-                self.rise(worker);
+impl Happens {
+    fn to(&self, cluster: &mut Cluster) {
+        // Long enough after the last time that nobody is suspected.
+        cluster.now += Duration::from_secs(61);
+        match *self {
+            Happens::Joins(worker) if cluster.living(worker).is_none() => cluster.rise(worker),
+            Happens::Dies(worker) => cluster.die(worker),
+            Happens::Restarts(worker) if cluster.living(worker).is_some() => {
+                cluster.die(worker);
+                cluster.rise(worker);
             }
-            Happens::Drains(worker) => drop(self.drains.insert(owner(worker, 1).worker)),
-            Happens::Rounds(rounds) => (0..rounds).for_each(|_| _ = self.round()),
+            Happens::Drains(worker) => drop(cluster.drains.insert(owner(worker, 1).worker)),
+            Happens::Rounds(rounds) => (0..rounds).for_each(|_| _ = cluster.round()),
             Happens::Joins(_) | Happens::Restarts(_) => {}
         }
     }
-
-    fn rise(&mut self, worker: u8) {
-        self.life += 1;
-        self.join(owner(worker, self.life));
-    }
-
-    fn die(&mut self, worker: u8) {
-        if let Some(owner) = self.living(worker) {
-            self.workers.remove(&owner);
-            self.fleet.died(&owner);
-        }
-    }
-
-    /// A decision and what follows from it; gives whether anything changed.
-    fn round(&mut self) -> bool {
-        let view = View {
-            map: &self.map,
-            fleet: &self.fleet,
-            drains: &self.drains,
-            memory: &self.memory,
-        };
-        let Decision { changes, memory } = view.decide();
-        self.memory = memory;
-        for change in &changes {
-            let before = self.map.entry(change.shard);
-            assert!(change.entry.epoch() >= before.epoch(), "I4");
-            assert!(change.entry.spent() >= before.spent(), "I4");
-            let next = self.map.change(change.shard, |_| Ok(change.entry.clone()));
-            self.map = next.unwrap();
-        }
-        self.within_budget();
-        self.obey();
-        !changes.is_empty()
-    }
-
-    fn within_budget(&self) {
-        let plans = || {
-            self.map
-                .entries()
-                .filter(|(_, entry)| entry.plan().is_some())
-        };
-        assert!(plans().count() <= 8);
-        for owner in self.workers.keys() {
-            let of = |entry: &Entry<Owner>| {
-                entry.owner() == owner || entry.plan().is_some_and(|plan| plan.to == *owner)
-            };
-            assert!(plans().filter(|(_, entry)| of(entry)).count() <= 2);
-        }
-    }
-
-    /// Workers claim what is theirs, grant what is planned, and report.
-    fn obey(&mut self) {
-        for (shard, entry) in self.map.entries() {
-            for (owner, holdings) in &mut self.workers {
-                let holding = holdings.entry(shard).or_default();
-                if owner != entry.owner() {
-                    holding.superseded(entry.epoch());
-                } else if holding.claim(entry.epoch()).is_ok() {
-                    holding.activate(entry.epoch()).unwrap();
-                }
-            }
-            if let Some(plan) = entry.plan()
-                && self.workers.contains_key(&plan.to)
-                && let Some(giver) = self.workers.get_mut(entry.owner())
-                && giver
-                    .get_mut(&shard)
-                    .is_some_and(|h| h.freeze(plan.clone()).is_ok())
-            {
-                giver.get_mut(&shard).unwrap().grant().unwrap();
-                let taker = self
-                    .workers
-                    .get_mut(&plan.to)
-                    .unwrap()
-                    .entry(shard)
-                    .or_default();
-                taker.claim(plan.epoch).unwrap();
-                taker.activate(plan.epoch).unwrap();
-            }
-        }
-        for (owner, holdings) in &self.workers {
-            self.fleet.reported(owner, told(holdings, &self.loads));
-        }
-    }
-}
-
-fn told(holdings: &BTreeMap<ShardId, Holding<Owner>>, loads: &BTreeMap<ShardId, u64>) -> Report {
-    let told = |shard: &ShardId, holding: &Holding<Owner>| {
-        let (phase, epoch) = match holding.phase() {
-            Phase::Absent => (admin::Phase::Absent, None),
-            Phase::Claiming(epoch) => (admin::Phase::Claiming, Some(*epoch)),
-            Phase::Serving(epoch) => (admin::Phase::Serving, Some(*epoch)),
-            Phase::Frozen { epoch, .. } => (admin::Phase::Frozen, Some(*epoch)),
-            Phase::Granted(plan) => (admin::Phase::Granted, Some(plan.epoch)),
-        };
-        Held {
-            epoch,
-            spent: holding.spent(),
-            load: loads.get(shard).copied().unwrap_or_default(),
-            ..held(phase, 0)
-        }
-    };
-    let shards = holdings
-        .iter()
-        .map(|(shard, holding)| (*shard, told(shard, holding)));
-    let shards: Vec<_> = shards.collect();
-    report(&shards)
 }
 
 proptest! {
@@ -201,7 +52,7 @@ proptest! {
     fn shards_come_to_rest(happenings in prop::collection::vec(anything(), 0..12)) {
         let mut cluster = Cluster::new();
         for happens in &happenings {
-            cluster.happen(happens);
+            happens.to(&mut cluster);
         }
         let rest = (0..500).find(|_| !cluster.round());
         prop_assert!(rest.is_some(), "it never comes to rest");

@@ -7,7 +7,7 @@ use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
-use super::super::{Patience, Refusal, View, Why, check_drain, first_map, order_move};
+use super::super::{Patience, Refusal, Suspicions, View, Why, check_drain, first_map, order_move};
 use crate::fleet::{Fleet, Held};
 use crate::testing::{count, epoch, fleet, held, map, owner};
 
@@ -19,6 +19,8 @@ fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
         fleet,
         drains: &BTreeSet::new(),
         memory: &Memory::default(),
+        suspicions: &Suspicions::default(),
+        now: Duration::ZERO,
     };
     let mut changes = view.decide().changes;
     assert!(changes.len() <= 1);
@@ -221,6 +223,8 @@ fn orders_are_refused_with_the_reason() {
             fleet: &fleet,
             drains,
             memory: &Memory::default(),
+            suspicions: &Suspicions::default(),
+            now: Duration::ZERO,
         };
         order_move(&view, shard, &to.worker).map(|change| change.entry)
     };
@@ -241,12 +245,14 @@ fn orders_are_refused_with_the_reason() {
         assert!(refusal.contains(text), "{refusal}");
     }
     let map = map(1, vec![own()]);
-    let memory = Memory::default();
+    let (memory, suspicions) = (Memory::default(), Suspicions::default());
     let view = |drains| View {
         map: &map,
         fleet: &fleet,
         drains,
         memory: &memory,
+        suspicions: &suspicions,
+        now: Duration::ZERO,
     };
     assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
     let other = [b.worker].into();

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{
-    Budget, Candidate, Hosted, Layout, Memory, Motive, Move, adopter, imbalance, place,
-};
+use super::super::{Budget, Candidate, Hosted, Layout, Memory, Motive, Move, adopter, place};
 use super::cluster::{Cluster, by_load, name};
 use crate::ShardCount;
 
@@ -52,8 +50,13 @@ proptest! {
         let mut at_rest = cluster.clone();
         at_rest.rest();
         prop_assert_eq!(at_rest.round(), vec![]);
-        let [before, after] = [cluster, at_rest].map(|cluster| imbalance(&cluster.layout()));
-        prop_assert!(before.is_none() || after <= before.map(|before| before + 1e-9));
+        let [before, after] = [cluster, at_rest].map(|cluster| cluster.layout());
+        if before.is_busy() && after.is_busy() {
+            // What shards weigh beside their loads.
+            let slack = 0.01 * before.open().count() as f64;
+            let (before, after) = (before.imbalance().unwrap(), after.imbalance().unwrap());
+            prop_assert!(after <= before + slack, "{before} -> {after}");
+        }
     }
 
     #[test]
@@ -167,7 +170,7 @@ fn orphans_go_by_rendezvous_while_there_is_room() {
     let mut layout = Layout::new(candidates(3), []);
     let mut favourites = 0;
     for shard in count.iter() {
-        let to = adopter(&layout, shard, count).unwrap();
+        let to = adopter(&layout, shard, count, |_| true).unwrap();
         favourites += usize::from(layout.preference(shard)[0] == to);
         let hosted = Hosted {
             at: to,
@@ -182,7 +185,7 @@ fn orphans_go_by_rendezvous_while_there_is_room() {
     assert!(favourites > 50, "{favourites}");
     let nobody = Layout::new(candidates(0), []);
     let shard = count.iter().next().unwrap();
-    assert_eq!(adopter(&nobody, shard, count), None);
+    assert_eq!(adopter(&nobody, shard, count, |_| true), None);
 }
 
 fn candidate(number: usize, is_open: bool) -> Candidate {
@@ -214,6 +217,23 @@ fn load_moves_after_three_ticks_and_stops_at_half_the_band() {
         [34, 30],
         "a further move would gain too little"
     );
+}
+
+#[test]
+fn what_has_little_to_do_is_not_moved_for_its_load() {
+    let mut cluster = Cluster::new(2, CORE, 64);
+    let busy: Vec<_> = cluster.at.iter().filter(|(_, at)| **at == 0).collect();
+    let busy: Vec<_> = busy
+        .into_iter()
+        .map(|(shard, _)| *shard)
+        .step_by(4)
+        .collect();
+    for shard in &busy {
+        cluster.loads.insert(*shard, 50_000);
+    }
+    let moves = cluster.rest();
+    assert!(moves.iter().all(|moved| busy.contains(&moved.shard)));
+    assert_eq!(moves.len(), busy.len() / 2);
 }
 
 #[test]
