@@ -226,6 +226,19 @@ impl Lanes {
         flights.collect()
     }
 
+    /// Groups without changes, one a shard: who is asked to write them says whether a later
+    /// owner has claimed it.
+    pub(crate) fn questions(&self) -> Vec<Group> {
+        let lanes = self.lanes.lock();
+        let questions = lanes.iter().map(|(shard, lane)| Group {
+            shard: *shard,
+            epoch: lane.epoch,
+            number: lane.stored,
+            changes: Vec::new(),
+        });
+        questions.collect()
+    }
+
     pub(crate) fn served(&self, journal: &Journal) {
         let mut lanes = self.lanes.lock();
         if let Some(lane) = lanes.get_mut(&journal.shard)

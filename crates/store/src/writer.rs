@@ -112,6 +112,22 @@ impl Writer {
         self.lanes.rewrite(journal, floor, record);
     }
 
+    /// Asks the store now which of the shards that are written here were claimed by later
+    /// owners, and in which epochs. It changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn overtaken(&self) -> Result<Vec<(ShardId, Epoch)>, StoreError> {
+        let asked = self.lanes.questions();
+        let wrote = self.store.write(&asked).await?;
+        let answers = asked.iter().zip(wrote);
+        let overtaken = answers.filter_map(|(group, wrote)| match wrote {
+            Wrote::Fenced(by) => Some((group.shard, by)),
+            Wrote::Stored | Wrote::Behind => None,
+        });
+        Ok(overtaken.collect())
+    }
+
     /// Writes, for as long as the process lives.
     pub async fn run(self, events: mpsc::Sender<Event>) {
         let mut checks = tokio::time::interval_at(Instant::now() + CHECK, CHECK);

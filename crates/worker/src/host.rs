@@ -24,6 +24,7 @@ use crate::federation::Federation;
 use crate::ledger::{STORE_AWAY, SessionLedger, Stored};
 use crate::metrics::WorkerMetrics;
 use crate::place::Place;
+use crate::pulse::Pulse;
 use crate::record;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -40,6 +41,8 @@ pub(crate) struct Host {
     /// Edges that are linked now.
     pub(crate) edges: Edges,
     pub(crate) name: WorkerId,
+    /// Whether what is known here may be acted on.
+    pub(crate) pulse: Pulse,
     session_idle: Duration,
     // Of the register; there may be none.
     register_reached: Option<watch::Receiver<bool>>,
@@ -87,6 +90,7 @@ impl Host {
             places,
             edges: Edges::default(),
             name: context.name,
+            pulse: Pulse::new(),
             session_idle: context.session_idle,
             register_reached: context.membership.map(|membership| membership.reached),
             draining: CancellationToken::new(),

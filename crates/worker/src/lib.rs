@@ -43,6 +43,7 @@ mod one_way;
 mod outlet;
 mod pause;
 mod place;
+mod pulse;
 mod raw;
 mod record;
 mod relay;
@@ -94,7 +95,7 @@ use handoff::{Handoffs, Storage, TakeService};
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
-pub use handoff::Membership;
+pub use handoff::{Membership, ReadMap};
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
@@ -322,6 +323,10 @@ impl Worker {
             .handoffs
             .clone()
             .map(|handoffs| tokio::spawn(handoff::store(handoffs)));
+        let watching = self
+            .handoffs
+            .clone()
+            .map(|handoffs| tokio::spawn(handoff::watch(handoffs)));
         let taking = self
             .handoffs
             .clone()
@@ -345,7 +350,7 @@ impl Worker {
             () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
-        for task in [follower, storing].into_iter().flatten() {
+        for task in [follower, storing, watching].into_iter().flatten() {
             task.abort();
         }
         // An upstream that does not answer keeps nobody from ending.

@@ -38,6 +38,7 @@ struct Meant {
 #[tonic::async_trait]
 impl Handoff for TakeService {
     async fn prepare(&self, request: Request<Move>) -> Result<Response<Prepared>, Status> {
+        self.0.host.pulse.sound().await;
         let meant = self.0.meant(request.get_ref())?;
         self.0.expect(meant).await?;
         Ok(Response::new(Prepared {}))
@@ -55,8 +56,9 @@ impl Handoff for TakeService {
         if let Some(epoch) = self.0.spent(&meant)? {
             return Ok(Response::new(taken(epoch)));
         }
-        self.0.expected(&meant)?;
         let state = collect(parts).await?;
+        self.0.host.pulse.sound().await;
+        self.0.expected(&meant)?;
         // A giver that does not wait for the answer leaves no shard half taken.
         let handoffs = Arc::clone(&self.0);
         let taking = tokio::spawn(async move { handoffs.take(&meant, state, named).await });
