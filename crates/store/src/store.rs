@@ -60,6 +60,9 @@ pub enum Wrote {
     Behind,
 }
 
+/// What became of each group.
+pub type Written = Vec<Result<Wrote, StoreError>>;
+
 /// Why a store did not do what was asked; whether it has is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
@@ -89,11 +92,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError`]
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>>;
 
-    /// Writes groups of different shards; gives what became of each, in their order. A
-    /// group is [`Wrote::Behind`] unless its shard was claimed through this same store
+    /// Writes groups of different shards; gives what became of each, in their order: an
+    /// error there is of that group alone. A group is [`Wrote::Behind`] unless its shard was claimed through this same store
     /// object, and that claim is the last that was made.
     ///
     /// # Errors
-    /// [`StoreError`]; any of them may have been written, and may be written again.
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
+    /// [`StoreError`]; any of them may have been written. Also one that is refused may be
+    /// written again, as it was.
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>>;
 }

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use hexagram_core::ShardId;
 use hexagram_runtime::listener::Listener;
 use hexagram_store::{
-    Claim, Claimed, Group, MemoryStore, Record, Snapshot, Store, StoreError, Wrote,
+    Claim, Claimed, Group, MemoryStore, Record, Snapshot, Store, StoreError, Written,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +33,7 @@ enum Parcel {
     Write(Vec<Group>),
     Claimed(Result<Claimed, StoreError>),
     Loaded(Result<Record, StoreError>),
-    Wrote(Result<Vec<Wrote>, StoreError>),
+    Wrote(Result<Written, StoreError>),
 }
 
 /// What the store holds, and what is on its way.
@@ -166,7 +166,7 @@ impl Store for Remote {
         asked.boxed()
     }
 
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>> {
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
         let asked = async move {
             match self.ask(Parcel::Write(groups.to_vec())).await? {
                 Parcel::Wrote(wrote) => wrote,

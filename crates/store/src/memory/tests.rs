@@ -3,7 +3,7 @@ use hexagram_core::{Epoch, EventId, Serial, SessionKey, ShardCount};
 
 use super::*;
 use crate::record::{Change, SAID_KEPT, Said};
-use crate::store::ClaimMode;
+use crate::store::{ClaimMode, Wrote};
 
 const KEEP: ClaimMode = ClaimMode::Keep;
 
@@ -42,7 +42,7 @@ async fn write(store: &MemoryStore, at: u64, number: u64, changes: Vec<Change>) 
         number,
         changes,
     };
-    store.write(&[group]).await.unwrap()[0]
+    store.write(&[group]).await.unwrap()[0].clone().unwrap()
 }
 
 fn yours(floor: u64, known: bool) -> Claimed {

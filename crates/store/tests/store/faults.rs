@@ -234,7 +234,7 @@ async fn write_at_last(store: &RedisStore, at: u64, number: u64) {
     let group = group(at, number, vec![set(1, "a")]);
     loop {
         match store.write(std::slice::from_ref(&group)).await {
-            Ok(wrote) => return assert_eq!(wrote, [Wrote::Stored]),
+            Ok(wrote) => return assert_eq!(wrote, [Ok(Wrote::Stored)]),
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

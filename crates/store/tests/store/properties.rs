@@ -141,7 +141,7 @@ impl Pair<'_> {
         prop_assert_eq!(&self.redis.write(&groups).await.unwrap(), &memory);
         for ((draft, group), wrote) in drafts.iter().zip(&groups).zip(memory) {
             let owner = &mut self.owners[draft.shard];
-            if wrote == Wrote::Stored && group.epoch.get() == owner.0 {
+            if wrote == Ok(Wrote::Stored) && group.epoch.get() == owner.0 {
                 owner.1 = owner.1.max(group.number);
             }
         }

@@ -55,7 +55,8 @@ pub(crate) fn group(at: u64, number: u64, changes: Vec<Change>) -> Group {
 
 /// Writes a group of shard 17.
 pub(crate) async fn write(store: &dyn Store, at: u64, number: u64, changes: Vec<Change>) -> Wrote {
-    store.write(&[group(at, number, changes)]).await.unwrap()[0]
+    let wrote = store.write(&[group(at, number, changes)]).await.unwrap();
+    wrote[0].clone().unwrap()
 }
 
 /// Reads shard 17, in an order.

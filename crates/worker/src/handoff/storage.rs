@@ -84,7 +84,7 @@ impl Storage {
     /// Claims a record, then reads it (claim before load).
     pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
         let patience = match self.health() {
-            Health::Up => PATIENCE,
+            Health::Up | Health::Refuses => PATIENCE,
             Health::Lost => SHORT,
         };
         let deadline = Instant::now() + patience;
