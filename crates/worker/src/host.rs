@@ -12,6 +12,7 @@ use hexagram_core::{
 };
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Owned;
+use hexagram_runtime::clock;
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -241,8 +242,11 @@ impl Host {
         upstreams.any(|upstream| !upstream.is_stateless_in(Era::Modern))
     }
 
-    /// Closes the upstream sessions of clients that have been quiet.
+    /// Closes the upstream sessions of clients that have been quiet, and forgets deleted
+    /// sessions that have expired.
     pub(crate) async fn sweep(&self) {
+        let now = clock::unix_seconds();
+        self.shards().for_each(|shard| shard.forget_dead(now));
         self.close(|session| {
             session.streams.expire();
             let is_idle = session.is_idle();

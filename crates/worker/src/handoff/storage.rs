@@ -11,7 +11,7 @@ use hexagram_store::{Claim, ClaimMode, Claimed, Health, Record, Store, StoreErro
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::ledger::Ledger;
+use crate::ledger::{ChunkId, Ledger};
 use crate::replay::LIMITS;
 
 /// A shard that nobody gives waits this long for a store that should answer; then it is
@@ -44,10 +44,18 @@ pub(super) enum Claiming {
 
 /// What the store says of a shard that nobody gives.
 pub(super) enum Loaded {
-    /// The state that its last owner left, and by which move that had it.
-    State(ShardState, Option<handoff::Move>),
+    Record(Box<Left>),
     Fenced(Epoch),
     Away,
+}
+
+/// What its last owner left of a shard.
+pub(super) struct Left {
+    pub(super) state: ShardState,
+    /// The move by which that one had it.
+    pub(super) named: Option<handoff::Move>,
+    /// Chunks of dead bits, and until when they are kept.
+    pub(super) dead: Vec<(ChunkId, u64)>,
 }
 
 impl Storage {
@@ -98,10 +106,7 @@ impl Storage {
             .until(deadline, || self.writer.store().load(shard))
             .await
         {
-            Some(record) => {
-                let (state, named) = read(shard, floor, record);
-                Loaded::State(state, named)
-            }
+            Some(record) => Loaded::Record(Box::new(read(shard, floor, record))),
             None => Loaded::Away,
         }
     }
@@ -133,7 +138,7 @@ fn keep(shard: ShardId, epoch: Epoch) -> Claim {
     }
 }
 
-fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<handoff::Move>) {
+fn read(shard: ShardId, floor: Epoch, record: Record) -> Left {
     let mut said: HashMap<SessionKey, Vec<handoff::Said>> = HashMap::new();
     for (key, message) in record.said {
         said.entry(key)
@@ -163,7 +168,14 @@ fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<han
         sessions: sessions.collect(),
         tails: tails.sessions.into_iter().map(tail).collect(),
     };
-    (state, tails.r#move)
+    let chunks = record.dead.iter();
+    Left {
+        state,
+        named: tails.r#move,
+        dead: chunks
+            .map(|chunk| ((chunk.epoch, chunk.number), chunk.until))
+            .collect(),
+    }
 }
 
 /// A message that may still be asked for, with its age.
