@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::journal::Unwritten;
 use crate::record::{Change, Group};
+use crate::store::Mark;
 
 /// Bytes of one group, unless a single entry has more: one script is not to keep others
 /// waiting for long.
@@ -89,10 +90,15 @@ impl Lane {
         }
     }
 
-    /// Whether all that was handed in is stored.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// How far the record is written, if all that was handed in is stored.
+    pub(crate) fn settled(&self) -> Option<Mark> {
         let is_idle = self.waiting.is_empty() && !self.flying;
-        self.state == State::Open && is_idle && self.refusal.is_none() && !self.incomplete
+        let is_taken = self.refusal.is_none() && !self.incomplete;
+        let is_settled = self.state == State::Open && is_idle && is_taken;
+        is_settled.then_some(Mark {
+            epoch: self.epoch,
+            number: self.stored,
+        })
     }
 
     /// Whether nothing waits that could be written.

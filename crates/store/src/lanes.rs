@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::journal::{Journal, Unwritten};
 use crate::lane::{Flight, Lane, State, Told, tell};
 use crate::record::{Change, Group};
-use crate::store::Wrote;
+use crate::store::{Mark, Wrote};
 
 /// The lanes of one writer.
 #[derive(Debug, Default)]
@@ -87,9 +87,9 @@ impl Lanes {
         Some(done)
     }
 
-    /// Whether nothing of a shard waits or is on its way.
-    pub(crate) fn is_settled(&self, journal: &Journal) -> bool {
-        self.of(journal, |lane| lane.is_settled()).unwrap_or(false)
+    /// How far a shard is written of which nothing waits or is on its way.
+    pub(crate) fn settled(&self, journal: &Journal) -> Option<Mark> {
+        self.of(journal, |lane| lane.settled()).flatten()
     }
 
     pub(crate) fn close(&self, journal: &Journal) {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
-use crate::store::{Claim, Claimed, Store, StoreError, Written};
+use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written};
 use kept::Kept;
 
 /// Keeps records as long as the process lives. Clones are the same store.
@@ -120,7 +120,11 @@ impl Store for MemoryStore {
         async move { self.call(|state| state.claim(claim, Instant::now())) }.boxed()
     }
 
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        _: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>> {
         async move { self.call(|state| state.load(shard, Instant::now())) }.boxed()
     }
 

@@ -17,7 +17,7 @@ use redis::Pipeline;
 
 use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
-use crate::store::{Claim, Claimed, Store, StoreError, Written};
+use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written};
 use connection::Connection;
 use keys::Keys;
 use scripts::{read_claimed, read_wrote};
@@ -109,8 +109,12 @@ impl Store for RedisStore {
         self.claim(claim).boxed()
     }
 
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>> {
-        load::load(&self.connection, shard).boxed()
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        arrived: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>> {
+        load::load(&self.connection, shard, arrived).boxed()
     }
 
     fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {

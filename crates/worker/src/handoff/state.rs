@@ -27,6 +27,7 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
             .map(|(key, session)| session_state(key, session, &federation, kept))
             .collect(),
         recorded: false,
+        left: None,
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
             .chain(further_back(shard))

@@ -1,13 +1,19 @@
 //! The store as the shards of one worker use it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId, StreamKind};
-use hexagram_proto::handoff::{self, DeadWords, SessionState, ShardState, StoredTails, Tail};
+use hexagram_proto::handoff::{
+    self, DeadWords, RecordMark, SessionState, ShardState, StoredTails, Tail,
+};
 use hexagram_runtime::clock;
-use hexagram_store::{Claim, ClaimMode, Claimed, Health, Record, Store, StoreError, Writer};
+use hexagram_store::{Claim, ClaimMode, Claimed, Health, Mark, Record, Store, StoreError, Writer};
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -20,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// A shard that somebody gives: its clients wait meanwhile.
 pub(super) const SHORT: Duration = Duration::from_millis(150);
 const AGAIN: Duration = Duration::from_millis(50);
+/// The same, of a store that goes on sending: a record that takes longer is given up.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A worker's store.
 pub(crate) struct Storage {
@@ -35,6 +43,8 @@ pub(super) enum Claiming {
         floor: Epoch,
         /// Whether the store had one, whole.
         known: bool,
+        /// Where that was left.
+        left: Option<RecordMark>,
     },
     /// A later epoch was claimed.
     Fenced(Epoch),
@@ -80,10 +90,14 @@ impl Storage {
 
     /// Claims the record of a shard that another worker has given.
     pub(super) async fn claim(&self, shard: ShardId, epoch: Epoch) -> Claiming {
-        let deadline = Instant::now() + SHORT;
-        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+        let patience = Patience::new(SHORT);
+        let claimed = self.until(&patience, || self.writer.store().claim(keep(shard, epoch)));
         match claimed.await {
-            Some(Claimed::Yours { floor, known }) => Claiming::Mine { floor, known },
+            Some(Claimed::Yours { floor, known, left }) => Claiming::Mine {
+                floor,
+                known,
+                left: left.map(mark),
+            },
             Some(Claimed::Fenced(by)) => Claiming::Fenced(by),
             None => Claiming::Away,
         }
@@ -91,42 +105,88 @@ impl Storage {
 
     /// Claims a record, then reads it (claim before load).
     pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
-        let patience = match self.health() {
-            Health::Up | Health::Refuses => PATIENCE,
+        let patience = Patience::new(match self.health() {
             Health::Lost => SHORT,
-        };
-        let deadline = Instant::now() + patience;
-        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+            Health::Up | Health::Refuses => PATIENCE,
+        });
+        let claimed = self.until(&patience, || self.writer.store().claim(keep(shard, epoch)));
         let floor = match claimed.await {
             None => return Loaded::Away,
             Some(Claimed::Fenced(by)) => return Loaded::Fenced(by),
             Some(Claimed::Yours { floor, .. }) => floor,
         };
-        match self
-            .until(deadline, || self.writer.store().load(shard))
-            .await
-        {
+        let arrived = || patience.renew();
+        let loaded = self.until(&patience, || self.writer.store().load(shard, &arrived));
+        match loaded.await {
             Some(record) => Loaded::Record(Box::new(read(shard, floor, record))),
             None => Loaded::Away,
         }
     }
 
     /// Asks until there is an answer, or it is too late.
-    async fn until<T, F>(&self, deadline: Instant, ask: impl Fn() -> F) -> Option<T>
+    async fn until<T, F>(&self, patience: &Patience, ask: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            match timeout_at(deadline, ask()).await {
-                Ok(Ok(answer)) => return Some(answer),
-                Ok(Err(error)) => tracing::debug!(%error, "asking the store again"),
-                Err(_) => return None,
+            match patience.wait(ask()).await? {
+                Ok(answer) => return Some(answer),
+                Err(error) => tracing::debug!(%error, "asking the store again"),
             }
-            if Instant::now() + AGAIN >= deadline {
+            if Instant::now() + AGAIN >= patience.deadline() {
                 return None;
             }
             sleep(AGAIN).await;
         }
+    }
+}
+
+/// How long a store is waited for: since it was asked, or has sent something.
+struct Patience {
+    limit: Duration,
+    begun: Instant,
+    sent: Mutex<Instant>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            limit,
+            begun: now,
+            sent: Mutex::new(now),
+        }
+    }
+
+    /// The store has sent something.
+    fn renew(&self) {
+        *self.sent.lock() = Instant::now();
+    }
+
+    fn deadline(&self) -> Instant {
+        (*self.sent.lock() + self.limit).min(self.begun + LONGEST)
+    }
+
+    /// The answer, if it comes in time.
+    async fn wait<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(asked);
+        loop {
+            let deadline = self.deadline();
+            if let Ok(answer) = timeout_at(deadline, &mut asked).await {
+                return Some(answer);
+            }
+            if self.deadline() == deadline {
+                return None;
+            }
+        }
+    }
+}
+
+/// How far a record is written, for its next owner.
+pub(super) fn mark(left: Mark) -> RecordMark {
+    RecordMark {
+        epoch: left.epoch.get(),
+        number: left.number,
     }
 }
 
@@ -165,6 +225,7 @@ fn read(shard: ShardId, floor: Epoch, record: Record) -> Left {
         floor: floor.get(),
         dead: dead(&record.dead),
         recorded: true,
+        left: None,
         sessions: sessions.collect(),
         tails: tails.sessions.into_iter().map(tail).collect(),
     };

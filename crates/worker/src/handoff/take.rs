@@ -199,8 +199,10 @@ impl Handoffs {
             return Ok(None);
         };
         let known = match storage.claim(meant.shard, meant.epoch).await {
-            Claiming::Mine { floor, known } => {
-                known && state.recorded && floor.get() <= state.floor
+            Claiming::Mine { floor, known, left } => {
+                // The giver may not have noticed yet that the store was rolled back.
+                let is_as_left = state.left.is_none() || state.left == left;
+                known && state.recorded && is_as_left && floor.get() <= state.floor
             }
             Claiming::Away => false,
             Claiming::Fenced(by) => {

@@ -164,7 +164,7 @@ async fn chunks_after(shard: &Shard, store: &MemoryStore, serial: u64) -> Vec<u6
         serial,
     });
     assert_eq!(shard.stored(ticket).await, Stored::Yes);
-    let record = store.load(shard.id).await.unwrap();
+    let record = store.load(shard.id, &|| {}).await.unwrap();
     record.dead.iter().map(|chunk| chunk.number).collect()
 }
 
