@@ -82,7 +82,9 @@ impl Connection {
             commands.ignore_errors();
             commands
         };
-        let answers = self.run_unless(each, of_the_connection::<T>).await?;
+        let answers = self
+            .run_unless(each, |answers: &Vec<_>| of_the_connection(answers))
+            .await?;
         let answers = answers.into_iter();
         let explained = answers.map(|answer| answer.map_err(|error| self.explain(&error)));
         Ok(explained.collect())
@@ -253,7 +255,7 @@ impl Connection {
 }
 
 /// The first error among answers that is the connection's, and so of all commands.
-fn of_the_connection<T>(answers: &Vec<RedisResult<T>>) -> Option<RedisError> {
+fn of_the_connection<T>(answers: &[RedisResult<T>]) -> Option<RedisError> {
     let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
     errors.find(|error| remedy(error) != Remedy::None).cloned()
 }
