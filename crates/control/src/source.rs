@@ -25,6 +25,8 @@ use crate::register::Maps;
 const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(1));
 /// For a join or a leave.
 const QUICK: Duration = Duration::from_secs(2);
+/// For a map that is asked for at once.
+const NOW: Duration = Duration::from_secs(1);
 /// Between two tries to reach the controller.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Where workers join and leave.
@@ -124,6 +126,15 @@ impl HttpSource {
         maps
     }
 
+    /// The map as it is now; `None` where there is none, or nobody answers within a second.
+    pub async fn read(&self) -> Option<Arc<RegisterMap>> {
+        let page = "/v1/map";
+        let answer = self.ask(Method::GET, page, String::new(), NOW).await;
+        let map = answer.and_then(|answer| self.open(&answer));
+        let map = map.inspect_err(|error| tracing::debug!(%error, "the shard map was not read"));
+        map.ok().flatten().map(Arc::new)
+    }
+
     async fn keep_asking(&self, maps: &watch::Sender<Option<Arc<RegisterMap>>>) {
         loop {
             let asked = self.newer(self.known.load(Ordering::Relaxed)).await;
@@ -155,6 +166,11 @@ impl HttpSource {
         let answer = self
             .ask(Method::GET, &page, String::new(), PATIENCE)
             .await?;
+        self.open(&answer)
+    }
+
+    /// The map in an answer, if there is one.
+    fn open(&self, answer: &Response<Bytes>) -> Result<Option<RegisterMap>, SourceError> {
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }

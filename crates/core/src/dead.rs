@@ -82,6 +82,20 @@ impl DeadSet {
         })
     }
 
+    /// Forgets the dead of one chunk: their ids can be presented no more.
+    pub fn forget_chunk(&mut self, epoch: Epoch, number: u64) {
+        let Some(words) = self.0.get_mut(&epoch) else {
+            return;
+        };
+        let first = usize::try_from(number * 8).unwrap_or(usize::MAX);
+        for word in words.iter_mut().skip(first).take(8) {
+            *word = 0;
+        }
+        if words.iter().all(|word| *word == 0) {
+            self.0.remove(&epoch);
+        }
+    }
+
     /// The bits by epoch, 64 to a word, for whoever carries them elsewhere.
     pub fn words(&self) -> impl Iterator<Item = (Epoch, &[u64])> {
         self.0.iter().map(|(epoch, words)| (*epoch, &words[..]))
@@ -134,6 +148,25 @@ mod tests {
             }
             prop_assert_eq!(chunked.contains(key(asked.0, asked.1)), dead.contains(key(asked.0, asked.1)));
             prop_assert_eq!(dead.contains(key(asked.0, asked.1)), deleted.contains(&asked));
+        }
+
+        #[test]
+        fn a_chunk_is_forgotten_and_nothing_else(
+            deleted in prop::collection::hash_set((1u64..4, 0u64..1300), 0..40),
+            (epoch, number) in (1u64..4, 0u64..4),
+        ) {
+            let mut dead = DeadSet::default();
+            for &(epoch, serial) in &deleted {
+                dead.insert(key(epoch, serial));
+            }
+            dead.forget_chunk(Epoch::new(epoch).expect("not zero"), number);
+            let mut left = 0;
+            for &(at, serial) in &deleted {
+                let is_forgotten = (at, serial / DeadSet::CHUNK) == (epoch, number);
+                prop_assert_eq!(dead.contains(key(at, serial)), !is_forgotten);
+                left += usize::from(!is_forgotten);
+            }
+            prop_assert_eq!(left == 0, dead == DeadSet::default(), "an empty epoch takes no room");
         }
     }
 }

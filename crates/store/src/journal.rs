@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::lanes::Lanes;
 use crate::record::Change;
+use crate::store::Mark;
 
 /// A change that is not known to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -64,10 +65,10 @@ impl Journal {
         self.lanes.served(self);
     }
 
-    /// Whether all that was handed in is stored.
+    /// Where the record is left, if all that was handed in is stored.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.lanes.is_settled(self)
+    pub fn settled(&self) -> Option<Mark> {
+        self.lanes.settled(self)
     }
 
     /// The epoch that it writes in.

@@ -6,20 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hexagram_core::{Epoch, ShardId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::journal::{Journal, Unwritten};
+use crate::lane::{Flight, Lane, State, Told, tell};
 use crate::record::{Change, Group};
-use crate::store::Wrote;
-
-/// Bytes of one group, unless a single entry has more: one script is not to keep others
-/// waiting for long.
-const GROUP_BYTES: usize = 256 << 10;
-/// Bytes that wait for one shard while the store is away; beyond, the shard is written
-/// anew once it is back.
-const LANE_BYTES: usize = 4 << 20;
-
-type Told = oneshot::Sender<Result<(), Unwritten>>;
+use crate::store::{Mark, Wrote};
 
 /// The lanes of one writer.
 #[derive(Debug, Default)]
@@ -29,45 +22,6 @@ pub(crate) struct Lanes {
     pub(crate) news: Notify,
 }
 
-/// One shard's lane.
-#[derive(Debug)]
-struct Lane {
-    epoch: Epoch,
-    // Number of the last group that is stored.
-    stored: u64,
-    waiting: Vec<Entry>,
-    bytes: usize,
-    state: State,
-    closed: bool,
-    // A group is on its way.
-    flying: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Groups may be written.
-    Open,
-    /// The record is not what it should be; its owner is to say all of it.
-    Behind,
-    /// The owner was asked.
-    Asked,
-    /// All of it waits, to be written once the record is claimed anew.
-    Claiming { floor: Epoch },
-}
-
-#[derive(Debug)]
-struct Entry {
-    changes: Vec<Change>,
-    told: Option<Told>,
-}
-
-/// A group on its way, and who waits for it.
-#[derive(Debug)]
-pub(crate) struct Flight {
-    pub(crate) group: Group,
-    told: Vec<Told>,
-}
-
 /// What the owner of a shard has to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
@@ -75,70 +29,12 @@ pub(crate) enum News {
     Behind(ShardId, Epoch),
 }
 
-impl Lane {
-    fn new(epoch: Epoch, state: State) -> Self {
-        Self {
-            epoch,
-            stored: 0,
-            waiting: Vec::new(),
-            bytes: 0,
-            state,
-            closed: false,
-            flying: false,
-        }
-    }
-
-    /// Takes the next group out, as large as one may be; `check`: one without changes too.
-    fn take(&mut self, shard: ShardId, check: bool) -> Option<Flight> {
-        let is_due = !self.waiting.is_empty() || (check && !self.closed);
-        if self.state != State::Open || !is_due {
-            return None;
-        }
-        let (mut changes, mut told, mut taken) = (Vec::new(), Vec::new(), 0);
-        let mut bytes = 0;
-        for entry in &self.waiting {
-            let more = size(&entry.changes);
-            if taken > 0 && bytes + more > GROUP_BYTES {
-                break;
-            }
-            bytes += more;
-            taken += 1;
-        }
-        self.bytes -= bytes;
-        for entry in self.waiting.drain(..taken) {
-            changes.extend(entry.changes);
-            told.extend(entry.told);
-        }
-        self.flying = !changes.is_empty();
-        let number = self.stored + u64::from(self.flying);
-        let group = Group {
-            shard,
-            epoch: self.epoch,
-            number,
-            changes,
-        };
-        Some(Flight { group, told })
-    }
-
-    /// Drops what waits: it is to be written anew as a whole.
-    fn overflow(&mut self) {
-        if matches!(self.state, State::Open | State::Claiming { .. }) {
-            self.state = State::Behind;
-        }
-        let dropped = std::mem::take(&mut self.waiting);
-        tell(
-            dropped.into_iter().filter_map(|entry| entry.told),
-            Err(Unwritten::Lost),
-        );
-        self.bytes = 0;
-    }
-
-    fn refuse(self, why: Unwritten) {
-        tell(
-            self.waiting.into_iter().filter_map(|entry| entry.told),
-            Err(why),
-        );
-    }
+/// A shard's record that is to be claimed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anew {
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: Epoch,
+    pub(crate) floor: Epoch,
 }
 
 impl Lanes {
@@ -161,81 +57,80 @@ impl Lanes {
 
     pub(crate) fn push(&self, journal: &Journal, changes: Vec<Change>, told: Option<Told>) {
         let lost = self.lost.load(Ordering::Acquire);
-        let refused = {
-            let mut lanes = self.lanes.lock();
-            match lanes
-                .get_mut(&journal.shard)
-                .filter(|lane| lane.epoch == journal.epoch && !lane.closed)
-            {
-                None => told.map(|told| (told, Unwritten::Closed)),
-                Some(lane) => {
-                    lane.bytes += size(&changes);
-                    let (kept, refused) = match (lost, told) {
-                        (true, told) => (None, told.map(|told| (told, Unwritten::Lost))),
-                        (false, told) => (told, None),
-                    };
-                    lane.waiting.push(Entry {
-                        changes,
-                        told: kept,
-                    });
-                    if lane.bytes > LANE_BYTES && lost {
-                        lane.overflow();
-                    }
-                    refused
-                }
+        let (mut changes, mut told, mut why) = (Some(changes), told, Unwritten::Closed);
+        self.of(journal, |lane| {
+            if let Some(changes) = changes.take().filter(|_| !lane.closed) {
+                told = lane.push(changes, told.take(), lost);
+                why = Unwritten::Lost;
             }
-        };
-        if let Some((told, why)) = refused {
-            let _ = told.send(Err(why));
-        }
+        });
+        tell(told, Err(why));
         self.news.notify_one();
     }
 
-    /// Whether nothing of a shard waits or is on its way.
-    pub(crate) fn is_settled(&self, journal: &Journal) -> bool {
-        let lanes = self.lanes.lock();
-        let lane = lanes.get(&journal.shard);
-        lane.is_some_and(|lane| {
-            let is_idle = lane.waiting.is_empty() && !lane.flying;
-            lane.epoch == journal.epoch && lane.state == State::Open && is_idle
-        })
+    /// Does something with a journal's lane, if it is not over.
+    fn of<T>(&self, journal: &Journal, act: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        self.with(journal.shard, journal.epoch, act)
+    }
+
+    /// Does something with a lane. One that is over then goes: nobody is left who could
+    /// say all of it.
+    fn with<T>(&self, shard: ShardId, epoch: Epoch, act: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let mut lanes = self.lanes.lock();
+        let lane = lanes.get_mut(&shard).filter(|lane| lane.epoch == epoch)?;
+        let done = act(lane);
+        let gone = lane.is_over().then(|| lanes.remove(&shard)).flatten();
+        drop(lanes);
+        if let Some(gone) = gone {
+            gone.refuse(Unwritten::Closed);
+        }
+        Some(done)
+    }
+
+    /// How far a shard is written of which nothing waits or is on its way.
+    pub(crate) fn settled(&self, journal: &Journal) -> Option<Mark> {
+        self.of(journal, |lane| lane.settled()).flatten()
     }
 
     pub(crate) fn close(&self, journal: &Journal) {
-        let mut lanes = self.lanes.lock();
-        if let Some(lane) = lanes.get_mut(&journal.shard)
-            && lane.epoch == journal.epoch
-        {
-            lane.closed = true;
-            if lane.waiting.is_empty() || lane.state != State::Open {
-                let gone = lanes.remove(&journal.shard);
-                drop(lanes);
-                if let Some(gone) = gone {
-                    gone.refuse(Unwritten::Closed);
-                }
-            }
-        }
+        self.of(journal, |lane| lane.closed = true);
     }
 
     /// The next groups, one a shard at most; `check`: of every shard.
-    pub(crate) fn take(&self, check: bool) -> Vec<Flight> {
+    pub(crate) fn take(&self, check: bool, now: Instant) -> Vec<Flight> {
         let mut lanes = self.lanes.lock();
         let flights = lanes
             .iter_mut()
-            .filter_map(|(shard, lane)| lane.take(*shard, check));
+            .filter_map(|(shard, lane)| lane.take(*shard, check, now));
         flights.collect()
     }
 
+    /// When something that was refused is to be offered again.
+    pub(crate) fn offer_at(&self) -> Option<Instant> {
+        let lanes = self.lanes.lock();
+        lanes.values().filter_map(Lane::offer_at).min()
+    }
+
+    /// Groups without changes, one a shard: who is asked to write them says whether a later
+    /// owner has claimed it.
+    pub(crate) fn questions(&self) -> Vec<Group> {
+        let lanes = self.lanes.lock();
+        let questions = lanes.iter().map(|(shard, lane)| Group {
+            shard: *shard,
+            epoch: lane.epoch,
+            number: lane.stored,
+            changes: Vec::new(),
+        });
+        questions.collect()
+    }
+
     pub(crate) fn served(&self, journal: &Journal) {
-        let mut lanes = self.lanes.lock();
-        if let Some(lane) = lanes.get_mut(&journal.shard)
-            && lane.epoch == journal.epoch
-            && lane.state == State::Asked
-        {
-            lane.state = State::Behind;
-            drop(lanes);
-            self.news.notify_one();
-        }
+        self.of(journal, |lane| {
+            if lane.state == State::Asked {
+                lane.state = State::Behind;
+            }
+        });
+        self.news.notify_one();
     }
 
     /// Shards whose owners are to say all of them, each once.
@@ -254,44 +149,40 @@ impl Lanes {
 
     /// All of a shard, to be stored before what has been handed in since.
     pub(crate) fn rewrite(&self, journal: &Journal, floor: Epoch, record: Vec<Vec<Change>>) {
-        let mut lanes = self.lanes.lock();
-        let lane = lanes.get_mut(&journal.shard);
-        let Some(lane) =
-            lane.filter(|lane| lane.epoch == journal.epoch && lane.state == State::Asked)
-        else {
-            return;
-        };
-        let entry = |changes| Entry {
-            changes,
-            told: None,
-        };
-        let whole = std::iter::once(vec![Change::Whole]);
-        let mut all: Vec<_> = record.into_iter().chain(whole).map(entry).collect();
-        lane.bytes += all.iter().map(|entry| size(&entry.changes)).sum::<usize>();
-        all.append(&mut lane.waiting);
-        lane.waiting = all;
-        lane.state = State::Claiming { floor };
-        drop(lanes);
+        self.of(journal, |lane| {
+            if lane.state == State::Asked {
+                lane.rewrite(floor, record);
+            }
+        });
         self.news.notify_one();
     }
 
-    /// Records that are to be claimed anew, with their floors.
-    pub(crate) fn to_claim(&self) -> Vec<(ShardId, Epoch, Epoch)> {
+    /// Records that are to be claimed anew now.
+    pub(crate) fn to_claim(&self, now: Instant) -> Vec<Anew> {
         let lanes = self.lanes.lock();
-        let claiming = lanes.iter().filter_map(|(shard, lane)| match lane.state {
-            State::Claiming { floor } => Some((*shard, lane.epoch, floor)),
+        let due = lanes
+            .iter()
+            .filter(|(_, lane)| lane.offer_at().is_none_or(|at| at <= now));
+        let claiming = due.filter_map(|(shard, lane)| match lane.state {
+            State::Claiming { floor } => Some(Anew {
+                shard: *shard,
+                epoch: lane.epoch,
+                floor,
+            }),
             _ => None,
         });
         claiming.collect()
     }
 
-    /// A record was claimed anew: groups are counted from 1.
-    pub(crate) fn claimed(&self, shard: ShardId, epoch: Epoch) {
-        if let Some(lane) = self.lanes.lock().get_mut(&shard)
-            && lane.epoch == epoch
-        {
-            (lane.state, lane.stored) = (State::Open, 0);
-        }
+    /// A record was claimed anew.
+    pub(crate) fn claimed(&self, anew: Anew) {
+        self.with(anew.shard, anew.epoch, Lane::claimed);
+    }
+
+    /// The store does not let a record be claimed anew; gives whether that is new.
+    pub(crate) fn claim_refused(&self, anew: Anew, now: Instant) -> bool {
+        let refused = self.with(anew.shard, anew.epoch, |lane| lane.refused(None, now));
+        refused.unwrap_or(false)
     }
 
     /// A later owner has claimed the shard.
@@ -307,13 +198,16 @@ impl Lanes {
         News::Fenced(shard, epoch, by)
     }
 
-    /// A group has come to its end.
+    /// The store has answered to a group; gives what its owner has to hear.
     pub(crate) fn settle(&self, flight: Flight, wrote: Wrote) -> Option<News> {
         let Flight { group, told } = flight;
         let (shard, epoch) = (group.shard, group.epoch);
         match wrote {
             Wrote::Stored => {
-                self.stored(&group);
+                let again = self.with(shard, epoch, |lane| lane.stored(group.number));
+                if again == Some(true) {
+                    tracing::info!(%shard, "the store takes what this shard has to say again");
+                }
                 tell(told, Ok(()));
                 None
             }
@@ -322,53 +216,20 @@ impl Lanes {
                 Some(self.fenced(shard, epoch, by))
             }
             Wrote::Behind => {
-                self.return_behind(group, told);
+                self.with(shard, epoch, |lane| lane.return_behind(group, told));
+                self.news.notify_one();
                 None
             }
         }
     }
 
-    fn stored(&self, group: &Group) {
-        let mut lanes = self.lanes.lock();
-        if let Some(lane) = lanes.get_mut(&group.shard)
-            && lane.epoch == group.epoch
-        {
-            (lane.stored, lane.flying) = (group.number, false);
-            if lane.closed && lane.waiting.is_empty() {
-                lanes.remove(&group.shard);
-            }
-        }
-    }
-
-    /// What was to be written waits again, behind all of the shard.
-    fn return_behind(&self, group: Group, told: Vec<Told>) {
-        let mut lanes = self.lanes.lock();
-        let lane = lanes.get_mut(&group.shard);
-        let Some(lane) = lane.filter(|lane| lane.epoch == group.epoch) else {
-            return;
-        };
-        if lane.closed {
-            // Nobody is left who could say all of it.
-            if let Some(gone) = lanes.remove(&group.shard) {
-                gone.refuse(Unwritten::Closed);
-            }
-            return;
-        }
-        (lane.state, lane.flying) = (State::Behind, false);
-        lane.bytes += size(&group.changes);
-        let mut told = told.into_iter();
-        let first = Entry {
-            changes: group.changes,
-            told: told.next(),
-        };
-        let others = told.map(|told| Entry {
-            changes: Vec::new(),
-            told: Some(told),
-        });
-        lane.waiting
-            .splice(0..0, std::iter::once(first).chain(others));
-        drop(lanes);
-        self.news.notify_one();
+    /// The store did not take a group; gives whether that is new.
+    pub(crate) fn refused(&self, flight: Flight, now: Instant) -> bool {
+        let Flight { group, told } = flight;
+        tell(told, Err(Unwritten::Lost));
+        let (shard, epoch) = (group.shard, group.epoch);
+        let refused = self.with(shard, epoch, |lane| lane.refused(Some(group), now));
+        refused.unwrap_or(false)
     }
 
     /// The store does not answer, or does again. Who waits while it does not is told so.
@@ -377,34 +238,13 @@ impl Lanes {
         if !lost {
             return;
         }
-        let mut waiting: Vec<_> = flights
-            .iter_mut()
-            .flat_map(|flight| flight.told.drain(..))
-            .collect();
+        let waiting = flights.iter_mut();
+        tell(
+            waiting.flat_map(|flight| flight.told.drain(..)),
+            Err(Unwritten::Lost),
+        );
         for lane in self.lanes.lock().values_mut() {
-            waiting.extend(
-                lane.waiting
-                    .iter_mut()
-                    .filter_map(|entry| entry.told.take()),
-            );
+            tell(lane.waiters(), Err(Unwritten::Lost));
         }
-        tell(waiting, Err(Unwritten::Lost));
     }
-}
-
-fn tell(waiting: impl IntoIterator<Item = Told>, what: Result<(), Unwritten>) {
-    for told in waiting {
-        // Who does not wait any more need not hear it.
-        let _ = told.send(what);
-    }
-}
-
-/// Roughly the bytes of changes.
-fn size(changes: &[Change]) -> usize {
-    let of = |change: &Change| match change {
-        Change::Session(_, record) | Change::Tails(record) => record.len(),
-        Change::Said(_, said) => said.message.len(),
-        _ => 0,
-    };
-    changes.iter().map(|change| of(change) + 64).sum()
 }

@@ -12,6 +12,7 @@
 
 mod claim_ids;
 mod journal;
+mod lane;
 mod lanes;
 mod memory;
 mod record;
@@ -23,5 +24,5 @@ pub use journal::{Journal, Ticket, Unwritten};
 pub use memory::{MemoryStore, Snapshot};
 pub use record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
 pub use redis_store::{RedisSettings, RedisStore, SettingsError};
-pub use store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
+pub use store::{Arrived, Claim, ClaimMode, Claimed, Mark, Store, StoreError, Written, Wrote};
 pub use writer::{Event, Health, Writer};

@@ -4,7 +4,7 @@ mod kept;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
-use crate::store::{Claim, Claimed, Store, StoreError, Wrote};
+use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written};
 use kept::Kept;
 
 /// Keeps records as long as the process lives. Clones are the same store.
@@ -39,6 +39,7 @@ struct State {
     records: BTreeMap<ShardId, Kept>,
     claim_ids: ClaimIds,
     fault: Option<Fault>,
+    refused: BTreeSet<ShardId>,
 }
 
 /// What is wrong with a store for now.
@@ -54,6 +55,7 @@ impl Default for MemoryStore {
             records: BTreeMap::new(),
             claim_ids: ClaimIds::from(0),
             fault: None,
+            refused: BTreeSet::new(),
         })))
     }
 }
@@ -70,6 +72,16 @@ impl MemoryStore {
     /// is asked and answers [`StoreError::Lost`] all the same.
     pub fn set_mute(&self, mute: bool) {
         self.0.lock().fault = mute.then_some(Fault::Mute);
+    }
+
+    /// Refuses what a shard's owner writes, or none of it any more. What others write is
+    /// stored.
+    pub fn set_refused(&self, shard: ShardId, refused: bool) {
+        let shards = &mut self.0.lock().refused;
+        match refused {
+            true => shards.insert(shard),
+            false => shards.remove(&shard),
+        };
     }
 
     /// Loses all records, as a store without a disk does when it restarts.
@@ -108,11 +120,15 @@ impl Store for MemoryStore {
         async move { self.call(|state| state.claim(claim, Instant::now())) }.boxed()
     }
 
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        _: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>> {
         async move { self.call(|state| state.load(shard, Instant::now())) }.boxed()
     }
 
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>> {
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
         async move { self.call(|state| state.write(groups, Instant::now())) }.boxed()
     }
 }
@@ -134,10 +150,19 @@ impl State {
         kept.map(|kept| kept.record(now)).unwrap_or_default()
     }
 
-    fn write(&mut self, groups: &[Group], now: Instant) -> Vec<Wrote> {
+    fn write(&mut self, groups: &[Group], now: Instant) -> Written {
+        let refused = || StoreError::Lost("it was told to refuse this shard".to_owned());
         let write = |group: &Group| {
+            if self.refused.contains(&group.shard) {
+                return Err(refused());
+            }
             let id = self.claim_ids.of(group.shard, group.epoch);
-            Kept::write(self.records.get_mut(&group.shard), group, id, now)
+            Ok(Kept::write(
+                self.records.get_mut(&group.shard),
+                group,
+                id,
+                now,
+            ))
         };
         groups.iter().map(write).collect()
     }

@@ -17,7 +17,7 @@ use redis::Pipeline;
 
 use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
-use crate::store::{Claim, Claimed, Store, StoreError, Wrote};
+use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written};
 use connection::Connection;
 use keys::Keys;
 use scripts::{read_claimed, read_wrote};
@@ -80,7 +80,7 @@ impl RedisStore {
         Ok(claimed)
     }
 
-    async fn write(&self, groups: &[Group]) -> Result<Vec<Wrote>, StoreError> {
+    async fn write(&self, groups: &[Group]) -> Result<Written, StoreError> {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
@@ -92,11 +92,11 @@ impl RedisStore {
             }
             pipeline
         };
-        let answers: Vec<Vec<String>> = self.connection.run(ask).await?;
-        let answers = groups.iter().zip(&answers);
-        answers
-            .map(|(group, answer)| read_wrote(answer).ok_or_else(|| self.nonsense(group.shard)))
-            .collect()
+        let answers: Vec<Result<Vec<String>, _>> = self.connection.run_each(ask).await?;
+        let answers = groups.iter().zip(answers);
+        let wrote = answers
+            .map(|(group, answer)| read_wrote(&answer?).ok_or_else(|| self.nonsense(group.shard)));
+        Ok(wrote.collect())
     }
 
     fn nonsense(&self, shard: ShardId) -> StoreError {
@@ -109,11 +109,15 @@ impl Store for RedisStore {
         self.claim(claim).boxed()
     }
 
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>> {
-        load::load(&self.connection, shard).boxed()
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        arrived: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>> {
+        load::load(&self.connection, shard, arrived).boxed()
     }
 
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>> {
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
         self.write(groups).boxed()
     }
 }

@@ -32,17 +32,32 @@ pub struct Claim {
     pub mode: ClaimMode,
 }
 
+/// How far a record is written: its owner's epoch, and the number of that one's last group.
+///
+/// An owner that gives its shard away says where it left the record. One that is found
+/// elsewhere was rolled back in between, or claimed by somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The epoch of the last claim.
+    pub epoch: Epoch,
+    /// The last group since.
+    pub number: u64,
+}
+
 /// What a claim came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// No older owner writes any more. Claiming the same epoch again is the same claim,
-    /// with the same answer until a group is written, and the groups counted from 1 again.
+    /// with the same answer until a group is written, except that the record was left by
+    /// the claim before; and the groups are counted from 1 again.
     Yours {
         /// Ids minted in an earlier epoch are gone.
         floor: Epoch,
         /// Whether the record is kept: it was there, whole, and is not to be rewritten.
         /// Otherwise it begins empty.
         known: bool,
+        /// How far a record that is kept was written before this claim.
+        left: Option<Mark>,
     },
     /// A later epoch was claimed; nothing changed.
     Fenced(Epoch),
@@ -59,6 +74,12 @@ pub enum Wrote {
     /// Nothing changed; it has to be claimed and rewritten.
     Behind,
 }
+
+/// What became of each group.
+pub type Written = Vec<Result<Wrote, StoreError>>;
+
+/// Hears of each piece of a record that has come.
+pub type Arrived<'a> = &'a (dyn Fn() + Send + Sync);
 
 /// Why a store did not do what was asked; whether it has is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -83,17 +104,23 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError`]; the claim may have been made.
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Claimed, StoreError>>;
 
-    /// Reads a record that the caller has claimed.
+    /// Reads a record that the caller has claimed. A large one comes in pieces, and
+    /// `arrived` is called with each: so a caller knows it from a store that does not answer.
     ///
     /// # Errors
     /// [`StoreError`]
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>>;
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        arrived: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>>;
 
-    /// Writes groups of different shards; gives what became of each, in their order. A
-    /// group is [`Wrote::Behind`] unless its shard was claimed through this same store
+    /// Writes groups of different shards; gives what became of each, in their order: an
+    /// error there is of that group alone. A group is [`Wrote::Behind`] unless its shard was claimed through this same store
     /// object, and that claim is the last that was made.
     ///
     /// # Errors
-    /// [`StoreError`]; any of them may have been written, and may be written again.
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>>;
+    /// [`StoreError`]; any of them may have been written. Also one that is refused may be
+    /// written again, as it was.
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>>;
 }

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::journal::Journal;
-use crate::lanes::{Flight, Lanes, News};
+use crate::lane::Flight;
+use crate::lanes::{Lanes, News};
 use crate::record::Change;
 use crate::store::{Claim, ClaimMode, Claimed, Store, StoreError, Wrote};
 
@@ -27,6 +28,9 @@ const LAST_RETRY: Duration = Duration::from_secs(1);
 pub enum Health {
     /// It does.
     Up,
+    /// It does, and does not take what some shards have to say: it has no memory left, or
+    /// something else wrote a key of theirs.
+    Refuses,
     /// It does not: nothing new can be resumed elsewhere.
     Lost,
 }
@@ -35,6 +39,7 @@ impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Up => "up",
+            Self::Refuses => "refuses",
             Self::Lost => "lost",
         })
     }
@@ -112,6 +117,22 @@ impl Writer {
         self.lanes.rewrite(journal, floor, record);
     }
 
+    /// Asks the store now which of the shards that are written here were claimed by later
+    /// owners, and in which epochs. It changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn overtaken(&self) -> Result<Vec<(ShardId, Epoch)>, StoreError> {
+        let asked = self.lanes.questions();
+        let wrote = self.store.write(&asked).await?;
+        let answers = asked.iter().zip(wrote);
+        let overtaken = answers.filter_map(|(group, wrote)| match wrote {
+            Ok(Wrote::Fenced(by)) => Some((group.shard, by)),
+            _ => None,
+        });
+        Ok(overtaken.collect())
+    }
+
     /// Writes, for as long as the process lives.
     pub async fn run(self, events: mpsc::Sender<Event>) {
         let mut checks = tokio::time::interval_at(Instant::now() + CHECK, CHECK);
@@ -120,7 +141,7 @@ impl Writer {
         loop {
             self.tell(&events, self.lanes.behind()).await;
             let claimed = self.claim(&events).await;
-            let flights = self.lanes.take(std::mem::take(&mut check));
+            let flights = self.lanes.take(std::mem::take(&mut check), Instant::now());
             if !flights.is_empty() {
                 self.write(flights, &events).await;
                 continue;
@@ -130,12 +151,13 @@ impl Writer {
             }
             tokio::select! {
                 () = self.lanes.news.notified() => {}
+                () = at(self.lanes.offer_at()) => {}
                 _ = checks.tick() => check = true,
             }
         }
     }
 
-    /// Writes groups until they are stored or refused.
+    /// Writes groups until the store has answered to each.
     async fn write(&self, mut flights: Vec<Flight>, events: &mpsc::Sender<Event>) {
         let groups: Vec<_> = flights.iter().map(|flight| flight.group.clone()).collect();
         let mut pause = FIRST_RETRY;
@@ -147,31 +169,54 @@ impl Writer {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_RETRY);
         };
-        self.find();
         // A store answers for each group; one that it said nothing of is asked about again.
-        let wrote = wrote.into_iter().chain(std::iter::repeat(Wrote::Behind));
+        let wrote = wrote
+            .into_iter()
+            .chain(std::iter::repeat(Ok(Wrote::Behind)));
         let settled = flights.into_iter().zip(wrote);
-        let news = settled.filter_map(|(flight, wrote)| self.lanes.settle(flight, wrote));
+        let news = settled.filter_map(|(flight, wrote)| self.settle(flight, wrote));
         let news: Vec<_> = news.collect();
+        self.find();
         self.tell(events, news).await;
+    }
+
+    /// What became of one group concerns no other.
+    fn settle(&self, flight: Flight, wrote: Result<Wrote, StoreError>) -> Option<News> {
+        let shard = flight.group.shard;
+        match wrote {
+            Ok(wrote) => self.lanes.settle(flight, wrote),
+            Err(error) => {
+                if self.lanes.refused(flight, Instant::now()) {
+                    tracing::error!(%shard, %error, "the store does not take what a shard has to say: it cannot be resumed after a crash");
+                }
+                None
+            }
+        }
     }
 
     /// Claims the records that are to be written anew; gives whether there were any.
     async fn claim(&self, events: &mpsc::Sender<Event>) -> bool {
         let mut any = false;
-        for (shard, epoch, floor) in self.lanes.to_claim() {
-            let mode = ClaimMode::Rewrite { floor };
-            let claim = Claim { shard, epoch, mode };
+        for anew in self.lanes.to_claim(Instant::now()) {
+            let claim = Claim {
+                shard: anew.shard,
+                epoch: anew.epoch,
+                mode: ClaimMode::Rewrite { floor: anew.floor },
+            };
             match answered(self.store.claim(claim)).await {
                 Ok(Claimed::Yours { .. }) => {
-                    self.find();
-                    self.lanes.claimed(shard, epoch);
+                    self.lanes.claimed(anew);
                     any = true;
                 }
                 Ok(Claimed::Fenced(by)) => {
-                    self.find();
-                    self.tell(events, [self.lanes.fenced(shard, epoch, by)])
-                        .await;
+                    let news = self.lanes.fenced(anew.shard, anew.epoch, by);
+                    self.tell(events, [news]).await;
+                }
+                Err(error @ StoreError::Unusable(_)) => {
+                    if self.lanes.claim_refused(anew, Instant::now()) {
+                        let shard = anew.shard;
+                        tracing::error!(%shard, %error, "a shard cannot be written to the store anew");
+                    }
                 }
                 Err(error) => {
                     self.lose(&error, &mut []);
@@ -179,6 +224,7 @@ impl Writer {
                     return true;
                 }
             }
+            self.find();
         }
         any
     }
@@ -196,16 +242,29 @@ impl Writer {
 
     fn lose(&self, error: &StoreError, flights: &mut [Flight]) {
         self.lanes.set_lost(true, flights);
-        if self.health.send_replace(Health::Lost) == Health::Up {
+        if self.health.send_replace(Health::Lost) != Health::Lost {
             tracing::error!(%error, "the store is lost: what is said from now on cannot be resumed after a crash");
         }
     }
 
+    /// The store answers.
     fn find(&self) {
         self.lanes.set_lost(false, &mut []);
-        if self.health.send_replace(Health::Up) == Health::Lost {
+        let health = match self.lanes.offer_at() {
+            Some(_) => Health::Refuses,
+            None => Health::Up,
+        };
+        if self.health.send_replace(health) == Health::Lost {
             tracing::info!("the store answers again");
         }
+    }
+}
+
+/// Waits until then; for ever, if there is no time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,7 +16,7 @@ use hexagram_store::{
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const LATER: Duration = Duration::from_secs(30);
 
@@ -110,7 +110,7 @@ async fn heed(
 }
 
 async fn stored(store: &MemoryStore) -> BTreeMap<SessionKey, Bytes> {
-    let record = store.load(shard()).await.unwrap();
+    let record = store.load(shard(), &|| {}).await.unwrap();
     record.sessions.into_iter().collect()
 }
 
@@ -119,6 +119,7 @@ async fn stored(store: &MemoryStore) -> BTreeMap<SessionKey, Bytes> {
 enum Fault {
     Down,
     Mute,
+    Refuse,
     Wipe,
     RollBack,
 }
@@ -135,6 +136,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let fault = prop_oneof![
         Just(Fault::Down),
         Just(Fault::Mute),
+        Just(Fault::Refuse),
         Just(Fault::Wipe),
         Just(Fault::RollBack),
     ];
@@ -151,9 +153,15 @@ fn cause(store: &MemoryStore, fault: Fault, backup: &Snapshot) {
     match fault {
         Fault::Down => store.set_down(true),
         Fault::Mute => store.set_mute(true),
+        Fault::Refuse => store.set_refused(shard(), true),
         Fault::Wipe => store.wipe(),
         Fault::RollBack => store.restore(backup),
     }
+}
+
+fn heal(store: &MemoryStore) {
+    store.set_down(false);
+    store.set_refused(shard(), false);
 }
 
 fn paused(test: impl Future<Output = ()>) {
@@ -173,11 +181,11 @@ proptest! {
                 match step {
                     Step::Say(serial, record) => drop(owner.say(serial, record).await),
                     Step::Fault(fault) => cause(&store, fault, &backup),
-                    Step::Heal => store.set_down(false),
+                    Step::Heal => heal(&store),
                     Step::Wait(ms) => sleep(Duration::from_millis(ms)).await,
                 }
             }
-            store.set_down(false);
+            heal(&store);
             sleep(LATER).await;
             assert_eq!(stored(&store).await, *owner.held.lock());
             assert!(store.snapshot().is_whole(shard()));
@@ -265,4 +273,56 @@ async fn what_gathers_while_the_store_is_away_has_a_bound() {
     store.set_down(false);
     sleep(LATER).await;
     assert_eq!(stored(&store).await, *owner.held.lock());
+}
+
+/// The lanes of two shards, of which one is refused.
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_refused_holds_up_no_other() {
+    let store = MemoryStore::default();
+    let owner = Owner::claim(&store, 1).await;
+    let other = ShardCount::default().shard(6).unwrap();
+    let claim = Claim {
+        shard: other,
+        epoch: epoch(1),
+        mode: ClaimMode::Keep,
+    };
+    store.claim(claim).await.unwrap();
+    let journal = owner.writer.open(other, epoch(1), true);
+    store.set_refused(shard(), true);
+    for serial in 0..3 {
+        let refused = owner.say(serial, 1).await;
+        assert_eq!(refused, Err(Unwritten::Lost));
+        let begun = Instant::now();
+        assert_eq!(journal.write(vec![session(serial, 2)]).await, Ok(()));
+        assert!(begun.elapsed() < Duration::from_millis(10));
+        assert_eq!(*owner.writer.health().borrow(), Health::Refuses);
+    }
+    assert_eq!(owner.journal.settled(), None);
+    assert!(journal.settled().is_some());
+    store.set_refused(shard(), false);
+    sleep(LATER).await;
+    assert_eq!(stored(&store).await, *owner.held.lock());
+    assert_eq!(*owner.writer.health().borrow(), Health::Up);
+}
+
+/// More than may wait of a shard that is refused: it is written anew once it is taken.
+#[tokio::test(start_paused = true)]
+async fn what_gathers_while_a_shard_is_refused_has_a_bound() {
+    let store = MemoryStore::default();
+    let owner = Owner::claim(&store, 1).await;
+    assert_eq!(owner.say(0, 0).await, Ok(()));
+    store.set_refused(shard(), true);
+    assert_eq!(owner.say(1, 1).await, Err(Unwritten::Lost));
+    let large = Bytes::from(vec![7; 1 << 20]);
+    for serial in 2..9 {
+        owner.held.lock().insert(key(serial), large.clone());
+        let change = Change::Session(key(serial), large.clone());
+        owner.journal.note(vec![change]);
+    }
+    sleep(LATER).await;
+    assert_eq!(stored(&store).await.len(), 1, "what it had is not dropped");
+    store.set_refused(shard(), false);
+    sleep(LATER).await;
+    assert_eq!(stored(&store).await, *owner.held.lock());
+    assert!(store.snapshot().is_whole(shard()));
 }

@@ -12,6 +12,7 @@ use hexagram_core::{
 };
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::Owned;
+use hexagram_runtime::clock;
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::federation::Federation;
 use crate::ledger::{STORE_AWAY, SessionLedger, Stored};
 use crate::metrics::WorkerMetrics;
 use crate::place::Place;
+use crate::pulse::Pulse;
 use crate::record;
 use crate::session::Session;
 use crate::shard::Shard;
@@ -41,6 +43,8 @@ pub(crate) struct Host {
     /// Edges that are linked now.
     pub(crate) edges: Edges,
     pub(crate) name: WorkerId,
+    /// Whether what is known here may be acted on.
+    pub(crate) pulse: Pulse,
     session_idle: Duration,
     // Of the register; there may be none.
     register_reached: Option<watch::Receiver<bool>>,
@@ -94,6 +98,7 @@ impl Host {
             places,
             edges: Edges::default(),
             name: context.name,
+            pulse: Pulse::new(),
             session_idle: context.session_idle,
             register_reached: context.membership.map(|membership| membership.reached),
             draining: CancellationToken::new(),
@@ -257,8 +262,11 @@ impl Host {
         upstreams.any(|upstream| !upstream.is_stateless_in(Era::Modern))
     }
 
-    /// Closes the upstream sessions of clients that have been quiet.
+    /// Closes the upstream sessions of clients that have been quiet, and forgets deleted
+    /// sessions that have expired.
     pub(crate) async fn sweep(&self) {
+        let now = clock::unix_seconds();
+        self.shards().for_each(|shard| shard.forget_dead(now));
         self.close(|session| {
             session.streams.expire();
             let is_idle = session.is_idle();

@@ -1,11 +1,12 @@
 //! What has to be stored before it is told to anybody (DESIGN 8): a write precedes the
 //! release of what depends on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hexagram_core::{EventId, SessionKey};
+use hexagram_core::{Epoch, EventId, SessionKey};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::handoff::SessionState;
 use hexagram_runtime::clock;
@@ -41,7 +42,12 @@ pub(crate) struct Ledger {
     deposed: CancellationToken,
     // How long a deleted session's id could be presented, in seconds.
     memory_secs: u64,
+    // When each chunk of dead bits may be forgotten: Unix time in seconds.
+    expiries: Mutex<BTreeMap<ChunkId, u64>>,
 }
+
+/// A chunk of dead bits: the epoch at minting, and the chunk's number.
+pub(crate) type ChunkId = (Epoch, u64);
 
 impl Ledger {
     pub(crate) fn new(journal: Journal, memory_secs: u64) -> Self {
@@ -50,6 +56,7 @@ impl Ledger {
             given: CancellationToken::new(),
             deposed: CancellationToken::new(),
             memory_secs,
+            expiries: Mutex::default(),
         }
     }
 
@@ -93,12 +100,45 @@ impl Ledger {
     /// A chunk of dead bits. Whoever is in it was minted before now, so none of them can be
     /// presented once a lifetime has passed.
     pub(crate) fn chunk(&self, key: SessionKey, (number, words): (u64, [u64; 8])) -> Change {
+        let until = self.memory_ends();
+        self.expiries.lock().insert((key.epoch, number), until);
         Change::Dead(DeadChunk {
             epoch: key.epoch,
             number,
             words,
-            until: clock::unix_seconds() + self.memory_secs,
+            until,
         })
+    }
+
+    /// The store has these chunks of dead bits, until then.
+    pub(crate) fn has_dead(&self, stored: impl IntoIterator<Item = (ChunkId, u64)>) {
+        self.expiries.lock().extend(stored);
+    }
+
+    /// There are these chunks of dead bits; none of them has a session from after now.
+    pub(crate) fn may_have_dead(&self, chunks: impl IntoIterator<Item = ChunkId>) {
+        let until = self.memory_ends();
+        let mut expiries = self.expiries.lock();
+        for chunk in chunks {
+            expiries.entry(chunk).or_insert(until);
+        }
+    }
+
+    /// Has the chunks forgotten of which no session can be presented any more; gives which.
+    pub(crate) fn forget_dead(&self, now: u64) -> Vec<ChunkId> {
+        let mut expiries = self.expiries.lock();
+        let over = expiries.extract_if(.., |_, until| *until < now);
+        let over: Vec<_> = over.map(|(chunk, _)| chunk).collect();
+        if !over.is_empty() {
+            let changes = over.iter();
+            let changes = changes.map(|(epoch, number)| Change::Undead(*epoch, *number));
+            self.journal.note(changes.collect());
+        }
+        over
+    }
+
+    fn memory_ends(&self) -> u64 {
+        clock::unix_seconds() + self.memory_secs
     }
 }
 

@@ -44,6 +44,7 @@ mod one_way;
 mod outlet;
 mod pause;
 mod place;
+mod pulse;
 mod raw;
 mod record;
 mod relay;
@@ -96,7 +97,7 @@ use handoff::{Handoffs, Storage, TakeService};
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
-pub use handoff::Membership;
+pub use handoff::{Membership, ReadMap};
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
@@ -332,6 +333,10 @@ impl Worker {
             .handoffs
             .clone()
             .map(|handoffs| tokio::spawn(handoff::store(handoffs)));
+        let watching = self
+            .handoffs
+            .clone()
+            .map(|handoffs| tokio::spawn(handoff::watch(handoffs)));
         let taking = self
             .handoffs
             .clone()
@@ -356,7 +361,7 @@ impl Worker {
         };
         sweeper.abort();
         measuring.abort();
-        for task in [follower, storing].into_iter().flatten() {
+        for task in [follower, storing, watching].into_iter().flatten() {
             task.abort();
         }
         // An upstream that does not answer keeps nobody from ending.

@@ -223,7 +223,7 @@ impl Reader {
                     self.link.leave();
                 }
                 frame = self.line.frame() => {
-                    if let Err(reason) = self.link.take(frame) {
+                    if let Err(reason) = self.link.take(frame).await {
                         return Some(reason);
                     }
                 }
@@ -239,7 +239,7 @@ impl Reader {
                 frame = self.line.frame() => frame,
                 () = done.cancelled() => return "drained".to_owned(),
             };
-            if let Err(reason) = self.link.take(frame) {
+            if let Err(reason) = self.link.take(frame).await {
                 return reason;
             }
         }
@@ -253,9 +253,13 @@ impl EdgeLink {
         let _ = self.outbox.push(WorkerMessage { kind });
     }
 
-    fn take(&mut self, frame: Result<EdgeFrame, String>) -> Result<(), String> {
-        let messages = frame?.messages.into_iter();
-        messages.for_each(|message| self.handle(message));
+    /// Handles what an edge says. After a stop of this process it is held up before each
+    /// message until what is owned was validated: it may have waited here since before.
+    async fn take(&mut self, frame: Result<EdgeFrame, String>) -> Result<(), String> {
+        for message in frame?.messages {
+            self.host.pulse.sound().await;
+            self.handle(message);
+        }
         Ok(())
     }
 

@@ -307,6 +307,18 @@ impl Shard {
         entries
     }
 
+    /// Forgets those of the deleted whose ids can be presented no more at this Unix time in
+    /// seconds, here and in the store.
+    pub(crate) fn forget_dead(&self, now: u64) {
+        if let Some(ledger) = &self.ledger {
+            // Under the lock, so that a chunk which is marked again is written after it.
+            let mut table = self.table.lock();
+            for (epoch, number) in ledger.forget_dead(now) {
+                table.dead.forget_chunk(epoch, number);
+            }
+        }
+    }
+
     /// What is stored of it, where there is a store.
     pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
         self.ledger.as_ref()

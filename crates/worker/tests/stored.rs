@@ -9,10 +9,10 @@ mod pair;
 
 use std::time::Duration;
 
-use hexagram_core::ShardId;
+use hexagram_core::{Epoch, ShardCount, ShardId};
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
-use hexagram_store::{Claim, ClaimMode, Claimed, MemoryStore, Store};
+use hexagram_store::{Change, Claim, ClaimMode, Claimed, DeadChunk, Group, MemoryStore, Store};
 use serde_json::json;
 
 use edge::{EPOCH, Edge, Session};
@@ -252,4 +252,64 @@ async fn a_move_takes_the_record_along() {
     let now = active(&mut old, id).await;
     let open = in_epoch(now, old.open(&session, &call("count", 1)));
     assert_eq!(status(&old.send(open).await), 404);
+}
+
+/// Dead bits that an earlier owner has left: those of an expired session, and others.
+fn dead(number: u64, until: u64) -> Change {
+    Change::Dead(DeadChunk {
+        epoch: Epoch::FIRST,
+        number,
+        words: [1; 8],
+        until,
+    })
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_stored_for_ever() {
+    let store = MemoryStore::default();
+    let id = ShardCount::default().shard(3).unwrap();
+    let claim = Claim {
+        shard: id,
+        epoch: Epoch::FIRST,
+        mode: ClaimMode::Keep,
+    };
+    store.claim(claim).await.unwrap();
+    let group = Group {
+        shard: id,
+        epoch: Epoch::FIRST,
+        number: 1,
+        changes: vec![dead(1, 1), dead(2, u64::MAX)],
+    };
+    store.write(&[group]).await.unwrap();
+    let _cluster = Cluster::with(Some(&store));
+    eventually("a record without what has expired", async || {
+        let dead = store.load(id, &|| {}).await.unwrap().dead;
+        dead.iter().map(|chunk| chunk.number).eq([2])
+    })
+    .await;
+}
+
+/// The store is rolled back, and the shard moves before its owner has noticed.
+#[tokio::test]
+async fn a_record_that_was_rolled_back_before_a_move_is_written_after_it() {
+    let store = MemoryStore::default();
+    let (cluster, mut old, mut new, session) = scene(&store).await;
+    let id = shard(&session);
+    let other = old.session().await;
+    assert_eq!(status(&old.send(delete(&old, &other, EPOCH)).await), 200);
+    let backup = store.snapshot();
+    assert_eq!(status(&old.send(delete(&old, &session, EPOCH)).await), 200);
+    store.restore(&backup);
+    cluster.plan(id, 1);
+    assert_eq!(active(&mut new, id).await, EPOCH + 1);
+    cluster.commit(id, 1, EPOCH + 1);
+    eventually("the mark of the deleted session", async || {
+        let dead = store.load(id, &|| {}).await.unwrap().dead;
+        dead.iter().any(|chunk| chunk.words[0].count_ones() == 2)
+    })
+    .await;
+    cluster.fail_over(id, 0);
+    let now = active(&mut old, id).await;
+    let open = in_epoch(now, old.open(&session, &call("count", 1)));
+    assert_eq!(status(&old.send(open).await), 404, "it was deleted");
 }

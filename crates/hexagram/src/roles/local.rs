@@ -15,8 +15,8 @@ use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Membership, Replaced, Upstream, UpstreamArgs, Worker, WorkerContext,
-    WorkerMetrics, carry_over,
+    Changes, ChildLimit, Kept, Membership, ReadMap, Replaced, Upstream, UpstreamArgs, Worker,
+    WorkerContext, WorkerMetrics, carry_over,
 };
 use serde_json::json;
 use tokio::io::DuplexStream;
@@ -290,6 +290,15 @@ impl Workers {
     }
 }
 
+/// Reads the map of now.
+fn read(register: &MemoryRegister) -> ReadMap {
+    let register = register.clone();
+    Arc::new(move || {
+        let register = register.clone();
+        Box::pin(async move { register.read().await.ok().flatten() })
+    })
+}
+
 /// The workers of these names, not yet serving.
 fn workers<'a>(
     args: &LocalArgs,
@@ -313,6 +322,7 @@ fn workers<'a>(
             owned: Vec::new(),
             membership: Some(Membership {
                 register: parts.register.watch(),
+                read: read(parts.register),
                 reached: watch::channel(true).1,
                 dial: parts.dial.clone(),
                 hands_over: false,

@@ -11,7 +11,7 @@ use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
+    Changes, ChildLimit, Kept, Membership, ReadMap, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
@@ -202,6 +202,7 @@ fn context(
         membership: source.map(|source| Membership {
             register: source.follow(),
             reached: source.reached(),
+            read: read(source),
             dial: over_tcp(),
             hands_over: true,
         }),
@@ -215,6 +216,15 @@ fn context(
         store: store::any(store),
         session_lifetime: args.serve.cluster.session_lifetime(),
         link_version: args.serve.cluster.link_version,
+    })
+}
+
+/// Reads the map of now.
+fn read(source: &HttpSource) -> ReadMap {
+    let source = source.clone();
+    Arc::new(move || {
+        let source = source.clone();
+        Box::pin(async move { source.read().await })
     })
 }
 

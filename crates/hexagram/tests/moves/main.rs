@@ -23,6 +23,7 @@ mod report;
 mod resent;
 mod scene;
 mod size;
+mod stalled;
 mod steps;
 mod stored;
 mod streams;

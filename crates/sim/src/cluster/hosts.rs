@@ -12,7 +12,7 @@ use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_store::Store;
-use hexagram_worker::{Changes, Kept, Membership, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{Changes, Kept, Membership, ReadMap, Worker, WorkerContext, WorkerMetrics};
 use tokio_util::sync::CancellationToken;
 
 use super::CLUSTER;
@@ -113,6 +113,15 @@ pub(super) async fn edge(here: Here, shards: ShardCount) -> Done {
     ended(&here).await
 }
 
+/// Reads the map of now.
+fn read(source: &HttpSource) -> ReadMap {
+    let source = source.clone();
+    Arc::new(move || {
+        let source = source.clone();
+        Box::pin(async move { source.read().await })
+    })
+}
+
 /// `hexagram worker`.
 pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>) -> Done {
     let store = vault.map(|vault| Arc::new(Remote::new(&here, vault)) as Arc<dyn Store>);
@@ -129,6 +138,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>)
             dial: dial(&here),
             hands_over: true,
             reached: source.reached(),
+            read: read(&source),
         }),
         kept: Kept::new(),
         map_fingerprint: None,

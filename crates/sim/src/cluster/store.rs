@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use hexagram_core::ShardId;
 use hexagram_runtime::listener::Listener;
 use hexagram_store::{
-    Claim, Claimed, Group, MemoryStore, Record, Snapshot, Store, StoreError, Wrote,
+    Arrived, Claim, Claimed, Group, MemoryStore, Record, Snapshot, Store, StoreError, Written,
 };
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,7 +33,7 @@ enum Parcel {
     Write(Vec<Group>),
     Claimed(Result<Claimed, StoreError>),
     Loaded(Result<Record, StoreError>),
-    Wrote(Result<Vec<Wrote>, StoreError>),
+    Wrote(Result<Written, StoreError>),
 }
 
 /// What the store holds, and what is on its way.
@@ -101,7 +101,7 @@ impl Vault {
     async fn answer(self, mut wire: Wire) -> io::Result<()> {
         let answer = match self.take(wire.read_u64().await?)? {
             Parcel::Claim(claim) => Parcel::Claimed(self.store.claim(claim).await),
-            Parcel::Load(shard) => Parcel::Loaded(self.store.load(shard).await),
+            Parcel::Load(shard) => Parcel::Loaded(self.store.load(shard, &|| {}).await),
             Parcel::Write(groups) => Parcel::Wrote(self.store.write(&groups).await),
             _ => return Err(io::ErrorKind::InvalidInput.into()),
         };
@@ -156,7 +156,11 @@ impl Store for Remote {
         asked.boxed()
     }
 
-    fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Record, StoreError>> {
+    fn load<'a>(
+        &'a self,
+        shard: ShardId,
+        _: Arrived<'a>,
+    ) -> BoxFuture<'a, Result<Record, StoreError>> {
         let asked = async move {
             match self.ask(Parcel::Load(shard)).await? {
                 Parcel::Loaded(record) => record,
@@ -166,7 +170,7 @@ impl Store for Remote {
         asked.boxed()
     }
 
-    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Vec<Wrote>, StoreError>> {
+    fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
         let asked = async move {
             match self.ask(Parcel::Write(groups.to_vec())).await? {
                 Parcel::Wrote(wrote) => wrote,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::claim_ids::ClaimId;
 use crate::record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
-use crate::store::{Claim, ClaimMode, Claimed, Wrote};
+use crate::store::{Claim, ClaimMode, Claimed, Mark, Wrote};
 
 /// Who owns the record, and how far it is written.
 #[derive(Clone, Debug)]
@@ -61,10 +61,14 @@ impl Kept {
             Ok((head, Beginning::AsItWas)) => {
                 let known = !head.fresh;
                 let floor = head.floor;
-                if let Some(kept) = kept {
-                    kept.head = head;
-                }
-                Claimed::Yours { floor, known }
+                let before = kept
+                    .as_mut()
+                    .map(|kept| std::mem::replace(&mut kept.head, head));
+                let left = before.filter(|_| known).map(|before| Mark {
+                    epoch: before.epoch,
+                    number: before.number,
+                });
+                Claimed::Yours { floor, known, left }
             }
             Ok((head, Beginning::Empty)) => {
                 let floor = head.floor;
@@ -72,6 +76,7 @@ impl Kept {
                 Claimed::Yours {
                     floor,
                     known: false,
+                    left: None,
                 }
             }
             Err(later) => Claimed::Fenced(later),

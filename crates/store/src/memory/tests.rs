@@ -3,7 +3,7 @@ use hexagram_core::{Epoch, EventId, Serial, SessionKey, ShardCount};
 
 use super::*;
 use crate::record::{Change, SAID_KEPT, Said};
-use crate::store::ClaimMode;
+use crate::store::{ClaimMode, Wrote};
 
 const KEEP: ClaimMode = ClaimMode::Keep;
 
@@ -32,7 +32,11 @@ async fn claim(store: &MemoryStore, number: u64, mode: ClaimMode) -> Claimed {
         epoch: epoch(number),
         mode,
     };
-    store.claim(claim).await.unwrap()
+    match store.claim(claim).await.unwrap() {
+        // Where it was left is another question.
+        Claimed::Yours { floor, known, .. } => yours(floor.get(), known),
+        fenced @ Claimed::Fenced(_) => fenced,
+    }
 }
 
 async fn write(store: &MemoryStore, at: u64, number: u64, changes: Vec<Change>) -> Wrote {
@@ -42,18 +46,19 @@ async fn write(store: &MemoryStore, at: u64, number: u64, changes: Vec<Change>) 
         number,
         changes,
     };
-    store.write(&[group]).await.unwrap()[0]
+    store.write(&[group]).await.unwrap()[0].clone().unwrap()
 }
 
 fn yours(floor: u64, known: bool) -> Claimed {
     Claimed::Yours {
         floor: epoch(floor),
         known,
+        left: None,
     }
 }
 
 async fn sessions(store: &MemoryStore) -> Vec<(SessionKey, Bytes)> {
-    store.load(shard()).await.unwrap().sessions
+    store.load(shard(), &|| {}).await.unwrap().sessions
 }
 
 #[tokio::test]
@@ -190,7 +195,35 @@ async fn what_was_said_long_ago_is_not_kept() {
     tokio::time::advance(SAID_KEPT * 2 / 3).await;
     write(&store, 1, 2, vec![say(2, "c1.2.2")]).await;
     tokio::time::advance(SAID_KEPT * 2 / 3).await;
-    let said = store.load(shard()).await.unwrap().said;
+    let said = store.load(shard(), &|| {}).await.unwrap().said;
     let ids = said.iter().map(|(_, said)| said.id.to_string());
     assert_eq!(ids.collect::<Vec<_>>(), ["c1.2.1", "c1.2.2"]);
+}
+
+#[tokio::test]
+async fn a_claimant_is_told_where_the_record_was_left() {
+    let store = MemoryStore::default();
+    let left = async |at| {
+        let claim = Claim {
+            shard: shard(),
+            epoch: epoch(at),
+            mode: KEEP,
+        };
+        match store.claim(claim).await.unwrap() {
+            Claimed::Yours { left, .. } => left.map(|left| (left.epoch.get(), left.number)),
+            fenced @ Claimed::Fenced(_) => panic!("{fenced:?}"),
+        }
+    };
+    assert_eq!(left(1).await, None, "there was none");
+    write(&store, 1, 1, vec![set(1, "a")]).await;
+    let backup = store.snapshot();
+    write(&store, 1, 2, vec![set(1, "b")]).await;
+    assert_eq!(left(3).await, Some((1, 2)));
+    assert_eq!(
+        left(3).await,
+        Some((3, 0)),
+        "a claim again is one in between"
+    );
+    store.restore(&backup);
+    assert_eq!(left(3).await, Some((1, 1)), "it was rolled back");
 }

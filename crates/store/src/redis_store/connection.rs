@@ -69,12 +69,39 @@ impl Connection {
         &self,
         commands: impl Fn(&Scripts) -> Pipeline,
     ) -> Result<T, StoreError> {
-        match self.attempt(&commands).await? {
+        self.run_unless(commands, |_| None).await
+    }
+
+    /// As [`run()`](Self::run), for commands that are refused each for itself.
+    pub(super) async fn run_each<T: FromRedisValue>(
+        &self,
+        commands: impl Fn(&Scripts) -> Pipeline,
+    ) -> Result<Vec<Result<T, StoreError>>, StoreError> {
+        let each = |scripts: &Scripts| {
+            let mut commands = commands(scripts);
+            commands.ignore_errors();
+            commands
+        };
+        let answers = self
+            .run_unless(each, |answers: &Vec<_>| of_the_connection(answers))
+            .await?;
+        let answers = answers.into_iter();
+        let explained = answers.map(|answer| answer.map_err(|error| self.explain(&error)));
+        Ok(explained.collect())
+    }
+
+    /// Sends commands, again where the connection is lost or `trouble` says so.
+    async fn run_unless<T: FromRedisValue>(
+        &self,
+        commands: impl Fn(&Scripts) -> Pipeline,
+        trouble: impl Fn(&T) -> Option<RedisError>,
+    ) -> Result<T, StoreError> {
+        match self.attempt(&commands, &trouble).await? {
             Ok(answer) => return Ok(answer),
             Err(error) if remedy(&error) == Remedy::Again => {}
             Err(error) => return Err(self.explain(&error)),
         }
-        let again = self.attempt(&commands).await?;
+        let again = self.attempt(&commands, &trouble).await?;
         again.map_err(|error| self.explain(&error))
     }
 
@@ -99,10 +126,12 @@ impl Connection {
     async fn attempt<T: FromRedisValue>(
         &self,
         commands: impl Fn(&Scripts) -> Pipeline,
+        trouble: impl Fn(&T) -> Option<RedisError>,
     ) -> Result<RedisResult<T>, StoreError> {
         let mut line = self.line().await?;
         let pipeline = commands(&line.scripts);
         let answer = pipeline.query_async(&mut line.connection).await;
+        let answer = answer.and_then(|answer| trouble(&answer).map_or(Ok(answer), Err));
         if let Err(error) = &answer
             && remedy(error) != Remedy::None
         {
@@ -223,4 +252,10 @@ impl Connection {
     fn explain(&self, error: &RedisError) -> StoreError {
         explain(error, &self.address)
     }
+}
+
+/// The first error among answers that is the connection's, and so of all commands.
+fn of_the_connection<T>(answers: &[RedisResult<T>]) -> Option<RedisError> {
+    let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+    errors.find(|error| remedy(error) != Remedy::None).cloned()
 }

@@ -9,7 +9,7 @@ use redis::Pipeline;
 use super::connection::Connection;
 use super::keys::{Entry, Keys, read_chunk, read_session};
 use crate::record::{Record, Said};
-use crate::store::StoreError;
+use crate::store::{Arrived, StoreError};
 
 /// Sessions or chunks asked for at once; the server may give a few more.
 const ENTRIES: usize = 256;
@@ -17,24 +17,30 @@ const ENTRIES: usize = 256;
 const SPEAKERS: usize = 16;
 
 /// Reads a shard's record.
-pub(super) async fn load(connection: &Connection, shard: ShardId) -> Result<Record, StoreError> {
+pub(super) async fn load(
+    connection: &Connection,
+    shard: ShardId,
+    arrived: Arrived<'_>,
+) -> Result<Record, StoreError> {
     let keys = Keys(shard);
     let (tails, speakers) = summary(connection, keys).await?;
+    arrived();
     let mut record = Record {
         tails: tails.unwrap_or_default(),
         ..Record::default()
     };
-    for (field, bytes) in entries(connection, &keys.dead()).await? {
+    for (field, bytes) in entries(connection, &keys.dead(), arrived).await? {
         let chunk = read_chunk(&field, &bytes);
         let nonsense = || connection.nonsense(&keys.dead());
         record.dead.push(chunk.ok_or_else(nonsense)?);
     }
-    for (field, bytes) in entries(connection, &keys.sessions()).await? {
+    for (field, bytes) in entries(connection, &keys.sessions(), arrived).await? {
         let key = read_session(&field).ok_or_else(|| connection.nonsense(&keys.sessions()))?;
         record.sessions.push((key, bytes));
     }
     for speakers in speakers.chunks(SPEAKERS) {
         record.said.extend(said(connection, keys, speakers).await?);
+        arrived();
     }
     Ok(record)
 }
@@ -56,6 +62,7 @@ async fn summary(
 async fn entries(
     connection: &Connection,
     key: &str,
+    arrived: Arrived<'_>,
 ) -> Result<BTreeMap<String, Bytes>, StoreError> {
     let mut all = BTreeMap::new();
     let mut cursor = 0_u64;
@@ -67,6 +74,7 @@ async fn entries(
             pipeline
         };
         let ((next, some),): ((u64, Vec<Entry>),) = connection.run(ask).await?;
+        arrived();
         all.extend(some);
         if next == 0 {
             return Ok(all);

@@ -6,7 +6,7 @@ use redis::{Cmd, Pipeline, RedisResult};
 use super::keys::{Keys, chunk_bytes, chunk_field, digits, read_epoch, session_field};
 use crate::claim_ids::ClaimId;
 use crate::record::{Change, Group, SAID_KEPT};
-use crate::store::{Claim, ClaimMode, Claimed, Wrote};
+use crate::store::{Claim, ClaimMode, Claimed, Mark, Wrote};
 
 const ABOUT: &str = include_str!("about.lua");
 const CLAIM: &str = include_str!("claim.lua");
@@ -81,13 +81,20 @@ impl Scripts {
 
 /// What a claim came to; `None` if no script of ours answers so.
 pub(super) fn read_claimed(answer: &[String]) -> Option<Claimed> {
-    let [what, epoch] = answer else { return None };
-    let epoch = read_epoch(epoch)?;
-    match what.as_str() {
-        "fenced" => Some(Claimed::Fenced(epoch)),
-        "known" | "empty" => Some(Claimed::Yours {
-            floor: epoch,
-            known: what == "known",
+    match answer {
+        [what, by] if what == "fenced" => read_epoch(by).map(Claimed::Fenced),
+        [what, floor] if what == "empty" => Some(Claimed::Yours {
+            floor: read_epoch(floor)?,
+            known: false,
+            left: None,
+        }),
+        [what, floor, epoch, number] if what == "known" => Some(Claimed::Yours {
+            floor: read_epoch(floor)?,
+            known: true,
+            left: Some(Mark {
+                epoch: read_epoch(epoch)?,
+                number: number.parse().ok()?,
+            }),
         }),
         _ => None,
     }
@@ -177,7 +184,10 @@ mod tests {
             &[][..],
             &["known"],
             &["known", "x"],
-            &["known", "0"],
+            &["known", "1"],
+            &["known", "1", "1", "x"],
+            &["known", "1", "0", "1"],
+            &["empty", "0"],
             &["ok", "1"],
         ] {
             assert_eq!(read_claimed(&answer(words)), None, "{words:?}");

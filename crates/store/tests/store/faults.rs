@@ -1,5 +1,6 @@
 //! What a server's faults come to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -198,7 +199,7 @@ async fn a_server_that_is_down_is_lost_until_it_is_up() {
         "cannot be reached",
     );
     assert_lost(
-        store.load(crate::speech::shard(17)).await,
+        store.load(crate::speech::shard(17), &|| {}).await,
         "cannot be reached",
     );
     server.start_again().await;
@@ -234,7 +235,7 @@ async fn write_at_last(store: &RedisStore, at: u64, number: u64) {
     let group = group(at, number, vec![set(1, "a")]);
     loop {
         match store.write(std::slice::from_ref(&group)).await {
-            Ok(wrote) => return assert_eq!(wrote, [Wrote::Stored]),
+            Ok(wrote) => return assert_eq!(wrote, [Ok(Wrote::Stored)]),
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -289,10 +290,18 @@ async fn five_thousand_sessions_are_loaded() {
         assert_eq!(wrote, Wrote::Stored);
     }
     let begun = Instant::now();
-    let loaded = store.load(crate::speech::shard(17)).await.unwrap();
+    let pieces = AtomicUsize::new(0);
+    let arrived = || {
+        pieces.fetch_add(1, Ordering::Relaxed);
+    };
+    let shard = crate::speech::shard(17);
+    let loaded = store.load(shard, &arrived).await.unwrap();
     eprintln!(
         "5000 sessions with a message each are loaded in {:?}",
         begun.elapsed()
     );
     assert_eq!((loaded.sessions.len(), loaded.said.len()), (5000, 5000));
+    // 256 sessions at once, or a few more, and the words of 16 at once.
+    let pieces = pieces.into_inner();
+    assert!((320..=340).contains(&pieces), "{pieces}");
 }

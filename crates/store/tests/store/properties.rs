@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::server::Server;
-use crate::speech::{chunk, claim_of, epoch, session, shard, sorted};
+use crate::speech::{but_left, chunk, claim_of, epoch, session, shard, sorted};
 
 const SHARDS: usize = 2;
 /// Few, so that they meet; and some that a float cannot tell apart.
@@ -127,8 +127,12 @@ impl Pair<'_> {
         let memory = self.memory.claim(claim).await.unwrap();
         prop_assert_eq!(self.redis.claim(claim).await.unwrap(), memory);
         let again = self.memory.claim(claim).await.unwrap();
-        prop_assert_eq!(again, memory, "a repeated claim has another answer");
-        prop_assert_eq!(self.redis.claim(claim).await.unwrap(), memory);
+        prop_assert_eq!(
+            but_left(again),
+            but_left(memory),
+            "a repeated claim has another answer"
+        );
+        prop_assert_eq!(self.redis.claim(claim).await.unwrap(), again);
         if let Claimed::Yours { .. } = memory {
             self.owners[shard] = (at, 0);
         }
@@ -141,7 +145,7 @@ impl Pair<'_> {
         prop_assert_eq!(&self.redis.write(&groups).await.unwrap(), &memory);
         for ((draft, group), wrote) in drafts.iter().zip(&groups).zip(memory) {
             let owner = &mut self.owners[draft.shard];
-            if wrote == Wrote::Stored && group.epoch.get() == owner.0 {
+            if wrote == Ok(Wrote::Stored) && group.epoch.get() == owner.0 {
                 owner.1 = owner.1.max(group.number);
             }
         }
@@ -160,8 +164,11 @@ impl Pair<'_> {
 
     async fn load(&self, of: usize) -> Result<(), TestCaseError> {
         let shard = shard(number(of));
-        let memory = sorted(self.memory.load(shard).await.unwrap());
-        prop_assert_eq!(sorted(self.redis.load(shard).await.unwrap()), memory);
+        let memory = sorted(self.memory.load(shard, &|| {}).await.unwrap());
+        prop_assert_eq!(
+            sorted(self.redis.load(shard, &|| {}).await.unwrap()),
+            memory
+        );
         Ok(())
     }
 }

@@ -22,7 +22,8 @@ pub(crate) async fn follow(handoffs: Arc<Handoffs>) {
     }
 }
 
-fn hear(handoffs: &Arc<Handoffs>, map: &RegisterMap) {
+/// Does what a map says. An older one than was heard before changes nothing.
+pub(super) fn hear(handoffs: &Arc<Handoffs>, map: &RegisterMap) {
     for (shard, entry) in map.entries() {
         if *entry.owner() != handoffs.me || entry.is_quarantined() {
             handoffs.lose(shard, entry);

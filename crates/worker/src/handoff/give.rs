@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use super::handoffs::{Handoffs, step};
-use super::state;
+use super::{state, storage};
 use crate::shard::Shard;
 use crate::successor::Successor;
 
@@ -135,7 +135,9 @@ impl Giving {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
         let ledger = shard.ledger();
-        state.recorded = ledger.is_some_and(|ledger| ledger.journal().is_settled());
+        let left = ledger.and_then(|ledger| ledger.journal().settled());
+        state.recorded = left.is_some();
+        state.left = left.map(storage::mark);
         seat.holding.grant().ok()?;
         step("granted", self.shard, self.plan.epoch);
         if let Some(ledger) = ledger {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use hexagram_core::{Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, ShardId};
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
@@ -21,11 +22,17 @@ use crate::successor::Successor;
 /// Format of the state that a grant carries.
 pub(super) const STATE_FORMAT: u32 = 1;
 
+/// Reads the register's map as it is now; `None` where that is out of reach, or has none.
+pub type ReadMap = Arc<dyn Fn() -> BoxFuture<'static, Option<Arc<RegisterMap>>> + Send + Sync>;
+
 /// Where a worker learns what it owns.
 #[derive(Clone)]
 pub struct Membership {
     /// The register's map; none before the first.
     pub register: watch::Receiver<Option<Arc<RegisterMap>>>,
+    /// The same map, read anew: after the process was stopped, what is followed may be old.
+    /// Not waited for longer than a second.
+    pub read: ReadMap,
     /// Whether the register can be reached: without it and without a store nothing that
     /// must be recorded is accepted.
     pub reached: watch::Receiver<bool>,

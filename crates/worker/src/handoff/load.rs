@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use hexagram_core::{Epoch, Phase, ShardId};
+use hexagram_runtime::clock;
 use hexagram_store::{Event, Health};
 use prometheus::IntGauge;
 use tokio::sync::mpsc;
 
 use super::handoffs::Handoffs;
 use super::state::Heir;
-use super::storage::{Loaded, Storage};
+use super::storage::{Left, Loaded, Storage};
 use crate::former::Former;
 use crate::shard::{Shard, Table};
 
@@ -24,21 +25,25 @@ pub(super) async fn load(handoffs: Arc<Handoffs>, shard: ShardId, epoch: Epoch) 
     };
     let loaded = match storage.load(shard, epoch).await {
         Loaded::Fenced(by) => return handoffs.fenced(shard, by),
-        Loaded::State(state, named) => {
+        Loaded::Record(left) => {
+            let Left { state, named, dead } = *left;
             let former = named.and_then(|named| {
                 let address = handoffs.address_of(&named);
                 Former::of(&state, named, address)
             });
+            let ledger = storage.ledger(shard, epoch, true);
+            ledger.has_dead(dead);
             let heir = Heir {
                 id: shard,
                 epoch,
                 host: &handoffs.host,
                 kept: &handoffs.kept,
-                ledger: Some(storage.ledger(shard, epoch, true)),
+                ledger: Some(ledger),
                 after_loss: true,
             };
             heir.import(state).inspect(|shard| {
                 *shard.former.lock() = former.map(Arc::new);
+                shard.forget_dead(clock::unix_seconds());
             })
         }
         Loaded::Away => {

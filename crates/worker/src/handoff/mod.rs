@@ -17,11 +17,13 @@ mod state;
 mod storage;
 mod tails;
 mod take;
+mod validate;
 
 pub(crate) use follow::follow;
 pub(crate) use handoffs::Handoffs;
-pub use handoffs::Membership;
+pub use handoffs::{Membership, ReadMap};
 pub(crate) use load::store;
 pub(crate) use storage::Storage;
 pub(crate) use tails::pass_on;
 pub(crate) use take::TakeService;
+pub(crate) use validate::watch;

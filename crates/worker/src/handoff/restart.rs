@@ -25,6 +25,7 @@ pub(super) async fn watch(shard: Arc<Shard>, changed: watch::Sender<u64>) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::future::ready;
     use std::time::Duration;
 
     use clap::Parser;
@@ -68,7 +69,9 @@ mod tests {
     }
 
     fn worker(register: &watch::Sender<Option<Arc<RegisterMap>>>) -> Worker {
+        let followed = register.subscribe();
         let membership = Membership {
+            read: Arc::new(move || Box::pin(ready(followed.borrow().clone()))),
             register: register.subscribe(),
             reached: watch::Sender::new(true).subscribe(),
             dial: Arc::new(|address| hexagram_proto::WorkerAddress::Tcp(address.to_owned())),
@@ -90,6 +93,7 @@ mod tests {
             drain: Drain::parse_from(["test"]).args,
             store: None,
             session_lifetime: Duration::from_secs(60),
+            link_version: hexagram_proto::LINK_VERSION_MAX,
         };
         let upstream = Upstream::from_handler("nothing".parse().unwrap(), handler(|| Nothing));
         Worker::new(vec![Arc::new(upstream)], context).unwrap()

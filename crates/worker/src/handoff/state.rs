@@ -10,7 +10,7 @@ use crate::federation::Federation;
 use crate::former::{key, key_message};
 use crate::host::Host;
 use crate::kept::Kept;
-use crate::ledger::{Ledger, SessionLedger};
+use crate::ledger::{ChunkId, Ledger, SessionLedger};
 use crate::record;
 use crate::session::{Opened, Session};
 use crate::shard::{Shard, Table};
@@ -27,6 +27,7 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
             .map(|(key, session)| session_state(key, session, &federation, kept))
             .collect(),
         recorded: false,
+        left: None,
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
             .chain(further_back(shard))
@@ -139,6 +140,9 @@ impl Heir<'_> {
             dead: dead(state.dead)?,
             ..Table::default()
         };
+        if let Some(ledger) = &self.ledger {
+            ledger.may_have_dead(chunks(&table.dead));
+        }
         for state in state.sessions {
             let (key, session) = self.session(&state, &federation)?;
             let owner = session.tasks.owner();
@@ -204,6 +208,11 @@ fn dead(words: Vec<DeadWords>) -> Result<DeadSet, Malformed> {
     let read = |dead: DeadWords| Some((Epoch::new(dead.epoch)?, dead.words));
     let read = words.into_iter().map(read).collect::<Option<DeadSet>>();
     read.ok_or(Malformed("dead bits"))
+}
+
+fn chunks(dead: &DeadSet) -> impl Iterator<Item = ChunkId> {
+    let number = |key: SessionKey| key.serial.get() / DeadSet::CHUNK;
+    dead.chunk_keys().map(move |key| (key.epoch, number(key)))
 }
 
 fn find<'a>(federation: &'a Federation, name: &str) -> Option<&'a Arc<Upstream>> {

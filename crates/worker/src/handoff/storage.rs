@@ -1,17 +1,23 @@
 //! The store as the shards of one worker use it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId, StreamKind};
-use hexagram_proto::handoff::{self, DeadWords, SessionState, ShardState, StoredTails, Tail};
+use hexagram_proto::handoff::{
+    self, DeadWords, RecordMark, SessionState, ShardState, StoredTails, Tail,
+};
 use hexagram_runtime::clock;
-use hexagram_store::{Claim, ClaimMode, Claimed, Health, Record, Store, StoreError, Writer};
+use hexagram_store::{Claim, ClaimMode, Claimed, Health, Mark, Record, Store, StoreError, Writer};
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::ledger::Ledger;
+use crate::ledger::{ChunkId, Ledger};
 use crate::replay::LIMITS;
 
 /// A shard that nobody gives waits this long for a store that should answer; then it is
@@ -20,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 /// A shard that somebody gives: its clients wait meanwhile.
 pub(super) const SHORT: Duration = Duration::from_millis(150);
 const AGAIN: Duration = Duration::from_millis(50);
+/// The same, of a store that goes on sending: a record that takes longer is given up.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// A worker's store.
 pub(crate) struct Storage {
@@ -35,6 +43,8 @@ pub(super) enum Claiming {
         floor: Epoch,
         /// Whether the store had one, whole.
         known: bool,
+        /// Where that was left.
+        left: Option<RecordMark>,
     },
     /// A later epoch was claimed.
     Fenced(Epoch),
@@ -44,10 +54,18 @@ pub(super) enum Claiming {
 
 /// What the store says of a shard that nobody gives.
 pub(super) enum Loaded {
-    /// The state that its last owner left, and by which move that had it.
-    State(ShardState, Option<handoff::Move>),
+    Record(Box<Left>),
     Fenced(Epoch),
     Away,
+}
+
+/// What its last owner left of a shard.
+pub(super) struct Left {
+    pub(super) state: ShardState,
+    /// The move by which that one had it.
+    pub(super) named: Option<handoff::Move>,
+    /// Chunks of dead bits, and until when they are kept.
+    pub(super) dead: Vec<(ChunkId, u64)>,
 }
 
 impl Storage {
@@ -72,10 +90,14 @@ impl Storage {
 
     /// Claims the record of a shard that another worker has given.
     pub(super) async fn claim(&self, shard: ShardId, epoch: Epoch) -> Claiming {
-        let deadline = Instant::now() + SHORT;
-        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+        let patience = Patience::new(SHORT);
+        let claimed = self.until(&patience, || self.writer.store().claim(keep(shard, epoch)));
         match claimed.await {
-            Some(Claimed::Yours { floor, known }) => Claiming::Mine { floor, known },
+            Some(Claimed::Yours { floor, known, left }) => Claiming::Mine {
+                floor,
+                known,
+                left: left.map(mark),
+            },
             Some(Claimed::Fenced(by)) => Claiming::Fenced(by),
             None => Claiming::Away,
         }
@@ -83,45 +105,88 @@ impl Storage {
 
     /// Claims a record, then reads it (claim before load).
     pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
-        let patience = match self.health() {
-            Health::Up => PATIENCE,
+        let patience = Patience::new(match self.health() {
             Health::Lost => SHORT,
-        };
-        let deadline = Instant::now() + patience;
-        let claimed = self.until(deadline, || self.writer.store().claim(keep(shard, epoch)));
+            Health::Up | Health::Refuses => PATIENCE,
+        });
+        let claimed = self.until(&patience, || self.writer.store().claim(keep(shard, epoch)));
         let floor = match claimed.await {
             None => return Loaded::Away,
             Some(Claimed::Fenced(by)) => return Loaded::Fenced(by),
             Some(Claimed::Yours { floor, .. }) => floor,
         };
-        match self
-            .until(deadline, || self.writer.store().load(shard))
-            .await
-        {
-            Some(record) => {
-                let (state, named) = read(shard, floor, record);
-                Loaded::State(state, named)
-            }
+        let arrived = || patience.renew();
+        let loaded = self.until(&patience, || self.writer.store().load(shard, &arrived));
+        match loaded.await {
+            Some(record) => Loaded::Record(Box::new(read(shard, floor, record))),
             None => Loaded::Away,
         }
     }
 
     /// Asks until there is an answer, or it is too late.
-    async fn until<T, F>(&self, deadline: Instant, ask: impl Fn() -> F) -> Option<T>
+    async fn until<T, F>(&self, patience: &Patience, ask: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            match timeout_at(deadline, ask()).await {
-                Ok(Ok(answer)) => return Some(answer),
-                Ok(Err(error)) => tracing::debug!(%error, "asking the store again"),
-                Err(_) => return None,
+            match patience.wait(ask()).await? {
+                Ok(answer) => return Some(answer),
+                Err(error) => tracing::debug!(%error, "asking the store again"),
             }
-            if Instant::now() + AGAIN >= deadline {
+            if Instant::now() + AGAIN >= patience.deadline() {
                 return None;
             }
             sleep(AGAIN).await;
         }
+    }
+}
+
+/// How long a store is waited for: since it was asked, or has sent something.
+struct Patience {
+    limit: Duration,
+    begun: Instant,
+    sent: Mutex<Instant>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            limit,
+            begun: now,
+            sent: Mutex::new(now),
+        }
+    }
+
+    /// The store has sent something.
+    fn renew(&self) {
+        *self.sent.lock() = Instant::now();
+    }
+
+    fn deadline(&self) -> Instant {
+        (*self.sent.lock() + self.limit).min(self.begun + LONGEST)
+    }
+
+    /// The answer, if it comes in time.
+    async fn wait<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(asked);
+        loop {
+            let deadline = self.deadline();
+            if let Ok(answer) = timeout_at(deadline, &mut asked).await {
+                return Some(answer);
+            }
+            if self.deadline() == deadline {
+                return None;
+            }
+        }
+    }
+}
+
+/// How far a record is written, for its next owner.
+pub(super) fn mark(left: Mark) -> RecordMark {
+    RecordMark {
+        epoch: left.epoch.get(),
+        number: left.number,
     }
 }
 
@@ -133,7 +198,7 @@ fn keep(shard: ShardId, epoch: Epoch) -> Claim {
     }
 }
 
-fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<handoff::Move>) {
+fn read(shard: ShardId, floor: Epoch, record: Record) -> Left {
     let mut said: HashMap<SessionKey, Vec<handoff::Said>> = HashMap::new();
     for (key, message) in record.said {
         said.entry(key)
@@ -160,10 +225,18 @@ fn read(shard: ShardId, floor: Epoch, record: Record) -> (ShardState, Option<han
         floor: floor.get(),
         dead: dead(&record.dead),
         recorded: true,
+        left: None,
         sessions: sessions.collect(),
         tails: tails.sessions.into_iter().map(tail).collect(),
     };
-    (state, tails.r#move)
+    let chunks = record.dead.iter();
+    Left {
+        state,
+        named: tails.r#move,
+        dead: chunks
+            .map(|chunk| ((chunk.epoch, chunk.number), chunk.until))
+            .collect(),
+    }
 }
 
 /// A message that may still be asked for, with its age.

@@ -38,6 +38,7 @@ struct Meant {
 #[tonic::async_trait]
 impl Handoff for TakeService {
     async fn prepare(&self, request: Request<Move>) -> Result<Response<Prepared>, Status> {
+        self.0.host.pulse.sound().await;
         let meant = self.0.meant(request.get_ref())?;
         self.0.expect(meant).await?;
         Ok(Response::new(Prepared {}))
@@ -55,8 +56,9 @@ impl Handoff for TakeService {
         if let Some(epoch) = self.0.spent(&meant)? {
             return Ok(Response::new(taken(epoch)));
         }
-        self.0.expected(&meant)?;
         let state = collect(parts).await?;
+        self.0.host.pulse.sound().await;
+        self.0.expected(&meant)?;
         // A giver that does not wait for the answer leaves no shard half taken.
         let handoffs = Arc::clone(&self.0);
         let taking = tokio::spawn(async move { handoffs.take(&meant, state, named).await });
@@ -197,8 +199,10 @@ impl Handoffs {
             return Ok(None);
         };
         let known = match storage.claim(meant.shard, meant.epoch).await {
-            Claiming::Mine { floor, known } => {
-                known && state.recorded && floor.get() <= state.floor
+            Claiming::Mine { floor, known, left } => {
+                // The giver may not have noticed yet that the store was rolled back.
+                let is_as_left = state.left.is_none() || state.left == left;
+                known && state.recorded && is_as_left && floor.get() <= state.floor
             }
             Claiming::Away => false,
             Claiming::Fenced(by) => {

@@ -5,6 +5,9 @@
 use std::time::Duration;
 
 use hexagram_core::{Capabilities, ProtocolVersion, ShardCount};
+use hexagram_runtime::clock;
+use hexagram_store::{Claim, ClaimMode, MemoryStore, Store, Writer};
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::facts::ClientFacts;
@@ -151,4 +154,51 @@ fn a_panic_in_the_table_lets_nothing_in_any_more() {
         made.is_err() && alone.enter().is_ok(),
         "nobody would have it begin anew"
     );
+}
+
+/// How long a deleted session's id could be presented, in seconds.
+const MEMORY_SECS: u64 = 1_000;
+
+/// A shard that is recorded in a store.
+async fn recorded(store: &MemoryStore) -> Shard {
+    let (id, epoch) = (shard().id, epoch(EPOCH));
+    let mode = ClaimMode::Keep;
+    let claim = Claim {
+        shard: id,
+        epoch,
+        mode,
+    };
+    store.claim(claim).await.unwrap();
+    let writer = Writer::new(Arc::new(store.clone()));
+    let ledger = Ledger::new(writer.open(id, epoch, true), MEMORY_SECS);
+    let (told, _) = mpsc::channel(1);
+    tokio::spawn(writer.run(told));
+    Shard::with(id, epoch, epoch, Table::default(), Some(Arc::new(ledger)))
+}
+
+/// Deletes a session; gives the chunks of dead bits that the store has then.
+async fn chunks_after(shard: &Shard, store: &MemoryStore, serial: u64) -> Vec<u64> {
+    let serial = Serial::new(serial);
+    let (_, ticket) = shard.delete(SessionKey {
+        epoch: shard.epoch,
+        serial,
+    });
+    assert_eq!(shard.stored(ticket).await, Stored::Yes);
+    let record = store.load(shard.id, &|| {}).await.unwrap();
+    record.dead.iter().map(|chunk| chunk.number).collect()
+}
+
+#[tokio::test]
+async fn the_dead_are_forgotten_once_their_ids_have_expired() {
+    let store = MemoryStore::default();
+    let shard = recorded(&store).await;
+    let key = shard.new_session_key();
+    assert_eq!(chunks_after(&shard, &store, 0).await, [0]);
+    let now = clock::unix_seconds();
+    shard.forget_dead(now);
+    assert_eq!(chunks_after(&shard, &store, 600).await, [0, 1]);
+    assert!(!shard.is_alive(key), "its id can be presented");
+    shard.forget_dead(now + MEMORY_SECS + 60);
+    assert!(shard.read(|table| table.dead == DeadSet::default()));
+    assert_eq!(chunks_after(&shard, &store, 1_200).await, [2]);
 }

@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::link::Open;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_store::{MemoryStore, Store};
-use hexagram_worker::{Kept, Membership, Upstream, handler};
+use hexagram_worker::{Kept, Membership, ReadMap, Upstream, handler};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, LoggingLevel,
     LoggingMessageNotificationParam,
@@ -58,11 +59,23 @@ async fn say(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
     said.map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
+/// What a worker finds that reads the register anew.
+#[derive(Clone)]
+pub(crate) enum Reads {
+    /// The map that it follows.
+    AsFollowed,
+    /// One that it has not heard of yet.
+    Newer(Arc<RegisterMap>),
+    /// No answer.
+    Nothing,
+}
+
 /// Two workers, a register and a way for the test to change it.
 pub(crate) struct Cluster {
     pub(crate) workers: Vec<Served>,
     pipes: Vec<mpsc::Sender<DuplexStream>>,
     pub(crate) reached: watch::Sender<bool>,
+    pub(crate) reads: watch::Sender<Reads>,
     pub(crate) register: watch::Sender<Option<Arc<RegisterMap>>>,
 }
 
@@ -88,6 +101,18 @@ fn first_map() -> RegisterMap {
     RegisterMap::new(1, count, entries.collect(), addresses).unwrap()
 }
 
+fn read(
+    register: &watch::Sender<Option<Arc<RegisterMap>>>,
+    reads: &watch::Sender<Reads>,
+) -> ReadMap {
+    let (register, reads) = (register.clone(), reads.clone());
+    Arc::new(move || match &*reads.borrow() {
+        Reads::AsFollowed => Box::pin(ready(register.borrow().clone())),
+        Reads::Newer(map) => Box::pin(ready(Some(Arc::clone(map)))),
+        Reads::Nothing => Box::pin(pending()),
+    })
+}
+
 impl Cluster {
     pub(crate) fn start() -> Self {
         Self::with(None)
@@ -98,6 +123,7 @@ impl Cluster {
         let (register, kept) = (watch::Sender::new(Some(Arc::new(first_map()))), Kept::new());
         let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
         let (ways, reached) = (pipes.clone(), watch::Sender::new(true));
+        let reads = watch::Sender::new(Reads::AsFollowed);
         let dial = Arc::new(move |address: &str| {
             let number = NAMES.iter().position(|name| *name == address).unwrap();
             WorkerAddress::Pipe(ways[number].clone())
@@ -105,6 +131,7 @@ impl Cluster {
         let workers = places.into_iter().enumerate().map(|(number, place)| {
             let membership = Membership {
                 register: register.subscribe(),
+                read: read(&register, &reads),
                 reached: reached.subscribe(),
                 dial: dial.clone(),
                 hands_over: true,
@@ -127,6 +154,7 @@ impl Cluster {
             workers: workers.collect(),
             pipes,
             reached,
+            reads,
             register,
         }
     }
