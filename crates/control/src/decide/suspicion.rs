@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use hexagram_core::{Epoch, ShardId};
 
-/// An owner that dies within this time may have died of what it was given.
-const SOON: Duration = Duration::from_secs(60);
+/// An owner that dies within this time may have died of what it was given: the longest
+/// trial, and the time in which a hang is noticed.
+const SOON: Duration = Duration::from_secs(10);
 /// The trial of a shard that cost two or three owners. It doubles with each further one:
 /// what kills slowly is found as well.
 const TRIAL: Duration = Duration::from_millis(50);
@@ -25,8 +26,9 @@ const DOUBLINGS: u32 = 7;
 const ALL_TRIALS: Duration = Duration::from_secs(60);
 /// A trial ends then at the latest, though nobody serves the shard.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Restarts of one shard within [`SOON`]; one more, and it is put in quarantine.
+/// Restarts of one shard within [`RECENT`]; one more, and it is put in quarantine.
 const RESTARTS: usize = 5;
+const RECENT: Duration = Duration::from_secs(60);
 /// For so long a shard stays in quarantine.
 const QUARANTINE: Duration = Duration::from_secs(600);
 
@@ -61,7 +63,9 @@ impl Suspicions {
     /// Forgets what is long ago.
     pub(super) fn forget(&mut self, now: Duration) {
         for record in self.shards.values_mut() {
-            record.restarts.retain(|at| now.saturating_sub(*at) < SOON);
+            record
+                .restarts
+                .retain(|at| now.saturating_sub(*at) < RECENT);
         }
         self.shards.retain(|_, record| record.matters(now));
     }

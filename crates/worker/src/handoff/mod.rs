@@ -6,7 +6,7 @@
 //!                          `-> state <-'
 //! ```
 //!
-//! What may happen is decided by [`Holding`]; what stands here does it.
+//! What may happen is decided by `core::Holding`; what stands here does it.
 
 mod follow;
 mod give;
