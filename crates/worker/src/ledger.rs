@@ -127,8 +127,11 @@ impl Ledger {
     /// Has the chunks forgotten of which no session can be presented any more; gives which.
     pub(crate) fn forget_dead(&self, now: u64) -> Vec<ChunkId> {
         let mut expiries = self.expiries.lock();
-        let over = expiries.extract_if(.., |_, until| *until < now);
-        let over: Vec<_> = over.map(|(chunk, _)| chunk).collect();
+        let over = expiries.iter().filter(|(_, until)| **until < now);
+        let over: Vec<_> = over.map(|(chunk, _)| *chunk).collect();
+        for chunk in &over {
+            expiries.remove(chunk);
+        }
         if !over.is_empty() {
             let changes = over.iter();
             let changes = changes.map(|(epoch, number)| Change::Undead(*epoch, *number));

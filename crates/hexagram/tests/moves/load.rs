@@ -43,6 +43,7 @@ impl Load {
                 session: None,
                 ended: None,
                 upstream: None,
+                unsure: 0,
                 talk: talk.clone(),
             };
             let first = Instant::now() + size.pace * number as u32 / size.clients() as u32;
@@ -97,9 +98,10 @@ struct Client {
     session: Option<String>,
     /// A session that was ended, and is to be asked once more.
     ended: Option<String>,
-    /// The upstream session of a legacy client, and its calls there; whether the last
-    /// one was counted may be unknown.
-    upstream: Option<(String, Option<u64>)>,
+    /// The upstream session of a legacy client, and its calls there.
+    upstream: Option<(String, u64)>,
+    /// Calls that may have run, or may still run.
+    unsure: u64,
     talk: Talk,
 }
 
@@ -142,7 +144,7 @@ impl Client {
 
     fn open(&mut self) -> Message {
         self.sessions += 1;
-        self.upstream = None;
+        (self.upstream, self.unsure) = (None, 0);
         Message {
             // Its id on the wire is everybody's.
             id: format!("open {}", self.id()),
@@ -264,13 +266,17 @@ impl Client {
         if self.session.is_none() {
             return Outcome::Answered(Vec::new());
         }
-        let before = self.upstream.replace((session.clone(), Some(count)));
-        let follows = before.as_ref().is_none_or(|(same, before)| {
-            *same == session && before.is_none_or(|before| before + 1 == count)
-        });
-        match follows {
-            true => Outcome::Answered(Vec::new()),
-            false => Outcome::Forgot(format!("{session} {count} after {before:?}")),
+        let before = self.upstream.replace((session.clone(), count));
+        let Some((same, before)) = before else {
+            return Outcome::Answered(Vec::new());
+        };
+        let between = count.checked_sub(before + 1);
+        match between.filter(|between| same == session && *between <= self.unsure) {
+            Some(between) => {
+                self.unsure -= between;
+                Outcome::Answered(Vec::new())
+            }
+            None => Outcome::Forgot(format!("{session} {count} after {same} {before}")),
         }
     }
 
@@ -282,9 +288,7 @@ impl Client {
             }
             (_, Outcome::Gone) => self.session = None,
             (Asked::Call, Outcome::Unknown | Outcome::Broken | Outcome::Silent) => {
-                if let Some((_, count)) = &mut self.upstream {
-                    *count = None;
-                }
+                self.unsure += 1;
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use crate::history::{Asked, Event, Exchange, History, Outcome, Step, served};
 
 pub(super) fn check(history: &History, limits: &Limits, found: &mut Found) {
     runs(history, found);
-    answers(history, found);
+    answers(history, limits, found);
     if let Some(healed) = history.healed {
         service(history, healed, limits, found);
     }
@@ -43,8 +43,8 @@ fn runs(history: &History, found: &mut Found) {
     }
 }
 
-fn answers(history: &History, found: &mut Found) {
-    let excuses = Excuses::of(&history.events);
+fn answers(history: &History, limits: &Limits, found: &mut Found) {
+    let excuses = Excuses::of(&history.events, limits.slack);
     for exchange in &history.exchanges {
         let ended = exchange.ended.unwrap_or(history.end);
         let how = match &exchange.outcome {
@@ -68,10 +68,11 @@ fn answers(history: &History, found: &mut Found) {
 struct Excuses {
     /// Edge, from when, until when.
     times: Vec<(String, Duration, Duration)>,
+    slack: Duration,
 }
 
 impl Excuses {
-    fn of(events: &[Event]) -> Self {
+    fn of(events: &[Event], slack: Duration) -> Self {
         let (mut times, mut open) = (Vec::new(), BTreeMap::new());
         for event in events {
             match &event.step {
@@ -95,13 +96,14 @@ impl Excuses {
         }
         let rest = open.into_iter();
         times.extend(rest.map(|((_, _, host), since)| (host, since, Duration::MAX)));
-        Self { times }
+        Self { times, slack }
     }
 
     /// Whether something befell the exchange's connection.
     fn cover(&self, exchange: &Exchange, ended: Duration) -> bool {
         self.times.iter().any(|(edge, since, until)| {
-            *edge == exchange.edge && *since <= ended && *until >= exchange.connected
+            let until = until.saturating_add(self.slack);
+            *edge == exchange.edge && *since <= ended && until >= exchange.connected
         })
     }
 }

@@ -60,8 +60,8 @@ pub struct Limits {
     pub grace: Duration,
     /// How long after the last fault every client is served.
     pub healing: Duration,
-    /// How late an admission may be written down: threads that write a log beside each
-    /// other do so in any order.
+    /// How late an admission may be written down, for threads write a log in any order;
+    /// and how long a process may take to die.
     pub slack: Duration,
 }
 
