@@ -98,7 +98,7 @@ impl Host {
             places,
             edges: Edges::default(),
             name: context.name,
-            pulse: Pulse::new(),
+            pulse: Pulse::new(context.membership.is_some()),
             session_idle: context.session_idle,
             register_reached: context.membership.map(|membership| membership.reached),
             draining: CancellationToken::new(),

@@ -14,6 +14,8 @@ const BEAT: Duration = Duration::from_millis(100);
 
 /// Whether this worker may act on what it knows.
 pub(crate) struct Pulse {
+    // Without a register nobody else can have been given anything.
+    is_watched: bool,
     // Of a monotonic clock: it goes on while the process is stopped.
     start: Instant,
     machine: Mutex<hexagram_core::Pulse>,
@@ -21,8 +23,10 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    pub(crate) fn new() -> Self {
+    /// `is_watched`: there is a register that says who owns what.
+    pub(crate) fn new(is_watched: bool) -> Self {
         Self {
+            is_watched,
             start: Instant::now(),
             machine: Mutex::new(hexagram_core::Pulse::new(Duration::ZERO)),
             doubt: watch::Sender::new(None),
@@ -32,7 +36,7 @@ impl Pulse {
     /// Waits until what this worker knows may be acted on: no time at all, unless the
     /// process was stopped.
     pub(crate) async fn sound(&self) {
-        while self.look().is_some() {
+        while self.is_watched && self.look().is_some() {
             self.settled().await;
         }
     }
@@ -78,5 +82,31 @@ impl Pulse {
     async fn settled(&self) {
         let mut doubt = self.doubt.subscribe();
         let _ = doubt.wait_for(Option::is_none).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn with_a_fixed_map_nothing_is_doubted() {
+        let pulse = Pulse::new(false);
+        advance(LONG).await;
+        assert!(timeout(LONG, pulse.sound()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_is_doubted_until_it_is_settled() {
+        let pulse = Pulse::new(true);
+        advance(LONG).await;
+        assert!(timeout(BEAT, pulse.sound()).await.is_err());
+        let doubt = pulse.doubted().await;
+        pulse.settle(doubt);
+        assert!(timeout(BEAT, pulse.sound()).await.is_ok());
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn isolate(
             match suspicions.failed(shard, view.now) {
                 true => draft.try_set(
                     shard,
-                    entry.fail_over(entry.owner().clone()),
+                    view.raised(shard, entry).fail_over(entry.owner().clone()),
                     Why::Restarted,
                 ),
                 false => quarantine(view, draft, shard),

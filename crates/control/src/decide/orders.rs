@@ -64,7 +64,7 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
     let entry = view.map.entry(shard);
     let moved = match entry.is_quarantined() {
         // Nobody has it to give.
-        true => entry.fail_over(target)?,
+        true => view.raised(shard, entry).fail_over(target)?,
         false => entry.move_to(target)?,
     };
     if !entry.is_quarantined() && !is_served(view, shard, entry) {

@@ -61,7 +61,7 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
     loop {
         let status = fetch(&args.whom.admin).await?;
         match &status["shards"][usize::from(shard)] {
-            entry if entry["owner"] == worker => break,
+            entry if entry["owner"] == worker && !is_nobodys(entry) => break,
             entry if entry["moving_to"].is_null() => {
                 let owner = entry["owner"].as_str().unwrap_or("its owner");
                 bail!(
@@ -77,8 +77,9 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
 
 pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
     let worker = args.worker.as_str();
-    order(&args.whom.admin, "drains", &json!({"worker": worker})).await?;
+    // Before the first of them goes.
     let all = left(&fetch(&args.whom.admin).await?, worker);
+    order(&args.whom.admin, "drains", &json!({"worker": worker})).await?;
     let bar = bar(all);
     loop {
         let left = left(&fetch(&args.whom.admin).await?, worker);
@@ -94,8 +95,14 @@ pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
 
 /// How many shards `worker` still has, or is still being given.
 fn left(status: &Value, worker: &str) -> u64 {
-    let has = |shard: &&Value| shard["owner"] == worker || shard["moving_to"] == worker;
+    let names = |shard: &Value| shard["owner"] == worker || shard["moving_to"] == worker;
+    let has = |shard: &&Value| names(shard) && !is_nobodys(shard);
     items(status, "shards").filter(has).map(|_| 1).sum()
+}
+
+/// A shard in quarantine names its last owner.
+fn is_nobodys(shard: &Value) -> bool {
+    shard["quarantined"] == true
 }
 
 /// Hidden where standard error is no terminal.

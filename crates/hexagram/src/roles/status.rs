@@ -117,7 +117,8 @@ fn worker_line(worker: &Value) -> String {
     };
     let load = worker["load"].as_f64();
     let load = load.map_or(String::new(), |load| {
-        format!(", {:.0} % busy", load * 100.0)
+        // The load of no shards at all is -0.
+        format!(", {:.0} % busy", load.abs() * 100.0)
     });
     format!("  worker {name}: {life}{load}\n")
 }

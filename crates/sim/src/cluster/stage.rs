@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::scenario::{Crash, Order, Scenario};
+use super::scenario::{Crash, Order, REGISTER, Scenario};
 use crate::history::{Event, Exchange, Run, Step};
 
 /// One run's stage; clones share it.
@@ -140,7 +140,8 @@ impl Stage {
 
     /// Records a step of a process, unless it is dead; who was to die of it does.
     pub(super) fn record(&self, name: &str, step: Step) {
-        let is_dead = {
+        // What the register stores is there, whatever becomes of its process.
+        let is_dead = name != REGISTER && {
             let hosts = self.0.hosts.lock();
             let host = hosts.get(name);
             host.is_none_or(|host| host.dead.load(Ordering::Relaxed))

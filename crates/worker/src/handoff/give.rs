@@ -21,8 +21,8 @@ use crate::successor::Successor;
 const PREPARE: Duration = Duration::from_secs(3);
 /// What upstreams have said unasked reaches its clients by then; what does not is
 /// replayed by the taker. An upstream session that is not open by then stays here.
-/// Edges keep for 250 ms what is sent meanwhile.
-const QUIET: Duration = Duration::from_millis(150);
+/// Edges keep for 250 ms what is sent meanwhile, and the taker needs its time as well.
+const QUIET: Duration = Duration::from_millis(50);
 /// For one attempt to hand the state over.
 const GRANT: Duration = Duration::from_secs(5);
 /// Pause between two attempts.

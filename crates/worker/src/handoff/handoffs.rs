@@ -245,11 +245,12 @@ impl Handoffs {
     }
 
     /// Whether the register has a shard here. One that it plans to bring here is
-    /// waited for: it may have been given already.
+    /// waited for: it may have been given already. One in quarantine is nobody's.
     fn is_named(&self) -> bool {
         let names = |entry: &Entry<Owner>| {
             let taker = entry.plan().map(|plan| &plan.to);
-            [Some(entry.owner()), taker].contains(&Some(&self.me))
+            let is_mine = [Some(entry.owner()), taker].contains(&Some(&self.me));
+            is_mine && !entry.is_quarantined()
         };
         self.map()
             .is_some_and(|map| map.entries().any(|(_, entry)| names(entry)))

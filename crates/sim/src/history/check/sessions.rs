@@ -31,7 +31,7 @@ pub(super) fn check(history: &History, found: &mut Found) {
     for exchanges in sessions.values() {
         order(exchanges, &admissions, found);
         end(exchanges, found);
-        levels(exchanges, found);
+        levels(exchanges, &admissions, history, found);
         memory(exchanges, &admissions, history, found);
     }
 }
@@ -106,15 +106,24 @@ fn end(exchanges: &[&Exchange], found: &mut Found) {
 }
 
 /// A log level holds until the next.
-fn levels(exchanges: &[&Exchange], found: &mut Found) {
+fn levels(
+    exchanges: &[&Exchange],
+    admissions: &Admissions<'_>,
+    history: &History,
+    found: &mut Found,
+) {
     for call in exchanges {
         let Outcome::Answered(heard) = &call.outcome else {
             continue;
         };
         let least = in_force(exchanges, call);
-        if let Some(level) = heard.iter().find(|level| rank(level) < least) {
+        let ended = call.ended.unwrap_or_default();
+        let Some(level) = heard.iter().find(|level| rank(level) < least) else {
+            continue;
+        };
+        if Loss::of(exchanges, admissions, history, ended).is_none_or(|loss| !loss.is_excused()) {
             let what = format!("{} hears {level}, below {}", call.id, LEVELS[least]);
-            found.add(Invariant::I2, call.ended.unwrap_or_default(), what);
+            found.add(Invariant::I2, ended, what);
         }
     }
 }
@@ -157,24 +166,54 @@ fn memory(
     let deleted = exchanges
         .iter()
         .any(|one| one.asked == Asked::Delete && Some(one.sent) <= gone.ended);
-    let mut admitted = exchanges.iter().flat_map(|one| admissions.of_one(one));
-    let (Some(opened), Some(admitted), false) = (exchanges.first(), admitted.next(), deleted)
-    else {
-        return;
-    };
-    let shard = admitted.shard;
     let ended = gone.ended.unwrap_or_default();
-    let mut before = history.events.iter().filter(|event| event.at <= ended);
-    // A store that was out of reach cannot say what it holds.
-    let troubled = !history.durable || before.clone().any(troubles);
-    let deposed = before.any(|event| event.at >= opened.sent && deposes(event, shard));
-    if !deposed || !troubled {
-        let what = format!("{} finds its session gone; ", gone.id);
-        let why = match deposed {
-            false => format!("shard {shard} had no new owner"),
-            true => "the store has it".to_owned(),
-        };
-        found.add(Invariant::I2, ended, what + &why);
+    let loss = match Loss::of(exchanges, admissions, history, ended) {
+        Some(loss) if !deleted && !loss.is_excused() => loss,
+        _ => return,
+    };
+    let what = format!("{} finds its session gone; ", gone.id);
+    let why = match loss.deposed {
+        false => format!("shard {} had no new owner", loss.shard),
+        true => "the store has it".to_owned(),
+    };
+    found.add(Invariant::I2, ended, what + &why);
+}
+
+/// What may have had a session forgotten until some time.
+struct Loss {
+    shard: u16,
+    /// Its shard's owner was lost.
+    deposed: bool,
+    /// There is no store, or it could not say what it holds.
+    troubled: bool,
+}
+
+impl Loss {
+    /// `None` for a session in which nothing was admitted.
+    fn of(
+        exchanges: &[&Exchange],
+        admissions: &Admissions<'_>,
+        history: &History,
+        until: Duration,
+    ) -> Option<Self> {
+        let opened = exchanges.first()?;
+        let shard = exchanges
+            .iter()
+            .find_map(|one| admissions.of_one(one).first())?
+            .shard;
+        let mut before = history.events.iter().filter(|event| event.at <= until);
+        let troubled = !history.durable || before.clone().any(troubles);
+        let deposed = before.any(|event| event.at >= opened.sent && deposes(event, shard));
+        Some(Self {
+            shard,
+            deposed,
+            troubled,
+        })
+    }
+
+    /// A session ends with its owner, unless a store has it.
+    const fn is_excused(&self) -> bool {
+        self.deposed && self.troubled
     }
 }
 
