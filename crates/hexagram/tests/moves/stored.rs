@@ -7,8 +7,8 @@ use crate::cluster::mcp::{self, Session};
 use crate::scene::{Scene, Who};
 use crate::streams::Streams;
 
-/// Only a call that ran where a worker died may have failed.
-fn only_unknown(history: &History) {
+/// Only a call that ran where a worker was lost may have failed.
+pub(crate) fn only_unknown(history: &History) {
     for one in &history.exchanges {
         let may_be = [Outcome::Unknown, Outcome::Gone];
         let is_fine = matches!(one.outcome, Outcome::Answered(_)) || may_be.contains(&one.outcome);
