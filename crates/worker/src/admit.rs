@@ -305,6 +305,7 @@ fn params(headers: &[Header]) -> HeaderMap {
 
 fn call(open: Open, shard: Arc<Shard>) -> Result<Call, Malformed> {
     Ok(Call {
+        opening: shard.openings.begin(),
         shard,
         client: ClientId::from_u128(id128(open.client, "client")?),
         principal: PrincipalId::from_u128(id128(open.principal, "principal")?),

@@ -36,10 +36,12 @@ pub(crate) fn run(host: &Arc<Host>, call: Call, reply: Reply) -> Option<Run> {
             body: body.slice_ref(element),
             params: HeaderMap::new(),
             batched: true,
+            opening: call.shard.openings.begin(),
             ..call
         };
         parts.begin(host, part);
     }
+    call.opening.end();
     if parts.requests == 0 && parts.refusals.is_empty() {
         return Some(Box::pin(parts.accept(drained, reply)));
     }

@@ -83,6 +83,7 @@ impl Forward<'_> {
             return reply.refuse(&problem);
         }
         if let Some(result) = self.listed(attempt.upstream) {
+            self.call.opening.end();
             let listed = response(self.raw_id(), &result);
             let outlet = Outlet::new(self.session, self.call, reply);
             return self.answer(&attempt, listed, StatusCode::OK, outlet).await;

@@ -25,6 +25,7 @@ use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::ledger::{STORE_AWAY, SessionLedger, Stored};
 use crate::metrics::WorkerMetrics;
+use crate::opening::Opening;
 use crate::place::Place;
 use crate::pulse::Pulse;
 use crate::record;
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     pub(crate) repeated: bool,
     /// The body is one message of a batch.
     pub(crate) batched: bool,
+    /// Until it has its upstream session, or needs none.
+    pub(crate) opening: Opening,
 }
 
 impl Call {

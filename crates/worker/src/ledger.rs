@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use hexagram_core::{Epoch, EventId, SessionKey};
 use hexagram_mcp::error::Problem;
-use hexagram_proto::handoff::SessionState;
+use hexagram_proto::handoff::{DeadExpiry, SessionState};
 use hexagram_runtime::clock;
 use hexagram_store::{Change, DeadChunk, Journal, Said, Ticket, Unwritten};
 use parking_lot::Mutex;
@@ -110,9 +110,24 @@ impl Ledger {
         })
     }
 
-    /// The store has these chunks of dead bits, until then.
-    pub(crate) fn has_dead(&self, stored: impl IntoIterator<Item = (ChunkId, u64)>) {
-        self.expiries.lock().extend(stored);
+    /// There are these chunks of dead bits, until then.
+    pub(crate) fn has_dead(&self, until: &[DeadExpiry]) {
+        let known = until.iter().filter_map(|chunk| {
+            let id = (Epoch::new(chunk.epoch)?, chunk.number);
+            Some((id, chunk.until))
+        });
+        self.expiries.lock().extend(known);
+    }
+
+    /// Until when chunks of dead bits are kept.
+    pub(crate) fn expiries(&self) -> Vec<DeadExpiry> {
+        let expiries = self.expiries.lock();
+        let all = expiries.iter().map(|((epoch, number), until)| DeadExpiry {
+            epoch: epoch.get(),
+            number: *number,
+            until: *until,
+        });
+        all.collect()
     }
 
     /// There are these chunks of dead bits; none of them has a session from after now.

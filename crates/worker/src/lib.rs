@@ -41,6 +41,7 @@ mod meter;
 mod metrics;
 mod missed;
 mod one_way;
+mod opening;
 mod outlet;
 mod pause;
 mod place;
@@ -85,6 +86,7 @@ use hexagram_store::{Health, Store};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -324,19 +326,8 @@ impl Worker {
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
         let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.handoffs.clone()));
-        let follower = self
-            .handoffs
-            .clone()
-            .map(|handoffs| tokio::spawn(handoff::follow(handoffs)));
         let measuring = tokio::spawn(busy::measure(Arc::clone(&self.host)));
-        let storing = self
-            .handoffs
-            .clone()
-            .map(|handoffs| tokio::spawn(handoff::store(handoffs)));
-        let watching = self
-            .handoffs
-            .clone()
-            .map(|handoffs| tokio::spawn(handoff::watch(handoffs)));
+        let moving = self.handoffs.clone().map(moving);
         let taking = self
             .handoffs
             .clone()
@@ -361,9 +352,7 @@ impl Worker {
         };
         sweeper.abort();
         measuring.abort();
-        for task in [follower, storing, watching].into_iter().flatten() {
-            task.abort();
-        }
+        drop(moving);
         // An upstream that does not answer keeps nobody from ending.
         let closed = tokio::time::timeout(CLOSE_GRACE, self.host.close_all()).await;
         if closed.is_err() {
@@ -378,6 +367,13 @@ impl Worker {
         let Some(handoffs) = &self.handoffs else {
             return;
         };
+        if handoffs.must_hand_over() {
+            tracing::info!(
+                shards = handoffs.held_count(),
+                for_at_most = ?self.drain.grace(),
+                "asked to end: other workers are to take the shards first; asked once more, it ends at once"
+            );
+        }
         let gone = tokio::time::timeout(self.drain.grace(), handoffs.handed_over());
         if gone.await.is_err() {
             tracing::warn!("drain grace is over, and some shards are still here");
@@ -401,6 +397,16 @@ impl Worker {
             );
         }
     }
+}
+
+/// All that moves shards, for as long as the tasks are held.
+fn moving(handoffs: Arc<Handoffs>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(handoff::follow(Arc::clone(&handoffs)));
+    tasks.spawn(handoff::store(Arc::clone(&handoffs)));
+    tasks.spawn(handoff::watch(Arc::clone(&handoffs)));
+    tasks.spawn(handoff::narrate(handoffs));
+    tasks
 }
 
 /// Waits until the last answers have left; an edge that does not read keeps

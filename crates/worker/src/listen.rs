@@ -33,6 +33,8 @@ const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Serves the subscription until the client leaves, every upstream has ended
 /// it, or this worker drains.
 pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
+    // What its sources open stays with its bridge, and is waited for there.
+    forward.call.opening.end();
     let requested = match Filter::of(forward.envelope.params) {
         Ok(requested) => requested,
         Err(problem) => return reply.refuse(&problem),

@@ -61,6 +61,8 @@ pub(crate) struct Session {
     connections: Mutex<HashMap<UpstreamId, Arc<Place>>>,
     in_flight: Mutex<HashMap<Box<str>, InFlight>>,
     log_level: Mutex<Option<Box<str>>>,
+    // Held until it is known whether what the client sets can be recorded.
+    setting: tokio::sync::Mutex<()>,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) missed: Missed,
     opened: watch::Sender<Vec<Opened>>,
@@ -83,6 +85,7 @@ impl Session {
             connections: Mutex::default(),
             in_flight: Mutex::default(),
             log_level: Mutex::default(),
+            setting: tokio::sync::Mutex::default(),
             subscriptions: Subscriptions::default(),
             missed: Missed::default(),
             opened: watch::Sender::new(Vec::new()),
@@ -302,13 +305,20 @@ impl Session {
 
     /// Remembers the log level for upstream sessions opened later; `true` when
     /// it is another than before.
-    pub(crate) fn set_log_level(&self, level: &str) -> bool {
-        let before = self.log_level.lock().replace(level.into());
-        let is_new = before.as_deref() != Some(level);
+    pub(crate) fn set_log_level(&self, level: Option<&str>) -> bool {
+        let level = level.map(Box::from);
+        let before = std::mem::replace(&mut *self.log_level.lock(), level.clone());
+        let is_new = before != level;
         if is_new {
             self.changed();
         }
         is_new
+    }
+
+    /// Lets one setting of the client at a time be made and recorded, so that one that
+    /// cannot be recorded is taken back to what held before.
+    pub(crate) async fn setting(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.setting.lock().await
     }
 
     /// Registers a request until the guard is dropped, so that the client can

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::federation::Federation;
 use crate::former::Former;
 use crate::ledger::{Ledger, Stored};
+use crate::opening::Openings;
 use crate::session::Session;
 use crate::tended::Tended;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shard {
     pub(crate) deposed: CancellationToken,
     /// Whether what upstreams say unasked waits: the shard is about to move.
     pub(crate) quiet: watch::Sender<bool>,
+    /// Exchanges that may still open an upstream session.
+    pub(crate) openings: Arc<Openings>,
     /// Standing streams on which upstreams are heard.
     pub(crate) speaking: watch::Sender<usize>,
     /// Who still runs what it had admitted before it gave the shard away.
@@ -94,6 +97,7 @@ impl Shard {
             moved: CancellationToken::new(),
             deposed: deposed.unwrap_or_default(),
             quiet: watch::Sender::new(false),
+            openings: Arc::default(),
             speaking: watch::Sender::new(0),
             former: Mutex::default(),
             ledger,
@@ -156,8 +160,10 @@ impl Shard {
         let _ = quiet.wait_for(|quiet| *quiet).await;
     }
 
-    /// Waits until the upstream sessions that are being opened here are open.
+    /// Waits until the upstream sessions that are being opened here, or are about to be,
+    /// are open.
     pub(crate) async fn settled(&self) {
+        self.openings.over().await;
         for session in self.sessions() {
             session.settled().await;
         }

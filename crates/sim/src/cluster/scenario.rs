@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+pub(super) use crate::history::{CLIENTS, STORE};
 use crate::history::{Change, Deed, Event, Step};
 
 /// Names of the hosts.
 pub(super) const CONTROL: &str = "control";
 pub(super) const REGISTER: &str = "register";
-pub(super) const CLIENTS: &str = "clients";
-pub(super) const STORE: &str = "store";
 
 /// One cluster and what is done to it. Times count from the beginning.
 #[derive(Clone, Debug)]

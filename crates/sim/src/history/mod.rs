@@ -25,6 +25,11 @@ pub use exchange::{Asked, Exchange, Outcome, Run};
 
 use std::time::Duration;
 
+/// The host that all clients are on, as steps name it.
+pub const CLIENTS: &str = "clients";
+/// The store's host, as steps name it.
+pub const STORE: &str = "store";
+
 /// All that was seen. Times count from the beginning.
 #[derive(Clone, Debug, Default)]
 pub struct History {

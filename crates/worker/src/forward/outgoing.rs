@@ -53,6 +53,12 @@ impl Forward<'_> {
         &self,
         attempt: &Attempt<'_>,
     ) -> Result<Arc<Connection>, UpstreamError> {
+        let connection = self.connected(attempt).await;
+        self.call.opening.end();
+        connection
+    }
+
+    async fn connected(&self, attempt: &Attempt<'_>) -> Result<Arc<Connection>, UpstreamError> {
         let upstream = attempt.upstream;
         if attempt.era == Era::Legacy {
             let connection = self.session.connection(upstream).await?;

@@ -17,8 +17,14 @@ impl Forward<'_> {
         if self.method == "logging/setLevel"
             && let Some(level) = level(self.envelope)
         {
-            self.session.set_log_level(&level);
-            self.record().await?;
+            let _setting = self.session.setting().await;
+            let before = self.session.log_level();
+            self.session.set_log_level(Some(&level));
+            let recorded = self.record().await;
+            if recorded.is_err() {
+                self.session.set_log_level(before.as_deref());
+            }
+            return recorded;
         }
         Ok(())
     }
@@ -41,7 +47,7 @@ impl Forward<'_> {
     pub(super) async fn set_log_level(&self, connection: &Connection) {
         if let Some(level) = &self.envelope.meta.log_level
             && is_level(level)
-            && self.session.set_log_level(level)
+            && self.session.set_log_level(Some(level))
             && let Err(error) = requests::set_level(level).ask(connection).await
         {
             tracing::debug!(%error, "an upstream did not take a log level");

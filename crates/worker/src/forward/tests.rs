@@ -94,8 +94,10 @@ impl Client {
 
     async fn send(&self, method: &str, params: &Value, repeated: bool) -> Value {
         let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let shard = self.host.shard(0).unwrap();
         let call = Call {
-            shard: self.host.shard(0).unwrap(),
+            opening: shard.openings.begin(),
+            shard,
             client: self.claims.client,
             principal: self.claims.principal,
             version: self.claims.version,

@@ -19,6 +19,8 @@ use crate::successor::Successor;
 
 /// The taker has seen the plan by then, or the move is given up.
 const PREPARE: Duration = Duration::from_secs(3);
+/// Upstream sessions that are being opened are open by then, before anything is frozen.
+const OPENED: Duration = Duration::from_millis(250);
 /// What upstreams have said unasked reaches its clients by then; what does not is
 /// replayed by the taker. An upstream session that is not open by then stays here.
 /// Edges keep for 250 ms what is sent meanwhile, and the taker needs its time as well.
@@ -90,6 +92,9 @@ impl Giving {
     }
 
     async fn hand_over(&self, taker: Taker) {
+        if let Some(shard) = self.handoffs.host.place_of(self.shard).shard() {
+            let _ = tokio::time::timeout(OPENED, shard.settled()).await;
+        }
         let Some(shard) = self.freeze() else { return };
         let calm = async { tokio::join!(shard.hushed(), shard.settled()) };
         let _ = tokio::time::timeout(QUIET, calm).await;

@@ -162,7 +162,7 @@ impl Handoffs {
             ledger.journal().served();
         }
         self.host.edges.active(id, epoch);
-        tracing::info!(shard = id.get(), epoch = epoch.get(), "serving");
+        tracing::debug!(shard = id.get(), epoch = epoch.get(), "serving");
         self.tell_controller();
         true
     }
@@ -174,7 +174,7 @@ impl Handoffs {
         let worker = to.as_ref().map(|to| to.worker.as_str());
         let epoch = to.as_ref().map(|to| to.epoch.get());
         tracing::trace!(target: STEPS, step = "left", shard = shard.get(), epoch);
-        tracing::info!(shard = shard.get(), epoch, to = worker, "served elsewhere");
+        tracing::debug!(shard = shard.get(), epoch, to = worker, "served elsewhere");
         let Some(left) = self.host.place_of(shard).give(to) else {
             return;
         };
@@ -222,7 +222,7 @@ impl Handoffs {
     }
 
     /// Waits until nobody takes this worker for an owner, itself and the register
-    /// (invariant I11). Not where there is nobody else to be one.
+    /// (invariant I11). Where it is the last one, another may come.
     pub(crate) async fn handed_over(&self) {
         let mut changes = self.changes();
         let mut register = self.membership.register.clone();
@@ -235,13 +235,15 @@ impl Handoffs {
         }
     }
 
-    fn must_hand_over(&self) -> bool {
-        self.membership.hands_over && self.has_peers() && (self.holds_any() || self.is_named())
+    /// Whether somebody takes this worker for an owner whose shards others are to get.
+    pub(crate) fn must_hand_over(&self) -> bool {
+        self.membership.hands_over && (self.held_count() > 0 || self.is_named())
     }
 
-    fn holds_any(&self) -> bool {
-        let mut seats = self.seats.iter();
-        seats.any(|seat| !matches!(seat.lock().holding.phase(), Phase::Absent))
+    /// Shards that are held here in any way.
+    pub(crate) fn held_count(&self) -> usize {
+        let is_held = |seat: &&Mutex<Seat>| !matches!(seat.lock().holding.phase(), Phase::Absent);
+        self.seats.iter().filter(is_held).count()
     }
 
     /// Whether the register has a shard here. One that it plans to bring here is
@@ -254,12 +256,6 @@ impl Handoffs {
         };
         self.map()
             .is_some_and(|map| map.entries().any(|(_, entry)| names(entry)))
-    }
-
-    fn has_peers(&self) -> bool {
-        let is_other = |owner: &Owner| owner.worker != self.me.worker;
-        self.map()
-            .is_some_and(|map| map.addresses().keys().any(is_other))
     }
 
     pub(super) fn tell_controller(&self) {

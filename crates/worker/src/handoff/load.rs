@@ -26,13 +26,12 @@ pub(super) async fn load(handoffs: Arc<Handoffs>, shard: ShardId, epoch: Epoch) 
     let loaded = match storage.load(shard, epoch).await {
         Loaded::Fenced(by) => return handoffs.fenced(shard, by),
         Loaded::Record(left) => {
-            let Left { state, named, dead } = *left;
+            let Left { state, named } = *left;
             let former = named.and_then(|named| {
                 let address = handoffs.address_of(&named);
                 Former::of(&state, named, address)
             });
             let ledger = storage.ledger(shard, epoch, true);
-            ledger.has_dead(dead);
             let heir = Heir {
                 id: shard,
                 epoch,

@@ -28,6 +28,10 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
             .collect(),
         recorded: false,
         left: None,
+        expiries: shard
+            .ledger()
+            .map(|ledger| ledger.expiries())
+            .unwrap_or_default(),
         tails: sessions(table)
             .flat_map(|(key, session)| tails(key, session))
             .chain(further_back(shard))
@@ -141,6 +145,7 @@ impl Heir<'_> {
             ..Table::default()
         };
         if let Some(ledger) = &self.ledger {
+            ledger.has_dead(&state.expiries);
             ledger.may_have_dead(chunks(&table.dead));
         }
         for state in state.sessions {
@@ -222,7 +227,7 @@ fn find<'a>(federation: &'a Federation, name: &str) -> Option<&'a Arc<Upstream>>
 
 fn restore_settings(session: &Session, state: &SessionState, federation: &Federation) {
     if !state.log_level.is_empty() {
-        session.set_log_level(&state.log_level);
+        session.set_log_level(Some(&state.log_level));
     }
     for subscription in &state.subscriptions {
         if let Some(upstream) = find(federation, &subscription.upstream) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId, StreamKind};
 use hexagram_proto::handoff::{
-    self, DeadWords, RecordMark, SessionState, ShardState, StoredTails, Tail,
+    self, DeadExpiry, DeadWords, RecordMark, SessionState, ShardState, StoredTails, Tail,
 };
 use hexagram_runtime::clock;
 use hexagram_store::{Claim, ClaimMode, Claimed, Health, Mark, Record, Store, StoreError, Writer};
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::ledger::{ChunkId, Ledger};
+use crate::ledger::Ledger;
 use crate::replay::LIMITS;
 
 /// A shard that nobody gives waits this long for a store that should answer; then it is
@@ -64,8 +64,6 @@ pub(super) struct Left {
     pub(super) state: ShardState,
     /// The move by which that one had it.
     pub(super) named: Option<handoff::Move>,
-    /// Chunks of dead bits, and until when they are kept.
-    pub(super) dead: Vec<(ChunkId, u64)>,
 }
 
 impl Storage {
@@ -226,16 +224,21 @@ fn read(shard: ShardId, floor: Epoch, record: Record) -> Left {
         dead: dead(&record.dead),
         recorded: true,
         left: None,
+        expiries: record.dead.iter().map(expiry).collect(),
         sessions: sessions.collect(),
         tails: tails.sessions.into_iter().map(tail).collect(),
     };
-    let chunks = record.dead.iter();
     Left {
         state,
         named: tails.r#move,
-        dead: chunks
-            .map(|chunk| ((chunk.epoch, chunk.number), chunk.until))
-            .collect(),
+    }
+}
+
+fn expiry(chunk: &hexagram_store::DeadChunk) -> DeadExpiry {
+    DeadExpiry {
+        epoch: chunk.epoch.get(),
+        number: chunk.number,
+        until: chunk.until,
     }
 }
 

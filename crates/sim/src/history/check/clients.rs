@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Found, Invariant, Limits};
-use crate::history::{Asked, Event, Exchange, History, Outcome, Step, served};
+use crate::history::{Asked, CLIENTS, Event, Exchange, History, Outcome, Step, served};
 
 pub(super) fn check(history: &History, limits: &Limits, found: &mut Found) {
     runs(history, found);
@@ -80,22 +80,22 @@ impl Excuses {
                     times.push((event.host.clone(), event.at, event.at));
                 }
                 Step::Network { fault, a, b } => {
-                    for host in BTreeSet::from([a, b]) {
-                        let key = (a.clone(), b.clone(), host.clone());
-                        match fault.as_str() {
-                            "healed" => {
-                                let since = open.remove(&key).unwrap_or_default();
-                                times.push((host.clone(), since, event.at));
-                            }
-                            _ => drop(open.insert(key, event.at)),
+                    let Some(edge) = cut_from_clients(a, b) else {
+                        continue;
+                    };
+                    match fault.as_str() {
+                        "healed" => {
+                            let since = open.remove(edge).unwrap_or_default();
+                            times.push((edge.to_owned(), since, event.at));
                         }
+                        _ => drop(open.insert(edge, event.at)),
                     }
                 }
                 _ => {}
             }
         }
         let rest = open.into_iter();
-        times.extend(rest.map(|((_, _, host), since)| (host, since, Duration::MAX)));
+        times.extend(rest.map(|(edge, since)| (edge.to_owned(), since, Duration::MAX)));
         Self { times, slack }
     }
 
@@ -105,6 +105,15 @@ impl Excuses {
             let until = until.saturating_add(self.slack);
             *edge == exchange.edge && *since <= ended && until >= exchange.connected
         })
+    }
+}
+
+/// The edge that a fault of the network cuts off from its clients, if it does.
+fn cut_from_clients<'a>(a: &'a str, b: &'a str) -> Option<&'a str> {
+    match (a == CLIENTS, b == CLIENTS) {
+        (true, false) => Some(b),
+        (false, true) => Some(a),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Found, Invariant};
-use crate::history::{Asked, Change, Event, Exchange, History, Outcome, Step};
+use crate::history::{Asked, Change, Event, Exchange, History, Outcome, STORE, Step};
 
 /// The levels of log messages, from the least urgent.
 const LEVELS: [&str; 8] = [
@@ -229,7 +229,7 @@ fn deposes(event: &Event, shard: u16) -> bool {
 fn troubles(event: &Event) -> bool {
     match &event.step {
         Step::Store(_) => true,
-        Step::Network { a, b, .. } => a == "store" || b == "store",
+        Step::Network { a, b, .. } => a == STORE || b == STORE,
         _ => false,
     }
 }
