@@ -104,14 +104,11 @@ impl Scene {
         }
     }
 
-    /// Clients begin to send, and are served. Each has had a session opened and a call
-    /// answered: an upstream session that is first opened while its shard moves may stay
-    /// behind (docs/movement.md, "Limits of today").
+    /// Clients begin to send, and each has opened a session. What follows may befall the
+    /// first call of some.
     pub(crate) async fn load(&mut self) {
         self.load = Some(Load::start(&self.cluster, self.size, &self.talk));
-        for _ in ["a session", "a call"] {
-            self.served_since(self.talk.now()).await;
-        }
+        self.served_since(self.talk.now()).await;
     }
 
     pub(crate) fn redis(&self) -> &Redis {
