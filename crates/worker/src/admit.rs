@@ -192,9 +192,7 @@ impl Host {
             },
         };
         if let Some(position) = position.filter(|id| id.stream.kind == StreamKind::Call) {
-            let key = call.claims.as_ref().map(|claims| claims.key);
-            let session = key.and_then(|key| call.shard.held_session(key));
-            return resume::call(session, position, resumption, reply);
+            return resume::call(call, position, resumption, reply);
         }
         if self.is_draining() {
             reply.refuse(&draining());

@@ -5,21 +5,18 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use hexagram_core::{Epoch, Serial, SessionKey};
 use hexagram_proto::WorkerAddress;
-use hexagram_proto::handoff::handoff_client::HandoffClient;
-use hexagram_proto::handoff::{self, Move, ShardState, StoredTails, TailMessage};
+use hexagram_proto::handoff::{self, Move, ShardState, StoredTails, TailMessage, TailQuery};
 use hexagram_store::Change;
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::sync::OnceCell;
 use tonic::Status;
-use tonic::transport::Channel;
+
+use crate::neighbour::Neighbour;
 
 /// The worker that granted a shard, and the sessions that still run there.
 pub(crate) struct Former {
-    named: Move,
-    address: WorkerAddress,
+    neighbour: Neighbour,
     sessions: Mutex<HashSet<SessionKey>>,
-    channel: OnceCell<HandoffClient<Channel>>,
 }
 
 impl Former {
@@ -34,10 +31,8 @@ impl Former {
         let sessions: HashSet<_> = keys.collect();
         let address = address.filter(|_| !sessions.is_empty())?;
         Some(Self {
-            named,
-            address,
+            neighbour: Neighbour::new(named, address),
             sessions: Mutex::new(sessions),
-            channel: OnceCell::new(),
         })
     }
 
@@ -45,7 +40,7 @@ impl Former {
     pub(crate) fn change(&self) -> Change {
         let sessions = self.sessions().into_iter().map(key_message);
         let stored = StoredTails {
-            r#move: Some(self.named.clone()),
+            r#move: Some(self.neighbour.named.clone()),
             sessions: sessions.collect(),
         };
         Change::Tails(stored.encode_to_vec().into())
@@ -69,20 +64,26 @@ impl Former {
     /// Tells the old owner what a client has sent; empty: the session is over.
     /// Gives whether anything of it still runs there.
     pub(crate) async fn tell(&self, session: SessionKey, body: Bytes) -> Result<bool, Status> {
-        let channel = self.channel.get_or_try_init(|| self.dial()).await?;
         let message = TailMessage {
-            r#move: Some(self.named.clone()),
+            r#move: Some(self.neighbour.named.clone()),
             session: Some(key_message(session)),
             body,
         };
-        let told = channel.clone().forward(message).await?;
+        let told = self.neighbour.client().await?.forward(message).await?;
         Ok(told.into_inner().running)
     }
 
-    async fn dial(&self) -> Result<HandoffClient<Channel>, Status> {
-        let dialled = self.address.dial().await;
-        let channel = dialled.map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok(HandoffClient::new(channel))
+    /// Whether anything of the session still runs there.
+    ///
+    /// # Errors
+    /// Where the old owner is out of reach.
+    pub(crate) async fn runs(&self, session: SessionKey) -> Result<bool, Status> {
+        let query = TailQuery {
+            r#move: Some(self.neighbour.named.clone()),
+            session: Some(key_message(session)),
+        };
+        let told = self.neighbour.client().await?.runs(query).await?;
+        Ok(told.into_inner().running)
     }
 }
 

@@ -11,6 +11,7 @@ use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
 use crate::host::Call;
+use crate::last_words;
 use crate::reply::{Reply, deposed};
 use crate::session::Session;
 use crate::stream::{Resumption, Stream};
@@ -102,7 +103,11 @@ impl<'a> Outlet<'a> {
     /// Sends the response; a reply that consists of it has this status.
     pub(crate) async fn conclude(mut self, message: Bytes, status: StatusCode) {
         match (&self.stream, self.reply.take()) {
-            (Some(stream), _) => stream.finish(message).await,
+            (Some(stream), _) => {
+                let kept = message.clone();
+                let heard = |id| last_words::bequeath(self.call, id, kept);
+                stream.finish(message, heard).await;
+            }
             (None, Some(reply)) => reply.conclude(message, status).await,
             (None, None) => {}
         }

@@ -6,10 +6,11 @@ use hexagram_core::EventId;
 use hexagram_mcp::error::Problem;
 use http::StatusCode;
 
+use crate::host::Call;
+use crate::last_words::await_end;
 use crate::replay::Said;
 use crate::reply::{Reply, Run};
-use crate::session::Session;
-use crate::stream::{RETRY, Resumption};
+use crate::stream::{RETRY, Resumption, Stream};
 use crate::streams::Resumed;
 
 /// Gives what was said behind `position`, then what is still said, up to the
@@ -20,29 +21,43 @@ use crate::streams::Resumed;
 /// 404 make them give up the session. After another refusal they give up the
 /// call.
 pub(crate) fn call(
-    session: Option<Arc<Session>>,
+    call: &Call,
     position: EventId,
     resumption: Resumption,
     reply: Reply,
 ) -> Option<Run> {
-    let found = session.as_ref().and_then(|s| s.streams.resume(position));
-    let Some(found) = found else {
+    let key = call.claims.as_ref().map(|claims| claims.key);
+    let session = key.and_then(|key| call.shard.held_session(key));
+    let found = session
+        .as_ref()
+        .and_then(|s| s.streams.resume(position, resumption));
+    let (Some(found), Some(session), Some(key)) = (found, session, key) else {
         reply.refuse(&Problem::UnknownEvent);
         return None;
     };
+    let shard = Arc::clone(&call.shard);
     Some(Box::pin(async move {
         match found {
-            Resumed::Running(stream) => {
-                let flow = Arc::clone(reply.flow());
-                stream.attach(reply, Some(position)).await;
-                stream.listened(&flow).await;
+            Resumed::Running(stream) => listen(&stream, position, reply).await,
+            Resumed::Elsewhere(stream) => {
+                tokio::spawn(await_end(
+                    Arc::clone(&session),
+                    Arc::clone(&stream),
+                    shard,
+                    key,
+                ));
+                listen(&stream, position, reply).await;
             }
             Resumed::Over(said) => repeat(said, position, resumption, reply).await,
         }
-        if let Some(session) = session {
-            session.touch();
-        }
+        session.touch();
     }))
+}
+
+async fn listen(stream: &Stream, position: EventId, reply: Reply) {
+    let flow = Arc::clone(reply.flow());
+    stream.attach(reply, Some(position)).await;
+    stream.listened(&flow).await;
 }
 
 /// Says once more what is left of a call that is over.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::federation::Federation;
 use crate::former::Former;
 use crate::ledger::{Ledger, Stored};
+use crate::new_owner::NewOwner;
 use crate::opening::Openings;
 use crate::session::Session;
 use crate::tended::Tended;
@@ -43,6 +44,8 @@ pub(crate) struct Shard {
     pub(crate) speaking: watch::Sender<usize>,
     /// Who still runs what it had admitted before it gave the shard away.
     pub(crate) former: Mutex<Option<Arc<Former>>>,
+    /// Who has it now, once it was given away.
+    pub(crate) new_owner: NewOwner,
     /// What is stored of it, where there is a store.
     ledger: Option<Arc<Ledger>>,
     serials: AtomicU64,
@@ -100,6 +103,7 @@ impl Shard {
             openings: Arc::default(),
             speaking: watch::Sender::new(0),
             former: Mutex::default(),
+            new_owner: NewOwner::default(),
             ledger,
             serials: AtomicU64::new(0),
             upstream_ids: AtomicU64::new(0),

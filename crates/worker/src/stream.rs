@@ -101,17 +101,33 @@ impl Stream {
         }
     }
 
-    /// Says the last message.
-    pub(crate) async fn finish(&self, message: Bytes) {
+    /// Says the last message, once `heard` has had it kept where it may be asked for.
+    pub(crate) async fn finish<F>(&self, message: Bytes, heard: impl FnOnce(EventId) -> F)
+    where
+        F: Future<Output = ()>,
+    {
         let mut seat = self.seat.lock().await;
         let (id, noted) = self.keep(&mut seat, &message, true);
         if !noted.stored().await {
             return;
         }
+        heard(self.position()).await;
+        self.part(&mut seat, message, id).await;
+    }
+
+    /// Says the last message, which another owner was told.
+    pub(crate) async fn conclude(&self, id: EventId, message: Bytes) {
+        let mut seat = self.seat.lock().await;
+        if !self.over.is_cancelled() && self.log.note(id, &message, true).stored().await {
+            let id = self.shown(id);
+            self.part(&mut seat, message, id).await;
+        }
+    }
+
+    async fn part(&self, seat: &mut Seat, message: Bytes, id: String) {
         if let Some(reply) = seat.reply.take() {
             reply.finish_at(message, id).await;
         }
-        drop(seat);
         self.over.cancel();
     }
 
@@ -143,6 +159,11 @@ impl Stream {
         if let Some(reply) = self.seat.lock().await.reply.take() {
             reply.reattach();
         }
+    }
+
+    /// Whether nothing more is said.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_cancelled()
     }
 
     /// Whether a client that left can come back.

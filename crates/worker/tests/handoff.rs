@@ -143,6 +143,85 @@ async fn a_call_is_reached_across_two_moves() {
     over(&mut old, waiting).await;
 }
 
+/// Begins a call that says a word and ends when another call releases it; gives its
+/// exchange and the id of the word.
+async fn lingering(edge: &mut Edge, session: &Session) -> (u64, String) {
+    served(edge, session, &call("count", 1)).await;
+    let number = edge.post(edge.open(session, &call("linger", 2))).await;
+    loop {
+        match edge.receive().await {
+            Kind::Event(event) if event.exchange == number => return (number, event.event_id),
+            _ => {}
+        }
+    }
+}
+
+/// Comes back to a call's stream.
+fn resume(edge: &Edge, session: &Session, epoch: u64, position: &str) -> Open {
+    Open {
+        kind: ExchangeKind::Stream.into(),
+        epoch,
+        last_event_id: position.to_owned(),
+        ..edge.open(session, "")
+    }
+}
+
+#[tokio::test]
+async fn who_lost_a_call_that_runs_on_finds_its_end_at_the_new_owner() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    let (number, word) = lingering(&mut old, &session).await;
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    let back = new.post(resume(&new, &session, EPOCH + 1, &word)).await;
+    new.send(moved(&new, &session, &call("release", 3))).await;
+    let [told, found] = [old.last_event(number).await, new.last_event(back).await];
+    assert_eq!(found.event_id, told.event_id);
+    assert_eq!(count(Kind::Event(found)), count(Kind::Event(told.clone())));
+    // And who comes once more.
+    let again = new.post(resume(&new, &session, EPOCH + 1, &word)).await;
+    assert_eq!(new.last_event(again).await.data, told.data);
+}
+
+#[tokio::test]
+async fn the_end_of_a_call_is_kept_across_two_moves() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    let (number, word) = lingering(&mut old, &session).await;
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    cluster.commit(shard(&session), 1, EPOCH + 1);
+    cluster.plan(shard(&session), 0);
+    assert_eq!(active(&mut old, shard(&session)).await, EPOCH + 2);
+    let release = Open {
+        epoch: EPOCH + 2,
+        ..old.open(&session, &call("release", 3))
+    };
+    old.post(release).await;
+    let told = old.last_event(number).await;
+    let back = old.post(resume(&old, &session, EPOCH + 2, &word)).await;
+    assert_eq!(old.last_event(back).await.event_id, told.event_id);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_call_that_was_cancelled_is_let_go() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    let (_, word) = lingering(&mut old, &session).await;
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    let back = new.post(resume(&new, &session, EPOCH + 1, &word)).await;
+    new.send(moved(&new, &session, CANCEL)).await;
+    new.ended(back).await;
+    match new.send(resume(&new, &session, EPOCH + 1, &word)).await {
+        Kind::Event(event) => assert!(event.last, "{event:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_session_stays_deleted_and_the_others_live() {
     let cluster = Cluster::start();

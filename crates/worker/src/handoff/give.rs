@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 
 use super::handoffs::{Handoffs, step};
 use super::{state, storage};
+use crate::neighbour::Neighbour;
 use crate::shard::Shard;
 use crate::successor::Successor;
 
@@ -104,7 +105,7 @@ impl Giving {
         let Some(state) = self.grant(&shard) else {
             return;
         };
-        self.deliver(taker, &state).await;
+        self.deliver(taker, &state, &shard).await;
     }
 
     /// Whether the register still wants the move; its taker may have died.
@@ -144,6 +145,7 @@ impl Giving {
         state.recorded = left.is_some();
         state.left = left.map(storage::mark);
         seat.holding.grant().ok()?;
+        shard.new_owner.awaited();
         step("granted", self.shard, self.plan.epoch);
         if let Some(ledger) = ledger {
             ledger.close();
@@ -154,12 +156,12 @@ impl Giving {
     }
 
     /// Offers the state until the taker has it or the register knows better.
-    async fn deliver(&self, mut taker: Taker, state: &[u8]) {
+    async fn deliver(&self, mut taker: Taker, state: &[u8], shard: &Shard) {
         while self.is_granted() {
             let parts = futures_util::stream::iter(parts(&self.meant, state));
             let offered = tokio::time::timeout(GRANT, taker.grant(parts)).await;
             match offered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
-                Ok(_) => return self.taken(),
+                Ok(_) => return self.taken(shard),
                 Err(error) => tracing::warn!(
                     shard = self.shard.get(), to = %self.plan.to, error = error.message(),
                     "a granted shard is not taken yet"
@@ -177,7 +179,10 @@ impl Giving {
         *seat.holding.phase() == Phase::Granted(self.plan.clone())
     }
 
-    fn taken(&self) {
+    fn taken(&self, shard: &Shard) {
+        let address = self.handoffs.address(&self.plan.to);
+        let taker = address.map(|address| Neighbour::new(self.meant.clone(), address));
+        shard.new_owner.known(taker);
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         if seat.holding.taken(self.plan.epoch) {
             let to = Successor {

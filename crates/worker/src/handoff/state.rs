@@ -88,8 +88,10 @@ fn session_state(
     let here = here.iter().filter_map(|opened| kept_session(opened, kept));
     state.upstreams.extend(here);
     let standing = session.streams.standing();
+    let running = session.streams.running();
     SessionState {
         said: session.streams.said(),
+        running: running.iter().map(ToString::to_string).collect(),
         recorded: session.is_recorded(),
         standing: standing.map(|at| at.to_string()).unwrap_or_default(),
         ..state
@@ -180,7 +182,8 @@ impl Heir<'_> {
             let all = federation.all().iter();
             all.for_each(|upstream| session.missed.note(upstream.id()));
         }
-        session.streams.restore(&state.said, standing);
+        let running = state.running.iter().filter_map(|id| EventId::parse(id));
+        session.streams.restore(&state.said, standing, running);
         Ok((key, Arc::new(session)))
     }
 

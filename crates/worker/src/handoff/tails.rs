@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::SessionKey;
-use hexagram_proto::handoff::TailMessage;
+use hexagram_core::{Epoch, EventId, SessionKey, ShardId};
+use hexagram_proto::handoff::{self, LastWords, Move, TailMessage, TailQuery};
 use tonic::Status;
 
 use super::handoffs::Handoffs;
 use crate::former::key;
+use crate::last_words;
 use crate::one_way;
 use crate::shard::Shard;
 
@@ -37,34 +38,107 @@ pub(crate) async fn pass_on(shard: &Shard, session: SessionKey, body: Bytes) {
     }
 }
 
+/// What a message about a tail is about.
+struct Tail {
+    shard: ShardId,
+    session: SessionKey,
+    /// In which epoch the shard was given.
+    given: Epoch,
+}
+
+fn malformed() -> Status {
+    Status::invalid_argument("malformed message about a tail")
+}
+
 impl Handoffs {
     /// What the new owner has heard of a client; gives whether anything of the
     /// session still runs here.
     pub(super) async fn hear_forwarded(&self, message: TailMessage) -> Result<bool, Status> {
-        let malformed = || Status::invalid_argument("malformed message about a tail");
-        let session = message
-            .session
-            .as_ref()
-            .and_then(key)
-            .ok_or_else(malformed)?;
-        let named = message.r#move.as_ref().ok_or_else(malformed)?;
-        if named.cluster != self.cluster || named.from != self.me.worker.as_str() {
-            return Err(Status::failed_precondition(format!(
-                "this is worker {} of cluster {:?}",
-                self.me, self.cluster
-            )));
-        }
-        let id = self.host.shard_id(named.shard).ok_or_else(malformed)?;
-        let shards: Vec<_> = {
-            let tails = self.tails.read();
-            let of_it = tails.iter().filter(|((shard, _), _)| *shard == id);
-            of_it.map(|(_, shard)| Arc::clone(shard)).collect()
-        };
+        let tail = self.tail(&message.r#move, &message.session)?;
+        self.is_giver(&message.r#move)?;
         let mut running = false;
-        for shard in shards {
-            running |= self.hear_in(&shard, session, &message.body).await;
+        for shard in self.tails_of(tail.shard) {
+            running |= self.hear_in(&shard, tail.session, &message.body).await;
         }
         Ok(running)
+    }
+
+    /// Whether anything of a session still runs here, or where its shard was before.
+    pub(super) fn still_runs(&self, query: &TailQuery) -> Result<bool, Status> {
+        let tail = self.tail(&query.r#move, &query.session)?;
+        self.is_giver(&query.r#move)?;
+        let runs_in = |shard: &Arc<Shard>| {
+            let session = shard.held_session(tail.session);
+            let is_busy = session.is_some_and(|session| session.is_busy());
+            is_busy || shard.runs_elsewhere(tail.session)
+        };
+        Ok(self.tails_of(tail.shard).iter().any(runs_in))
+    }
+
+    /// Keeps the last message of a call that ran on at the old owner; where the shard is
+    /// another's by now, that one is to.
+    pub(super) async fn hear_last_words(&self, words: LastWords) -> Result<(), Status> {
+        let tail = self.tail(&words.r#move, &words.session)?;
+        self.is_taker(&words.r#move)?;
+        let said = words.said.ok_or_else(malformed)?;
+        let id = EventId::parse(&said.event_id).filter(|id| id.seq > 0);
+        let id = id.ok_or_else(malformed)?;
+        let unknown = || Status::not_found("no such call ran on at the old owner");
+        let served = self.host.place_of(tail.shard).shard();
+        if let Some(shard) = served.filter(|shard| shard.epoch >= tail.given) {
+            let session = shard.held_session(tail.session).ok_or_else(unknown)?;
+            let kept = session.streams.conclude(id, said.message).await;
+            return kept.then_some(()).ok_or_else(unknown);
+        }
+        for shard in self.tails_of(tail.shard) {
+            if shard.epoch >= tail.given
+                && last_words::pass_on(&shard, tail.session, id, said.message.clone()).await
+            {
+                return Ok(());
+            }
+        }
+        Err(unknown())
+    }
+
+    fn tail(
+        &self,
+        named: &Option<Move>,
+        session: &Option<handoff::SessionKey>,
+    ) -> Result<Tail, Status> {
+        let named = named.as_ref().ok_or_else(malformed)?;
+        if named.cluster != self.cluster {
+            return Err(self.another());
+        }
+        Ok(Tail {
+            shard: self.host.shard_id(named.shard).ok_or_else(malformed)?,
+            session: session.as_ref().and_then(key).ok_or_else(malformed)?,
+            given: Epoch::new(named.epoch).ok_or_else(malformed)?,
+        })
+    }
+
+    fn is_giver(&self, named: &Option<Move>) -> Result<(), Status> {
+        let is_mine = |named: &Move| named.from == self.me.worker.as_str();
+        let is_mine = named.as_ref().is_some_and(is_mine);
+        is_mine.then_some(()).ok_or_else(|| self.another())
+    }
+
+    fn is_taker(&self, named: &Option<Move>) -> Result<(), Status> {
+        let me = (self.me.worker.as_str(), self.me.incarnation.get());
+        let is_mine = |named: &Move| (named.to.as_str(), named.to_incarnation) == me;
+        let is_mine = named.as_ref().is_some_and(is_mine);
+        is_mine.then_some(()).ok_or_else(|| self.another())
+    }
+
+    fn another(&self) -> Status {
+        let (me, cluster) = (&self.me, &self.cluster);
+        Status::failed_precondition(format!("this is worker {me} of cluster {cluster:?}"))
+    }
+
+    /// What was given away of a shard and still has something that runs.
+    fn tails_of(&self, id: ShardId) -> Vec<Arc<Shard>> {
+        let tails = self.tails.read();
+        let of_it = tails.iter().filter(|((shard, _), _)| *shard == id);
+        of_it.map(|(_, shard)| Arc::clone(shard)).collect()
     }
 
     async fn hear_in(&self, shard: &Shard, key: SessionKey, body: &Bytes) -> bool {

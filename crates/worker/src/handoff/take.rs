@@ -8,7 +8,8 @@ use bytes::Bytes;
 use hexagram_core::{Epoch, HoldingError, Incarnation, Owner, Phase, ShardId};
 use hexagram_proto::handoff::handoff_server::Handoff;
 use hexagram_proto::handoff::{
-    Forwarded, GrantPart, Move, Prepared, ShardState, TailMessage, Taken,
+    Concluded, Forwarded, GrantPart, LastWords, Move, Prepared, ShardState, TailMessage, TailQuery,
+    Taken,
 };
 use hexagram_store::Change;
 use prost::Message;
@@ -70,6 +71,16 @@ impl Handoff for TakeService {
     async fn forward(&self, request: Request<TailMessage>) -> Result<Response<Forwarded>, Status> {
         let running = self.0.hear_forwarded(request.into_inner()).await?;
         Ok(Response::new(Forwarded { running }))
+    }
+
+    async fn runs(&self, request: Request<TailQuery>) -> Result<Response<Forwarded>, Status> {
+        let running = self.0.still_runs(request.get_ref())?;
+        Ok(Response::new(Forwarded { running }))
+    }
+
+    async fn conclude(&self, request: Request<LastWords>) -> Result<Response<Concluded>, Status> {
+        self.0.hear_last_words(request.into_inner()).await?;
+        Ok(Response::new(Concluded {}))
     }
 }
 

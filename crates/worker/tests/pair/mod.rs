@@ -26,7 +26,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 use tokio::io::DuplexStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::edge::{EPOCH, Edge, Place, Served, Session, answer, worker_at};
 
@@ -34,7 +34,10 @@ pub(crate) const NAMES: [&str; 2] = ["worker-0", "worker-1"];
 
 /// Counts its calls in each session, and waits where it is told to.
 #[derive(Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct Counter {
+    calls: AtomicU64,
+    release: Notify,
+}
 
 impl ServerHandler for Counter {
     async fn call_tool(
@@ -45,9 +48,14 @@ impl ServerHandler for Counter {
         match &*request.name {
             "wait" => context.ct.cancelled().await,
             "say" => say(&context).await?,
+            "linger" => {
+                say(&context).await?;
+                self.release.notified().await;
+            }
+            "release" => self.release.notify_one(),
             _ => {}
         }
-        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let count = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(CallToolResult::success(vec![ContentBlock::text(count.to_string())]).into())
     }
 }
