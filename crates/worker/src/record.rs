@@ -28,8 +28,8 @@ impl Said<'_> {
             event_id: self.id.to_string(),
             message: self.message.clone(),
             last: self.last,
-            age_ms: 0,
             said_ms,
+            ..handoff::Said::default()
         };
         said.encode_to_vec().into()
     }

@@ -159,7 +159,7 @@ impl Streams {
             message: said.message.clone(),
             last: said.last,
             age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            said_ms: 0,
+            ..handoff::Said::default()
         })
     }
 

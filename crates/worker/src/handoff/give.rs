@@ -1,4 +1,4 @@
-//! Giving a shard away: prepare, freeze, grant (DESIGN 7, steps 2 to 4).
+//! Giving a shard away: prepare, copy, freeze, grant (DESIGN 7, steps 2 to 4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use super::copy::{Copied, copy};
 use super::handoffs::{Handoffs, step};
 use super::{state, storage};
 use crate::neighbour::Neighbour;
@@ -32,7 +33,7 @@ const GRANT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// A way to the taker.
-type Taker = HandoffClient<Channel>;
+pub(super) type Taker = HandoffClient<Channel>;
 
 /// Carries out a planned move, or gives it up before the point of no return.
 pub(super) async fn give(handoffs: Arc<Handoffs>, shard: ShardId, plan: Plan<Owner>) {
@@ -92,17 +93,19 @@ impl Giving {
         }
     }
 
-    async fn hand_over(&self, taker: Taker) {
-        if let Some(shard) = self.handoffs.host.place_of(self.shard).shard() {
-            let _ = tokio::time::timeout(OPENED, shard.settled()).await;
-        }
+    async fn hand_over(&self, mut taker: Taker) {
+        let Some(served) = self.handoffs.host.place_of(self.shard).shard() else {
+            return;
+        };
+        let copied = copy(&mut taker, &self.meant, &served).await;
+        let _ = tokio::time::timeout(OPENED, served.settled()).await;
         let Some(shard) = self.freeze() else { return };
         let calm = async { tokio::join!(shard.hushed(), shard.settled()) };
         let _ = tokio::time::timeout(QUIET, calm).await;
         if !self.is_planned() || shard.has_failed() {
             return self.resume(&shard);
         }
-        let Some(state) = self.grant(&shard) else {
+        let Some(state) = self.grant(&shard, &copied) else {
             return;
         };
         self.deliver(taker, &state, &shard).await;
@@ -137,9 +140,9 @@ impl Giving {
     }
 
     /// The point of no return; gives the state to hand over.
-    fn grant(&self, shard: &Shard) -> Option<Vec<u8>> {
+    fn grant(&self, shard: &Shard, copied: &Copied) -> Option<Vec<u8>> {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
-        let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
+        let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept, copied);
         let ledger = shard.ledger();
         let left = ledger.and_then(|ledger| ledger.journal().settled());
         state.recorded = left.is_some();
@@ -196,7 +199,7 @@ impl Giving {
 }
 
 /// The move, then its state piece by piece.
-fn parts(meant: &Move, state: &[u8]) -> Vec<GrantPart> {
+pub(super) fn parts(meant: &Move, state: &[u8]) -> Vec<GrantPart> {
     let first = GrantPart {
         r#move: Some(meant.clone()),
         state: bytes::Bytes::new(),

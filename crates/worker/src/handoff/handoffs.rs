@@ -11,6 +11,7 @@ use hexagram_proto::{Dial, STEPS, WorkerAddress};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::copy::Copies;
 use super::load::load;
 use super::restart;
 use super::storage::Storage;
@@ -67,6 +68,8 @@ pub(super) struct Seat {
     begun: Option<Epoch>,
     /// Who may give this shard, in which epoch.
     pub(super) expected: Option<(Owner, Epoch)>,
+    /// What was sent before the grant of that epoch.
+    pub(super) copies: Option<(Epoch, Arc<Copies>)>,
 }
 
 impl Handoffs {
@@ -139,6 +142,8 @@ impl Handoffs {
     /// The register names another, or nobody.
     pub(super) fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
         let mut seat = self.seats[shard.index()].lock();
+        let planned = entry.plan().map(|plan| plan.epoch);
+        seat.copies.take_if(|(epoch, _)| Some(*epoch) != planned);
         let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
         if seat.holding.superseded(entry.epoch()) {
             self.leave(shard, successor(entry), was_granted);
@@ -153,6 +158,7 @@ impl Handoffs {
         if seat.holding.activate(epoch).is_err() {
             return false;
         }
+        seat.copies = None;
         // Before anything can be admitted.
         step("activated", id, epoch);
         let ledger = shard.ledger().cloned();

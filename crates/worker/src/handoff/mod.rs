@@ -8,6 +8,7 @@
 //!
 //! What may happen is decided by `core::Holding`; what stands here does it.
 
+mod copy;
 mod follow;
 mod give;
 mod handoffs;

@@ -6,6 +6,7 @@ use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId};
 use hexagram_proto::Malformed;
 use hexagram_proto::handoff::{DeadWords, SessionState, ShardState, Tail, UpstreamSession};
 
+use super::copy::Copied;
 use crate::federation::Federation;
 use crate::former::{key, key_message};
 use crate::host::Host;
@@ -18,13 +19,14 @@ use crate::task_names::TaskNames;
 use crate::upstream::{Connection, Upstream};
 
 /// All that a frozen shard's next owner needs.
-pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
+pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept, copied: &Copied) -> ShardState {
     let federation = host.federation();
     shard.read(|table| ShardState {
         floor: shard.floor().get(),
         dead: table.dead.words().map(dead_words).collect(),
         sessions: sessions(table)
             .map(|(key, session)| session_state(key, session, &federation, kept))
+            .map(|state| spared(state, copied))
             .collect(),
         recorded: false,
         left: None,
@@ -37,6 +39,14 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
             .chain(further_back(shard))
             .collect(),
     })
+}
+
+/// Without what the taker has.
+fn spared(mut state: SessionState, copied: &Copied) -> SessionState {
+    if let Some(key) = state.key.as_ref().and_then(key) {
+        copied.spare(key, &mut state.said);
+    }
+    state
 }
 
 fn sessions(table: &Table) -> impl Iterator<Item = (Option<SessionKey>, &Arc<Session>)> {

@@ -15,6 +15,7 @@ use hexagram_store::Change;
 use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::copy::Copies;
 use super::handoffs::{Handoffs, STATE_FORMAT, step};
 use super::state::Heir;
 use super::storage::{Claiming, SHORT};
@@ -45,21 +46,33 @@ impl Handoff for TakeService {
         Ok(Response::new(Prepared {}))
     }
 
+    async fn copy(
+        &self,
+        request: Request<Streaming<GrantPart>>,
+    ) -> Result<Response<Prepared>, Status> {
+        let mut parts = request.into_inner();
+        let meant = self.0.meant(&named(&mut parts).await?)?;
+        self.0.expected(&meant)?;
+        let copies = Arc::new(Copies::of(collect(parts).await?));
+        let mut seat = self.0.seats[meant.shard.index()].lock();
+        seat.copies = Some((meant.epoch, copies));
+        Ok(Response::new(Prepared {}))
+    }
+
     async fn grant(
         &self,
         request: Request<Streaming<GrantPart>>,
     ) -> Result<Response<Taken>, Status> {
         let mut parts = request.into_inner();
-        let first = parts.message().await?.and_then(|part| part.r#move);
-        let named =
-            first.ok_or_else(|| Status::invalid_argument("a grant names its move first"))?;
+        let named = named(&mut parts).await?;
         let meant = self.0.meant(&named)?;
         if let Some(epoch) = self.0.spent(&meant)? {
             return Ok(Response::new(taken(epoch)));
         }
-        let state = collect(parts).await?;
+        let mut state = collect(parts).await?;
         self.0.host.pulse.sound().await;
         self.0.expected(&meant)?;
+        self.0.copies(&meant).fill(&mut state);
         // A giver that does not wait for the answer leaves no shard half taken.
         let handoffs = Arc::clone(&self.0);
         let taking = tokio::spawn(async move { handoffs.take(&meant, state, named).await });
@@ -86,6 +99,12 @@ impl Handoff for TakeService {
 
 fn taken(epoch: Epoch) -> Taken {
     Taken { epoch: epoch.get() }
+}
+
+/// The move that what follows belongs to.
+async fn named(parts: &mut Streaming<GrantPart>) -> Result<Move, Status> {
+    let first = parts.message().await?.and_then(|part| part.r#move);
+    first.ok_or_else(|| Status::invalid_argument("a grant names its move first"))
 }
 
 async fn collect(mut parts: Streaming<GrantPart>) -> Result<ShardState, Status> {
@@ -165,6 +184,16 @@ impl Handoffs {
                 "this worker expects no such grant",
             )),
         }
+    }
+
+    /// What the giver has sent before its grant.
+    fn copies(&self, meant: &Meant) -> Arc<Copies> {
+        let seat = self.seats[meant.shard.index()].lock();
+        let copies = seat.copies.as_ref();
+        let copies = copies.filter(|(epoch, _)| *epoch == meant.epoch);
+        copies
+            .map(|(_, copies)| Arc::clone(copies))
+            .unwrap_or_default()
     }
 
     /// Takes the shard and serves it.
