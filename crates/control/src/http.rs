@@ -181,7 +181,10 @@ impl<R: Register> Api<R> {
         let path = request.uri().path();
         let order = path.strip_prefix("/v1").unwrap_or(path).to_owned();
         if !matches!(order.as_str(), "/moves" | "/drains") {
-            let error = format!("no page {path}: there are map, workers, moves and drains");
+            let error = format!(
+                "no page {path} at this address, which is for workers and edges; \
+                 that of people is set with --admin"
+            );
             return Err((StatusCode::NOT_FOUND, error));
         }
         if !peer.ip().is_loopback() {

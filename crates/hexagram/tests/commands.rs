@@ -110,6 +110,25 @@ async fn status_shows_the_shards_of_a_cluster() {
     }
 }
 
+/// Edges and workers have admin addresses too, but take no orders.
+#[tokio::test]
+async fn an_order_at_the_wrong_address_says_whom_to_give_it() {
+    let cluster = Cluster::start(1, 1, &["--demo=echo"]).await;
+    for (server, name) in [
+        (&cluster.edges[0], "edge edge-0"),
+        (&cluster.workers[0], "worker worker-0"),
+    ] {
+        let admin = format!("--admin={}", server.admin);
+        for order in [&["move", "3", "worker-0"][..], &["drain", "worker-0"]] {
+            let order = [order, &[admin.as_str()]].concat();
+            let said = complaint(&hexagram(&order).await, EXIT_USAGE);
+            for part in [name, "takes no orders", "--admin of `hexagram control`"] {
+                assert!(said.contains(part), "{order:?}: {said}");
+            }
+        }
+    }
+}
+
 /// `local` prints where it is and what it serves, before it is asked.
 #[tokio::test]
 async fn local_greets() {

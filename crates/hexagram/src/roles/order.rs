@@ -7,11 +7,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use hexagram_core::WorkerId;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::output::print;
-use crate::roles::asking::{fetch, order};
+use crate::roles::asking::{controller, fetch, order};
 use crate::roles::status::items;
 
 /// Between two looks at how far it is.
@@ -51,15 +52,13 @@ pub(crate) struct DrainOrder {
 
 pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
     let (shard, worker) = (args.shard, args.worker.as_str());
-    order(
-        &args.whom.admin,
-        "moves",
-        &json!({"shard": shard, "to": worker}),
-    )
-    .await?;
+    let admin = &args.whom.admin;
+    controller(admin).await?;
+    let wanted = json!({"shard": shard, "to": worker});
+    order(admin, Method::POST, "moves", &wanted).await?;
     let bar = bar(1);
     loop {
-        let status = fetch(&args.whom.admin).await?;
+        let status = fetch(admin).await?;
         match &status["shards"][usize::from(shard)] {
             entry if entry["owner"] == worker && !is_nobodys(entry) => break,
             entry if entry["moving_to"].is_null() => {
@@ -78,11 +77,12 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
 pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
     let worker = args.worker.as_str();
     // Before the first of them goes.
-    let all = left(&fetch(&args.whom.admin).await?, worker);
-    order(&args.whom.admin, "drains", &json!({"worker": worker})).await?;
+    let admin = &args.whom.admin;
+    let all = left(&controller(admin).await?, worker);
+    order(admin, Method::POST, "drains", &json!({"worker": worker})).await?;
     let bar = bar(all);
     loop {
-        let left = left(&fetch(&args.whom.admin).await?, worker);
+        let left = left(&fetch(admin).await?, worker);
         bar.set_position(all.saturating_sub(left));
         if left == 0 {
             break;
