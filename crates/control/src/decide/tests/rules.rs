@@ -234,8 +234,18 @@ fn orders_are_refused_with_the_reason() {
         (ordered(own(), 1, &b, &drains), "no shard 1"),
         (ordered(own(), 0, &nobody, &drains), "worker-0, worker-1"),
         (ordered(own(), 0, &dead, &drains), "does not answer"),
-        (ordered(own(), 0, &a, &drains), "there already"),
-        (ordered(moving(), 0, &b, &drains), "moving already"),
+        (
+            ordered(own(), 0, &a, &drains),
+            "shard 0 is on worker-0 already",
+        ),
+        (
+            ordered(moving(), 0, &b, &drains),
+            "shard 0 is moving from worker-0 to worker-1 already",
+        ),
+        (
+            ordered(Entry::new(a.clone(), epoch(4)), 0, &b, &drains),
+            "worker-0, the owner of shard 0, does not serve it now",
+        ),
         (
             ordered(own(), 0, &b, &[b.worker.clone()].into()),
             "draining",
