@@ -11,6 +11,7 @@
 
 mod controller;
 pub mod decide;
+mod driver;
 mod fleet;
 mod form;
 mod http;
