@@ -127,7 +127,7 @@ impl<R: Register> Driver<R> {
             }
             Request::Leave(owner) => {
                 self.watchers.remove(&owner);
-                self.fleet.died(&owner);
+                self.fleet.left(&owner);
             }
             Request::Known(version) => self.known = self.known.max(version),
             Request::Move(shard, to, answer) => {

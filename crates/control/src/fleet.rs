@@ -54,6 +54,8 @@ pub struct Member {
     pub life: Life,
     /// What it said last; of a dead worker only its epochs count.
     pub report: Option<Report>,
+    /// Its last word was that it leaves.
+    pub left: bool,
 }
 
 /// Another process with the same name lives.
@@ -132,6 +134,7 @@ impl Fleet {
             address: address.to_owned(),
             life: Life::Suspect,
             report: None,
+            left: false,
         };
         self.members.entry(owner.clone()).or_insert_with(member);
     }
@@ -151,6 +154,7 @@ impl Fleet {
         if let Some(member) = self.members.get_mut(owner) {
             member.life = Life::Alive;
             member.report = Some(report);
+            member.left = false;
         }
     }
 
@@ -168,6 +172,26 @@ impl Fleet {
         if let Some(member) = self.members.get_mut(owner) {
             member.life = Life::Dead;
         }
+    }
+
+    /// `owner` says that its process ends.
+    pub fn left(&mut self, owner: &Owner) {
+        if let Some(member) = self.members.get_mut(owner) {
+            member.life = Life::Dead;
+            member.left = true;
+        }
+    }
+
+    /// Whether `owner` is dead because it was told to end, with or without shards
+    /// that nobody took in time. Its closed port may be noticed before its word comes:
+    /// then what it reported last counts.
+    #[must_use]
+    pub fn ended(&self, owner: &Owner) -> bool {
+        let member = self.members.get(owner);
+        member.is_some_and(|member| {
+            let drained = member.report.as_ref().is_some_and(|report| report.draining);
+            member.life == Life::Dead && (member.left || drained)
+        })
     }
 
     /// Forgets the dead that `map` names no more. An earlier life is remembered

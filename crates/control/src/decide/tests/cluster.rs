@@ -84,6 +84,18 @@ impl Cluster {
         Some(owner)
     }
 
+    /// A worker that was told to end has ended, with shards that nobody took in time.
+    /// Nobody has heard of it yet.
+    pub(super) fn end(&mut self, worker: u8) -> Option<Owner> {
+        let owner = self.living(worker)?;
+        let last = Report {
+            draining: true,
+            ..self.told(self.workers.get(&owner)?)
+        };
+        self.fleet.reported(&owner, last);
+        self.vanish(worker)
+    }
+
     /// The code of a shard fails at its owner.
     pub(super) fn fail(&mut self, shard: ShardId) {
         self.failed.insert(shard, self.map.entry(shard).epoch());
