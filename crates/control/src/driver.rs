@@ -18,6 +18,7 @@ use crate::decide::{
     Change, Patience, Refusal, Suspicions, View, check_drain, first_map, order_move,
 };
 use crate::fleet::{Fleet, Life, Superseded};
+use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
 use crate::watcher::{Sign, Watcher};
@@ -35,6 +36,7 @@ pub(crate) struct Driver<R> {
     register: R,
     settings: Settings,
     fleet: Fleet,
+    losses: Losses,
     drains: BTreeSet<WorkerId>,
     memory: Memory,
     suspicions: Suspicions,
@@ -57,6 +59,7 @@ impl<R: Register> Driver<R> {
             register,
             settings,
             fleet: Fleet::default(),
+            losses: Losses::default(),
             drains: BTreeSet::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
@@ -214,8 +217,10 @@ impl<R: Register> Driver<R> {
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;
         self.suspicions = decision.suspicions;
+        self.losses.note(&self.fleet, self.started.elapsed());
         self.fleet.forget(&map);
-        self.shown.send_replace(Overview::of(&self.view(&map)));
+        let overview = Overview::of(&self.view(&map), &self.losses);
+        self.shown.send_replace(overview);
         self.employ();
         Ok(())
     }

@@ -102,6 +102,8 @@ async fn status_shows_the_shards_of_a_cluster() {
     for (worker, name) in cluster.workers.iter().zip(["worker-0", "worker-1"]) {
         let (said, own) = status(worker).await;
         assert!(said.contains("upstream demo: "), "{said}");
+        let own_of_all = format!("{} of 64 shards", seen[name]);
+        assert!(said.contains(&own_of_all), "{said}");
         assert!((24..=40).contains(&seen[name]), "{seen:?}");
         assert_eq!(
             owners(&own),

@@ -89,6 +89,7 @@ fn status(cluster: String, maps: Maps, controller: Controller) -> Status {
             "map_version": map.map(RegisterMap::version),
             "shards": map.map(|map| shards(map, &overview)).unwrap_or_default(),
             "workers": overview.workers,
+            "lost": overview.lost,
             "imbalance": overview.imbalance,
         })
     })

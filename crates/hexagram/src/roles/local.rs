@@ -399,6 +399,7 @@ fn status(
             "map_version": map.map_version,
             "shards": shards,
             "workers": overview.workers,
+            "lost": overview.lost,
             "imbalance": overview.imbalance,
             "links": links(),
             // They share their counters.
@@ -421,7 +422,7 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
     let owners: Vec<_> = map
         .count()
         .iter()
-        .map(|shard| map.assignment(shard).owner.to_string())
+        .map(|shard| Some(map.assignment(shard).owner.to_string()))
         .collect();
     let serving = match &args.upstream.upstreams[..] {
         [] => "a built-in demo server (put your own behind it with --upstream NAME=URL)".to_owned(),
@@ -442,7 +443,7 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
         map.count(),
         map.shards_per_worker().len(),
         admin.local_addr(),
-        grid::draw(&owners, std::io::stdout().is_terminal()),
+        grid::draw(&owners, "nobody's", std::io::stdout().is_terminal()),
     );
     if let Err(error) = print(text) {
         tracing::warn!("{error:#}");

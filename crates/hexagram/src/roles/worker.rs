@@ -247,6 +247,7 @@ async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
 fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status {
     let (name, worker) = (args.name.to_string(), worker.clone());
     let cluster = args.serve.cluster.cluster.clone();
+    let count = args.serve.cluster.shards.get();
     Arc::new(move || {
         let shards = worker.status().into_iter().map(|shard| {
             json!({"shard": shard.shard, "owner": name, "epoch": shard.epoch, "held": shard.held})
@@ -256,6 +257,8 @@ fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status
             "name": name,
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
+            // Of all the cluster's; listed are those served here.
+            "shard_count": count,
             "shards": shards.collect::<Vec<_>>(),
             "store": worker.store().map(|health| health.to_string()),
             "upstreams": worker.upstreams(),
