@@ -11,7 +11,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use cluster::process::Launch;
+use cluster::process::{Launch, Process};
 use cluster::{Cluster, Server, wait};
 
 /// The exit code of flags that are wrong, missing or do not go together.
@@ -110,6 +110,25 @@ async fn status_shows_the_shards_of_a_cluster() {
             BTreeMap::from([(name.to_owned(), seen[name])])
         );
     }
+}
+
+#[tokio::test]
+async fn who_watches_sees_a_process_go_and_come_back() {
+    let mut local = Server::local(&["--demo=echo"]).await;
+    let admin = format!("--admin={}", local.admin);
+    let watch = Launch::hexagram().args(["status", "--watch", &admin]);
+    let watch = Process::spawn(watch);
+    let looks = || watch.log().matches("64 shards").count();
+    wait::until("a first look", async || (looks() > 0).then_some(())).await;
+    local.process.kill().await;
+    let complains = || watch.log().contains("asking again");
+    wait::until("an error", async || complains().then_some(())).await;
+    let before = looks();
+    local.process.respawn();
+    let sees_it_again = || looks() > before;
+    wait::until("another look", async || sees_it_again().then_some(())).await;
+    let once = hexagram(&["status", "--admin=127.0.0.1:1"]).await;
+    assert!(complaint(&once, 1).contains("127.0.0.1:1"));
 }
 
 /// Edges and workers have admin addresses too, but take no orders.

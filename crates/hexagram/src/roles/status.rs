@@ -1,9 +1,9 @@
 //! `hexagram status`: what a running process says of its shards.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -36,29 +36,38 @@ pub(crate) struct StatusArgs {
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Output,
 
-    /// Ask again each second, until Ctrl-C.
+    /// Ask again each second until Ctrl-C, also while nobody answers.
     #[arg(long)]
     pub(crate) watch: bool,
 }
 
 pub(crate) async fn run(args: &StatusArgs) -> Result<()> {
+    if !args.watch {
+        return show(&fetch(&args.admin).await?, args.output);
+    }
     loop {
-        let status = fetch(&args.admin).await?;
-        if args.watch && std::io::stdout().is_terminal() {
+        let status = fetch(&args.admin).await;
+        if io::stdout().is_terminal() {
             print(CLEAR)?;
         }
-        show(&status, args.output)?;
-        if !args.watch {
-            return Ok(());
+        match status {
+            Ok(status) => show(&status, args.output)?,
+            Err(error) => unanswered(&error),
         }
         sleep(REDRAW).await;
     }
 }
 
+/// Who watches a process wants to see it come back.
+fn unanswered(error: &Error) {
+    // Standard output alone decides whether anybody watches.
+    let _ = writeln!(io::stderr(), "error: {error:#}; asking again");
+}
+
 fn show(status: &Value, output: Output) -> Result<()> {
     match output {
         Output::Json => print(serde_json::to_string_pretty(status)? + "\n"),
-        Output::Text => print(text(status, std::io::stdout().is_terminal())),
+        Output::Text => print(text(status, io::stdout().is_terminal())),
     }
 }
 
