@@ -71,6 +71,7 @@ pub(crate) enum Request {
     Known(u64),
     Move(u16, WorkerId, Answer<Result<(), OrderError>>),
     Drain(WorkerId, Answer<Result<(), OrderError>>),
+    CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
 }
 
 impl Controller {
@@ -117,13 +118,23 @@ impl Controller {
         asked.unwrap_or(Err(OrderError::Ended))
     }
 
-    /// Begins to empty a worker; it stays so until it is restarted, or this
-    /// controller is.
+    /// Begins to empty a worker; it stays so until [`Self::cancel_drain`], or until it
+    /// is restarted, or this controller is.
     ///
     /// # Errors
     /// When nobody else could take its shards.
     pub async fn drain(&self, worker: WorkerId) -> Result<(), OrderError> {
         let asked = self.ask(|answer| Request::Drain(worker, answer)).await;
+        asked.unwrap_or(Err(OrderError::Ended))
+    }
+
+    /// Ends what [`Self::drain`] began: the worker may be given shards again. Moves
+    /// under way go on.
+    ///
+    /// # Errors
+    /// When nobody ordered that drain.
+    pub async fn cancel_drain(&self, worker: WorkerId) -> Result<(), OrderError> {
+        let asked = self.ask(|answer| Request::CancelDrain(worker, answer)).await;
         asked.unwrap_or(Err(OrderError::Ended))
     }
 

@@ -24,7 +24,7 @@ mod tests;
 pub use first::{Patience, first_map};
 use heal::Verdict;
 use moves::Roll;
-pub use orders::{Refusal, check_drain, order_move};
+pub use orders::{Refusal, check_cancel, check_drain, order_move};
 pub use suspicion::Suspicions;
 
 /// All that a decision rests on.

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::controller::{OrderError, Request, Settings};
 use crate::decide::{
-    Change, Patience, Refusal, Suspicions, View, check_drain, first_map, order_move,
+    Change, Patience, Refusal, Suspicions, View, check_cancel, check_drain, first_map, order_move,
 };
 use crate::fleet::{Fleet, Life, Superseded};
 use crate::losses::Losses;
@@ -139,6 +139,9 @@ impl<R: Register> Driver<R> {
             Request::Drain(worker, answer) => {
                 let _ = answer.send(self.drain(worker).await);
             }
+            Request::CancelDrain(worker, answer) => {
+                let _ = answer.send(self.cancel_drain(&worker).await);
+            }
         }
     }
 
@@ -153,7 +156,16 @@ impl<R: Register> Driver<R> {
     async fn drain(&mut self, worker: WorkerId) -> Result<(), OrderError> {
         self.order(|view| check_drain(view, &worker).map(|()| Vec::new()))
             .await?;
+        tracing::info!(%worker, "its drain is ordered");
         self.drains.insert(worker);
+        Ok(())
+    }
+
+    async fn cancel_drain(&mut self, worker: &WorkerId) -> Result<(), OrderError> {
+        self.order(|view| check_cancel(view, worker).map(|()| Vec::new()))
+            .await?;
+        tracing::info!(%worker, "its drain is cancelled");
+        self.drains.remove(worker);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! POST   /v1/workers             a worker joins, and says so again
 //! DELETE /v1/workers             a worker ends
 //! POST   /v1/moves, /v1/drains   orders, from this machine only
+//! DELETE /v1/drains              ends a drain, as well
 //! ```
 
 use std::fmt::Display;
@@ -191,25 +192,44 @@ impl<R: Register> Api<R> {
             let error = format!("orders are taken from this machine only, not from {peer}");
             return Err((StatusCode::FORBIDDEN, error));
         }
-        if *request.method() != Method::POST {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()));
-        }
-        let done = if order == "/moves" {
-            let form: MoveForm = read(request).await?;
-            self.controller
-                .move_shard(form.shard, name(&form.to)?)
-                .await
-        } else {
-            let form: DrainForm = read(request).await?;
-            self.controller.drain(name(&form.worker)?).await
-        };
-        done.map_err(|error| match error {
-            OrderError::Refused(Refusal::UnknownShard { .. } | Refusal::UnknownWorker { .. }) => {
-                (StatusCode::NOT_FOUND, error.to_string())
+        let done = match (request.method().clone(), order.as_str()) {
+            (Method::POST, "/moves") => {
+                let form: MoveForm = read(request).await?;
+                let to = name(&form.to)?;
+                self.controller.move_shard(form.shard, to).await
             }
-            OrderError::Refused(_) => conflict(error),
-            OrderError::Register(_) | OrderError::Ended => unavailable(error),
-        })
+            (Method::POST, _) => self.controller.drain(drained(request).await?).await,
+            (Method::DELETE, "/drains") => {
+                let worker = drained(request).await?;
+                self.controller.cancel_drain(worker).await
+            }
+            _ => return Err(wrong_method(&order)),
+        };
+        done.map_err(refused)
+    }
+}
+
+/// The worker of a drain.
+async fn drained(request: Request<Incoming>) -> Result<WorkerId, Refused> {
+    let form: DrainForm = read(request).await?;
+    name(&form.worker)
+}
+
+fn wrong_method(order: &str) -> Refused {
+    let error = match order {
+        "/drains" => "use POST, or DELETE to end a drain",
+        _ => "use POST",
+    };
+    (StatusCode::METHOD_NOT_ALLOWED, error.to_owned())
+}
+
+fn refused(error: OrderError) -> Refused {
+    match error {
+        OrderError::Refused(Refusal::UnknownShard { .. } | Refusal::UnknownWorker { .. }) => {
+            (StatusCode::NOT_FOUND, error.to_string())
+        }
+        OrderError::Refused(_) => conflict(error),
+        OrderError::Register(_) | OrderError::Ended => unavailable(error),
     }
 }
 

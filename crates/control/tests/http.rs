@@ -8,7 +8,7 @@ mod support;
 use std::net::SocketAddr;
 
 use hexagram_control::{Api, HttpSource, MemoryRegister};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use support::{Puppet, SHARDS, control, owned, rests, shards, until};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -39,8 +39,12 @@ fn member(source: &HttpSource, puppet: &Puppet) -> CancellationToken {
 }
 
 async fn post(at: SocketAddr, path: &str, body: &str) -> (StatusCode, String) {
+    send(Method::POST, at, path, body).await
+}
+
+async fn send(method: Method, at: SocketAddr, path: &str, body: &str) -> (StatusCode, String) {
     let request = Client::new()
-        .post(format!("http://{at}{path}"))
+        .request(method, format!("http://{at}{path}"))
         .body(body.to_owned());
     let answer = request.send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
@@ -60,6 +64,10 @@ async fn workers_join_and_leave_and_edges_follow() {
     assert_eq!(code, StatusCode::OK, "{said}");
     let drained = |map: &_| owned(map, &a.owner) == usize::from(SHARDS) && rests(map);
     until("a drain", &mut maps, drained).await;
+    let other = r#"{"worker": "worker-0"}"#;
+    let (code, said) = send(Method::DELETE, address, "/v1/drains", other).await;
+    assert_eq!(code, StatusCode::CONFLICT, "{said}");
+    assert!(said.contains("worker-0 is not being drained"), "{said}");
     b.die();
     b_end.cancel();
     let gone = |map: &hexagram_core::RegisterMap| !map.addresses().contains_key(&b.owner);

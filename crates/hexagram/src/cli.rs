@@ -53,10 +53,10 @@ pub(crate) enum Role {
     #[command(after_help = CONTROL_EXAMPLES)]
     Control(ControlRole),
     /// Move one shard to a worker, and wait until it is there.
-    #[command(after_help = ORDER_EXAMPLES)]
+    #[command(after_help = MOVE_EXAMPLES)]
     Move(MoveArgs),
     /// Move all shards away from a worker, and wait until it is empty.
-    #[command(after_help = ORDER_EXAMPLES)]
+    #[command(after_help = DRAIN_EXAMPLES)]
     Drain(DrainOrder),
     /// Show the shards, workers and links of a running process.
     #[command(
@@ -120,13 +120,22 @@ Workers and edges are given the --control-listen address; `hexagram status`, `mo
 `drain` the --admin address. A worker that dies keeps its calls waiting for two seconds;
 without a controller everything that is placed goes on.";
 
-const ORDER_EXAMPLES: &str = "Examples:
+const MOVE_EXAMPLES: &str = "Examples:
   hexagram move 17 worker-1
+  hexagram move 17 worker-1 --admin 127.0.0.1:9190
+
+--admin is the admin address of `hexagram control` or `hexagram local`, which take orders from
+their own machine only. `hexagram status` shows which worker has which shard.";
+
+const DRAIN_EXAMPLES: &str = "Examples:
   hexagram drain worker-0
   hexagram drain worker-0 --admin 127.0.0.1:9190
+  hexagram drain worker-0 --cancel
 
---admin is the admin address of `hexagram control` or `hexagram local`, which take orders from their own
-machine only. `hexagram status --watch` shows the shards meanwhile.";
+The worker is given no shards until --cancel, or until it is restarted. A controller that is
+restarted has forgotten its drains: order them again. --admin is the admin address of
+`hexagram control` or `hexagram local`, which take orders from their own machine only.
+`hexagram status --watch` shows the shards meanwhile.";
 
 const CHECK_EXAMPLES: &str = "\
 It only looks: it calls no tool, reads no resource, and ends the sessions that it opens.

@@ -113,6 +113,24 @@ async fn status_shows_the_shards_of_a_cluster() {
 }
 
 #[tokio::test]
+async fn a_drain_can_be_cancelled() {
+    let local = Server::local(&["--demo=echo"]).await;
+    let admin = format!("--admin={}", local.admin);
+    let cancel = ["drain", "worker-0", "--cancel", &admin];
+    let said = complaint(&hexagram(&cancel).await, 1);
+    assert!(said.contains("worker-0 is not being drained"), "{said}");
+    out(&hexagram(&["drain", "worker-0", &admin]).await);
+    assert_eq!(owners(&local.status().await).get("worker-0"), None);
+    let said = out(&hexagram(&cancel).await);
+    assert!(said.contains("given shards again"), "{said}");
+    wait::until("its share", async || {
+        let owners = owners(&local.status().await);
+        owners.contains_key("worker-0").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_watches_sees_a_process_go_and_come_back() {
     let mut local = Server::local(&["--demo=echo"]).await;
     let admin = format!("--admin={}", local.admin);

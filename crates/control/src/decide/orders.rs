@@ -43,9 +43,7 @@ pub enum Refusal {
         worker: WorkerId,
     },
     /// An earlier move has not ended.
-    #[error(
-        "shard {shard} is moving from {from} to {to} already: wait for the end of that move"
-    )]
+    #[error("shard {shard} is moving from {from} to {to} already: wait for the end of that move")]
     Moving {
         /// The shard.
         shard: ShardId,
@@ -55,15 +53,19 @@ pub enum Refusal {
         to: WorkerId,
     },
     /// The owner cannot give it.
-    #[error(
-        "{worker}, the owner of shard {shard}, does not serve it now: try again in a moment"
-    )]
+    #[error("{worker}, the owner of shard {shard}, does not serve it now: try again in a moment")]
     NotServed {
         /// The shard.
         shard: ShardId,
         /// Its owner.
         worker: WorkerId,
     },
+    /// There is no drain to end.
+    #[error("worker {0} is not being drained: there is nothing to cancel")]
+    NotDrained(WorkerId),
+    /// Nobody ordered its drain but who ends it.
+    #[error("worker {0} drains because its process is ending: that cannot be cancelled")]
+    Ending(WorkerId),
     /// Nobody would be left.
     #[error("no other worker could take the shards of {0}: start one first")]
     Last(WorkerId),
@@ -91,7 +93,7 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
         count: count.get(),
     };
     let shard = count.shard(shard).ok_or_else(unknown)?;
-    let target = living(view, to)?;
+    let target = living_named(view, to)?;
     if view.is_draining(&target) {
         return Err(Refusal::Draining(to.clone()));
     }
@@ -138,14 +140,30 @@ fn immovable(shard: ShardId, entry: &Entry<Owner>, error: EntryError) -> Refusal
 /// # Errors
 /// The reason why not.
 pub fn check_drain(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
-    living(view, worker)?;
+    living_named(view, worker)?;
     match view.targets().iter().any(|target| target.worker != *worker) {
         true => Ok(()),
         false => Err(Refusal::Last(worker.clone())),
     }
 }
 
-fn living(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
+/// Whether somebody ordered a drain of `worker` that can be ended. It may be silent.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_cancel(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
+    let mut living = view.fleet.living();
+    if living.any(|(owner, report)| owner.worker == *worker && report.draining) {
+        return Err(Refusal::Ending(worker.clone()));
+    }
+    if view.drains.contains(worker) {
+        return Ok(());
+    }
+    living_named(view, worker)?;
+    Err(Refusal::NotDrained(worker.clone()))
+}
+
+fn living_named(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
     let known = || {
         let names: Vec<_> = view
             .fleet

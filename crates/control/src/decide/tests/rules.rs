@@ -7,7 +7,9 @@ use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
-use super::super::{Patience, Refusal, Suspicions, View, Why, check_drain, first_map, order_move};
+use super::super::{
+    Patience, Refusal, Suspicions, View, Why, check_cancel, check_drain, first_map, order_move,
+};
 use crate::fleet::{Fleet, Held};
 use crate::testing::{count, epoch, fleet, held, map, owner};
 
@@ -268,4 +270,44 @@ fn orders_are_refused_with_the_reason() {
     let other = [b.worker].into();
     let last = check_drain(&view(&other), &a.worker);
     assert_eq!(last, Err(Refusal::Last(a.worker)));
+}
+
+#[test]
+fn only_an_ordered_drain_can_be_cancelled() {
+    let (a, b, dead) = (a(), b(), owner(2, 1));
+    let mut fleet = fleet(&[
+        (&a, held(Serving, 3)),
+        (&b, held(Absent, 0)),
+        (&dead, held(Absent, 0)),
+    ]);
+    let ending = crate::Report {
+        draining: true,
+        ..crate::Report::default()
+    };
+    fleet.reported(&b, ending);
+    fleet.died(&dead);
+    let map = map(1, vec![own()]);
+    let cancel = |worker: &Owner, drains: &[&Owner]| {
+        let view = View {
+            map: &map,
+            fleet: &fleet,
+            drains: &drains.iter().map(|owner| owner.worker.clone()).collect(),
+            memory: &Memory::default(),
+            suspicions: &Suspicions::default(),
+            now: Duration::ZERO,
+        };
+        check_cancel(&view, &worker.worker)
+    };
+    assert_eq!(cancel(&a, &[&a]), Ok(()));
+    assert_eq!(cancel(&dead, &[&dead]), Ok(()), "its next life is another's");
+    for (refused, text) in [
+        (cancel(&a, &[]), "worker worker-0 is not being drained"),
+        (cancel(&b, &[]), "worker worker-1 drains because its process is ending"),
+        (cancel(&b, &[&b]), "worker worker-1 drains because its process is ending"),
+        (cancel(&dead, &[]), "worker-2 does not answer"),
+        (cancel(&owner(9, 1), &[]), "no worker is called worker-9"),
+    ] {
+        let refusal = refused.unwrap_err().to_string();
+        assert!(refusal.contains(text), "{refusal}");
+    }
 }
