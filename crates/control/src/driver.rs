@@ -15,7 +15,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::controller::{OrderError, Request, Settings};
 use crate::decide::{
-    Change, Patience, Refusal, Suspicions, View, check_cancel, check_drain, first_map, order_move,
+    Change, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain, first_map,
+    order_move,
 };
 use crate::fleet::{Fleet, Life, Superseded};
 use crate::losses::Losses;
@@ -46,10 +47,27 @@ pub(crate) struct Driver<R> {
     /// The highest version that anybody has.
     known: u64,
     joined: Instant,
+    waits: Option<Wait>,
     watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
     signs: mpsc::Sender<(Owner, Sign)>,
     heard: mpsc::Receiver<(Owner, Sign)>,
     shown: watch::Sender<Overview>,
+}
+
+/// What the first map has to wait for.
+struct Wait {
+    on: Waiting,
+    since: Instant,
+    told: bool,
+}
+
+impl Wait {
+    fn tell(&mut self) {
+        if !self.told && self.since.elapsed() >= TICK {
+            tracing::info!("no shard map yet: waiting {}", self.on);
+            self.told = true;
+        }
+    }
 }
 
 impl<R: Register> Driver<R> {
@@ -67,6 +85,7 @@ impl<R: Register> Driver<R> {
             balanced: Instant::now(),
             known: 0,
             joined: Instant::now(),
+            waits: None,
             watchers: BTreeMap::new(),
             signs,
             heard,
@@ -222,8 +241,16 @@ impl<R: Register> Driver<R> {
             self.employ();
             return self.begin().await;
         };
+        self.waits = None;
         for (owner, address) in map.addresses() {
-            self.fleet.recall(owner, address);
+            if self.fleet.recall(owner, address) {
+                tracing::info!(
+                    worker = %owner,
+                    address,
+                    "the register names a worker that has not been heard of: it is asked, and \
+                     declared dead where it does not answer twice within a second"
+                );
+            }
         }
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;
@@ -244,9 +271,12 @@ impl<R: Register> Driver<R> {
             expected: self.settings.expected,
             least: Epoch::new(unix_millis()).unwrap_or(Epoch::FIRST),
         };
-        let first = first_map(self.known, self.settings.shards, &self.fleet, patience);
-        let Some(first) = first else {
-            return Ok(());
+        let first = match first_map(self.known, self.settings.shards, &self.fleet, patience) {
+            Ok(first) => first,
+            Err(waiting) => {
+                self.wait(waiting);
+                return Ok(());
+            }
         };
         let map = first.with_addresses(self.addresses(&first));
         tracing::info!(
@@ -255,6 +285,24 @@ impl<R: Register> Driver<R> {
             "the first shard map"
         );
         self.register.compare_and_swap(Arc::new(map)).await
+    }
+
+    /// Tells what is waited for, once, where it takes a moment.
+    fn wait(&mut self, waiting: Waiting) {
+        match &mut self.waits {
+            Some(wait) if wait.on == waiting => wait.tell(),
+            _ => {
+                self.shown.send_replace(Overview {
+                    waiting: Some(waiting.to_string()),
+                    ..Overview::default()
+                });
+                self.waits = Some(Wait {
+                    on: waiting,
+                    since: Instant::now(),
+                    told: false,
+                });
+            }
+        }
     }
 
     /// Writes the changes and whatever is new of addresses; gives the map that is

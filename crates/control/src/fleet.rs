@@ -128,15 +128,17 @@ impl Fleet {
     }
 
     /// Takes in whom the register names, suspect until it reports. Which life of a
-    /// name is the latest is not known then.
-    pub fn recall(&mut self, owner: &Owner, address: &str) {
+    /// name is the latest is not known then. Gives whether it is news.
+    pub fn recall(&mut self, owner: &Owner, address: &str) -> bool {
         let member = || Member {
             address: address.to_owned(),
             life: Life::Suspect,
             report: None,
             left: false,
         };
+        let is_new = !self.members.contains_key(owner);
         self.members.entry(owner.clone()).or_insert_with(member);
+        is_new
     }
 
     /// Whether a dead `owner`'s name is another's now.

@@ -10,6 +10,9 @@ use crate::losses::Losses;
 /// What the controller knows of the cluster beside its map.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Overview {
+    /// What is waited for, while there is no map.
+    #[serde(skip)]
+    pub waiting: Option<String>,
     /// Whom the map names or could; the dead only as long as they own something.
     pub workers: Vec<WorkerOverview>,
     /// Those of the last ten minutes that died and own nothing any more, the latest
@@ -73,6 +76,7 @@ impl Overview {
             ..worker(view, owner, member, &loads)
         });
         Self {
+            waiting: None,
             workers: workers.collect(),
             lost: lost(view, losses),
             imbalance: view.layout().imbalance(),

@@ -79,6 +79,9 @@ fn text(status: &Value, colours: bool) -> String {
         false => "other workers'",
     };
     let mut out = title(status, &owners) + "\n\n" + &grid::draw(&owners, blank, colours);
+    if let Some(waiting) = status["waiting"].as_str() {
+        out += &format!("  no shard map yet: waiting {waiting}\n");
+    }
     items(status, "shards").for_each(|shard| out += &withheld_line(shard));
     items(status, "workers").for_each(|worker| out += &worker_line(worker));
     items(status, "lost").for_each(|worker| out += &lost_line(worker));
@@ -154,7 +157,9 @@ fn worker_line(worker: &Value) -> String {
     // A controller of an older release does not say.
     let shards = worker["shards"].as_u64();
     let shards = shards.and_then(|shards| usize::try_from(shards).ok());
-    let shards = shards.map_or(String::new(), |shards| format!(", {}", grid::counted(shards)));
+    let shards = shards.map_or(String::new(), |shards| {
+        format!(", {}", grid::counted(shards))
+    });
     let load = worker["load"].as_f64();
     let load = load.map_or(String::new(), |load| {
         // The load of no shards at all is -0.
@@ -277,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_without_a_map_says_what_it_waits_for() {
+        let status = json!({"role": "control", "shards": [], "waiting": "for workers to join"});
+        let text = text(&status, false);
+        assert!(
+            text.ends_with(": 0 shards\n\n  no shard map yet: waiting for workers to join\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_worker_shows_its_shards_at_their_places() {
         let status = json!({
             "role": "worker", "name": "w", "cluster": "c", "version": "1", "shard_count": 16,
@@ -284,9 +299,15 @@ mod tests {
         });
         let text = text(&status, false);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "worker w of cluster c (version 1): 2 of 16 shards");
+        assert_eq!(
+            lines[0],
+            "worker w of cluster c (version 1): 2 of 16 shards"
+        );
         assert!(lines[3].starts_with("   8  \u{4DC8}. \u{4DC9}a "), "{text}");
         assert!(lines[3].ends_with("\u{4DCF}a "), "{text}");
-        assert_eq!(lines[4..], ["  a w: 2 shards", "  . other workers': 14 shards"]);
+        assert_eq!(
+            lines[4..],
+            ["  a w: 2 shards", "  . other workers': 14 shards"]
+        );
     }
 }

@@ -8,7 +8,8 @@ use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
 use super::super::{
-    Patience, Refusal, Suspicions, View, Why, check_cancel, check_drain, first_map, order_move,
+    Patience, Refusal, Suspicions, View, Waiting, Why, check_cancel, check_drain, first_map,
+    order_move,
 };
 use crate::fleet::{Fleet, Held};
 use crate::testing::{count, epoch, fleet, held, map, owner};
@@ -172,16 +173,18 @@ fn a_new_cluster_begins_when_no_worker_joins_any_more() {
         expected: Some(2),
         ..QUIET
     };
-    assert_eq!(first_map(1, count(1), &fleet, hasty), None);
-    assert_eq!(first_map(1, count(1), &fleet, two), None);
+    let begun = |fleet: &Fleet, patience| first_map(1, count(1), fleet, patience);
+    assert_eq!(begun(&Fleet::default(), QUIET), Err(Waiting::Workers));
+    assert_eq!(begun(&fleet, hasty), Err(Waiting::More { joined: 1 }));
+    let (wanted, joined) = (2, 1);
+    let too_few = Waiting::Expected { wanted, joined };
+    assert_eq!(begun(&fleet, two), Err(too_few));
     let first = map(1, vec![Entry::new(a(), epoch(1))]);
-    assert_eq!(first_map(1, count(1), &fleet, QUIET), Some(first));
+    assert_eq!(begun(&fleet, QUIET), Ok(first));
     fleet.join(&b(), "127.0.0.1:2").unwrap();
-    assert_eq!(
-        first_map(1, count(1), &fleet, QUIET),
-        None,
-        "b is not known yet"
-    );
+    let unknown = begun(&fleet, QUIET).unwrap_err();
+    let said = unknown.to_string();
+    assert_eq!(said, "for worker-1 to answer, or to be declared dead, for 2 s at most");
 }
 
 #[test]
@@ -193,19 +196,25 @@ fn a_lost_register_is_learnt_from_who_serves() {
     };
     let serving = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Serving, 4))]);
     let learnt = map(8, vec![Entry::new(b(), epoch(4))]);
-    assert_eq!(first_map(8, count(1), &serving, hasty), Some(learnt));
+    assert_eq!(first_map(8, count(1), &serving, hasty), Ok(learnt));
     let granted = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Absent, 0))]);
-    assert_eq!(
-        first_map(8, count(1), &granted, QUIET),
-        None,
-        "its taker may come"
-    );
+    let taker = first_map(8, count(1), &granted, QUIET).unwrap_err();
+    let said = taker.to_string();
+    assert!(said.starts_with("for who serves 1 of 1 shards, such as 0, until none has joined for 5 s"), "{said}");
     let patient = Patience {
         quiet: Duration::from_secs(5),
         ..QUIET
     };
     let back = map(8, vec![Entry::new(a(), epoch(5))]);
-    assert_eq!(first_map(8, count(1), &granted, patient), Some(back));
+    assert_eq!(first_map(8, count(1), &granted, patient), Ok(back));
+    let ending = crate::Report {
+        draining: true,
+        ..crate::Report::default()
+    };
+    let mut leaving = Fleet::default();
+    leaving.join(&a(), "127.0.0.1:1").unwrap();
+    leaving.reported(&a(), ending);
+    assert_eq!(first_map(8, count(1), &leaving, patient), Err(Waiting::Ending));
 }
 
 #[test]
