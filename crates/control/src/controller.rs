@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::decide::Refusal;
 use crate::driver::Driver;
-use crate::fleet::Superseded;
+use crate::fleet::NotTaken;
+use crate::introduction::Introduction;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
 
@@ -45,9 +46,9 @@ pub enum OrderError {
 /// Why a worker may not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// It is not the latest of its name.
+    /// It is not the latest of its name, or does not go with others.
     #[error(transparent)]
-    Superseded(#[from] Superseded),
+    NotTaken(#[from] NotTaken),
     /// The controller ended.
     #[error("the controller is ending")]
     Ended,
@@ -65,7 +66,7 @@ pub(crate) type Answer<T> = oneshot::Sender<T>;
 /// What the driver is asked for.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Join(Owner, String, Answer<Result<(), Superseded>>),
+    Join(Introduction, Answer<Result<(), NotTaken>>),
     Leave(Owner),
     /// A map of this version is known somewhere.
     Known(u64),
@@ -90,11 +91,10 @@ impl Controller {
     /// A worker wants to be given shards; repeating it is harmless.
     ///
     /// # Errors
-    /// When a later process has its name, or the controller ends.
-    pub async fn join(&self, owner: Owner, address: String) -> Result<(), JoinError> {
-        let joined = self
-            .ask(|answer| Request::Join(owner, address, answer))
-            .await;
+    /// When a later process has its name, when it does not go with a worker that
+    /// lives, or when the controller ends.
+    pub async fn join(&self, who: Introduction) -> Result<(), JoinError> {
+        let joined = self.ask(|answer| Request::Join(who, answer)).await;
         Ok(joined.ok_or(JoinError::Ended)??)
     }
 
@@ -134,7 +134,9 @@ impl Controller {
     /// # Errors
     /// When nobody ordered that drain.
     pub async fn cancel_drain(&self, worker: WorkerId) -> Result<(), OrderError> {
-        let asked = self.ask(|answer| Request::CancelDrain(worker, answer)).await;
+        let asked = self
+            .ask(|answer| Request::CancelDrain(worker, answer))
+            .await;
         asked.unwrap_or(Err(OrderError::Ended))
     }
 

@@ -18,7 +18,8 @@ use crate::decide::{
     Change, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain, first_map,
     order_move,
 };
-use crate::fleet::{Fleet, Life, Superseded};
+use crate::fleet::{Fleet, Life, NotTaken};
+use crate::introduction::Introduction;
 use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
@@ -30,6 +31,8 @@ const TICK: Duration = Duration::from_millis(250);
 const BALANCE: Duration = Duration::from_secs(10);
 /// Signs that wait.
 const QUEUE: usize = 256;
+/// Workers that may not join and are remembered, so that each is told of once.
+const REFUSED: usize = 64;
 /// Writes that may be lost to others in a row before the next sign is awaited.
 const ATTEMPTS: usize = 5;
 
@@ -48,6 +51,8 @@ pub(crate) struct Driver<R> {
     known: u64,
     joined: Instant,
     waits: Option<Wait>,
+    /// Those that may not join, as far as they were told of.
+    refused: BTreeSet<Owner>,
     watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
     signs: mpsc::Sender<(Owner, Sign)>,
     heard: mpsc::Receiver<(Owner, Sign)>,
@@ -86,6 +91,7 @@ impl<R: Register> Driver<R> {
             known: 0,
             joined: Instant::now(),
             waits: None,
+            refused: BTreeSet::new(),
             watchers: BTreeMap::new(),
             signs,
             heard,
@@ -144,10 +150,15 @@ impl<R: Register> Driver<R> {
     async fn serve(&mut self, request: Request) {
         // Who asked may have gone; what was asked for holds.
         match request {
-            Request::Join(owner, address, answer) => {
-                let _ = answer.send(self.join(&owner, &address));
+            Request::Join(who, answer) => {
+                let joined = self.join(&who);
+                if let Err(error) = &joined {
+                    self.tell_refused(&who.owner, error);
+                }
+                let _ = answer.send(joined);
             }
             Request::Leave(owner) => {
+                tracing::info!(worker = %owner, "a worker left");
                 self.watchers.remove(&owner);
                 self.fleet.left(&owner);
             }
@@ -188,9 +199,11 @@ impl<R: Register> Driver<R> {
         Ok(())
     }
 
-    fn join(&mut self, owner: &Owner, address: &str) -> Result<(), Superseded> {
+    fn join(&mut self, who: &Introduction) -> Result<(), NotTaken> {
+        let (owner, address) = (&who.owner, &who.address);
         let is_new = !self.fleet.members().any(|(known, _)| known == owner);
-        self.fleet.join(owner, address)?;
+        self.fleet.join(who)?;
+        self.refused.remove(owner);
         if is_new {
             tracing::info!(worker = %owner, address, "a worker joined");
             self.joined = Instant::now();
@@ -198,6 +211,16 @@ impl<R: Register> Driver<R> {
             self.drains.remove(&owner.worker);
         }
         Ok(())
+    }
+
+    /// Tells once that a worker may not join: it goes on asking.
+    fn tell_refused(&mut self, owner: &Owner, error: &NotTaken) {
+        if self.refused.len() >= REFUSED {
+            self.refused.clear();
+        }
+        if self.refused.insert(owner.clone()) {
+            tracing::warn!(worker = %owner, %error, "a worker may not join");
+        }
     }
 
     async fn order(

@@ -6,6 +6,8 @@ use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
+use crate::introduction::{Introduction, Misfit, Setup};
+
 /// Whether a worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -56,15 +58,21 @@ pub struct Member {
     pub report: Option<Report>,
     /// Its last word was that it leaves.
     pub left: bool,
+    /// What it said it works with when it joined.
+    pub setup: Setup,
 }
 
-/// Another process with the same name lives.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "another process has joined as {name} since: give each worker its own --name, and end this one"
-)]
-pub struct Superseded {
-    name: WorkerId,
+/// Why a worker is not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Another process with the same name lives.
+    #[error(
+        "another process has joined as {0} since: give each worker its own --name, and end this one"
+    )]
+    Superseded(WorkerId),
+    /// It does not go with one that lives.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
 }
 
 /// All workers known.
@@ -106,37 +114,52 @@ impl Fleet {
     /// name are over. Gives whether it is news.
     ///
     /// # Errors
-    /// When it is itself an earlier life.
-    pub fn join(&mut self, owner: &Owner, address: &str) -> Result<bool, Superseded> {
+    /// When it is itself an earlier life, or does not go with one that lives.
+    pub fn join(&mut self, who: &Introduction) -> Result<bool, NotTaken> {
+        let (owner, address) = (&who.owner, &who.address);
         if let Some(member) = self.members.get_mut(owner) {
-            let moved = member.address != address;
+            let moved = member.address != *address;
             address.clone_into(&mut member.address);
+            member.setup.clone_from(&who.setup);
             return match self.successor(owner) {
-                true => Err(Superseded {
-                    name: owner.worker.clone(),
-                }),
+                true => Err(NotTaken::Superseded(owner.worker.clone())),
                 false => Ok(moved),
             };
         }
+        self.fits(who)?;
         for (earlier, member) in &mut self.members {
             if earlier.worker == owner.worker {
                 member.life = Life::Dead;
             }
         }
-        self.recall(owner, address);
-        Ok(true)
+        Ok(self.take(owner, address, &who.setup))
+    }
+
+    /// Whether a worker may serve beside those that live. The earlier lives of its
+    /// name are not asked: they end as it joins.
+    fn fits(&self, who: &Introduction) -> Result<(), Misfit> {
+        let others = self.members.iter().filter(|(other, member)| {
+            member.life != Life::Dead && other.worker != who.owner.worker
+        });
+        let mut fits = others.map(|(other, member)| who.fits(&other.worker, &member.setup));
+        fits.find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// Takes in whom the register names, suspect until it reports. Which life of a
     /// name is the latest is not known then. Gives whether it is news.
     pub fn recall(&mut self, owner: &Owner, address: &str) -> bool {
+        self.take(owner, address, &Setup::default())
+    }
+
+    fn take(&mut self, owner: &Owner, address: &str, setup: &Setup) -> bool {
+        let is_new = !self.members.contains_key(owner);
         let member = || Member {
             address: address.to_owned(),
             life: Life::Suspect,
             report: None,
             left: false,
+            setup: setup.clone(),
         };
-        let is_new = !self.members.contains_key(owner);
         self.members.entry(owner.clone()).or_insert_with(member);
         is_new
     }

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::{Controller, JoinError, OrderError};
 use crate::decide::Refusal;
 use crate::form::MapForm;
+use crate::introduction::{Introduction, Setup};
 use crate::register::Register;
 
 /// How long a question for a newer map waits. Who asked a machine that is lost since
@@ -52,6 +53,13 @@ pub(crate) struct JoinForm {
     /// register begins above.
     #[serde(default)]
     pub(crate) known: u64,
+    /// The fingerprints of its keys, as the incarnation; workers of older releases do
+    /// not tell them.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
+    /// Whether it has a session store; as well.
+    #[serde(default)]
+    pub(crate) store: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -133,15 +141,20 @@ impl<R: Register> Api<R> {
     async fn member(&self, request: Request<Incoming>) -> Result<(), Refused> {
         let method = request.method().clone();
         let form: JoinForm = read(request).await?;
-        let owner = self
-            .owner(&form)
-            .map_err(|error| (StatusCode::CONFLICT, error))?;
+        let owner = self.owner(&form).map_err(conflict)?;
         match method {
             Method::POST => {
                 self.controller.known(form.known).await;
-                let joined = self.controller.join(owner, form.address).await;
+                let setup = setup(&form).map_err(conflict)?;
+                let address = form.address;
+                let who = Introduction {
+                    owner,
+                    address,
+                    setup,
+                };
+                let joined = self.controller.join(who).await;
                 joined.map_err(|error| match error {
-                    JoinError::Superseded(_) => conflict(error),
+                    JoinError::NotTaken(_) => conflict(error),
                     JoinError::Ended => unavailable(error),
                 })
             }
@@ -231,6 +244,13 @@ fn refused(error: OrderError) -> Refused {
         OrderError::Refused(_) => conflict(error),
         OrderError::Register(_) | OrderError::Ended => unavailable(error),
     }
+}
+
+fn setup(form: &JoinForm) -> Result<Setup, String> {
+    let key = |key: &String| u64::from_str_radix(key, 16).map_err(|_| "no fingerprint of a key");
+    let keys = form.keys.iter().map(key).collect::<Result<_, _>>()?;
+    let store = form.store;
+    Ok(Setup { keys, store })
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {

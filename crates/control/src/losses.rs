@@ -78,7 +78,7 @@ mod tests {
     use hexagram_proto::admin::Phase;
 
     use super::*;
-    use crate::testing::{fleet, held, map, owner};
+    use crate::testing::{fleet, held, introduced, map, owner};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -139,7 +139,7 @@ mod tests {
         losses.note(&fleet, SECOND);
         assert_eq!(losses.recent(SECOND).len(), MOST);
         // A name that lives again keeps its earlier life known to the fleet.
-        fleet.join(&owner(3, 2), "127.0.0.1:1").unwrap();
+        fleet.join(&introduced(&owner(3, 2))).unwrap();
         forget(&mut fleet);
         losses.note(&fleet, 700 * SECOND);
         losses.note(&fleet, 701 * SECOND);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::{Owner, RegisterMap, ShardCount};
+use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
 use http::{Method, Request, Response, StatusCode};
 use reqwest::Client;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::form::MapForm;
 use crate::http::{JoinForm, LONG_POLL};
+use crate::introduction::Introduction;
 use crate::register::Maps;
 
 /// Longer than an answer may wait.
@@ -197,25 +198,35 @@ impl HttpSource {
         if answer.status().is_success() {
             return Ok(answer);
         }
-        let said = String::from_utf8_lossy(answer.body()).into_owned();
-        Err(SourceError::Refused(said))
+        Err(SourceError::Refused(reason(answer.body())))
     }
 
-    /// Says every two seconds that the worker at `address` is there, until `end`;
-    /// then that it leaves.
-    pub async fn member(&self, owner: Owner, address: String, end: CancellationToken) {
-        let mut form = JoinForm {
+    /// Says every two seconds that this worker is there, until `end`; then that it
+    /// leaves.
+    pub async fn member(&self, who: Introduction, end: CancellationToken) {
+        let mut form = self.form(who);
+        end.run_until_cancelled(self.keep_joining(&mut form)).await;
+        let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
+        if let Err(error) = left.await {
+            tracing::debug!(%error, "the controller will find out that this worker left");
+        }
+    }
+
+    fn form(&self, who: Introduction) -> JoinForm {
+        let Introduction {
+            owner,
+            address,
+            setup,
+        } = who;
+        JoinForm {
             known: 0,
             cluster: self.cluster.clone(),
             shards: self.shards.get(),
             name: owner.worker.to_string(),
             incarnation: owner.incarnation.to_string(),
             address,
-        };
-        end.run_until_cancelled(self.keep_joining(&mut form)).await;
-        let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
-        if let Err(error) = left.await {
-            tracing::debug!(%error, "the controller will find out that this worker left");
+            keys: setup.keys.iter().map(|key| format!("{key:x}")).collect(),
+            store: setup.store,
         }
     }
 
@@ -239,8 +250,15 @@ impl HttpSource {
     }
 }
 
+/// The reason in a refusal's body, or all of it.
+fn reason(body: &[u8]) -> String {
+    let form: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let whole = || String::from_utf8_lossy(body).into_owned();
+    form["error"].as_str().map_or_else(whole, str::to_owned)
+}
+
 fn body(form: &JoinForm) -> String {
-    // A form of texts and one number has no way to fail.
+    // A form of texts and numbers has no way to fail.
     serde_json::to_string(form).unwrap_or_default()
 }
 

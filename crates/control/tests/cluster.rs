@@ -55,9 +55,7 @@ async fn a_restarted_worker_is_another_owner() {
         map.entries()
             .all(|(shard, entry)| Some(entry.epoch()) == first.entry(shard).epoch().next())
     );
-    let refused = control
-        .join(before.owner.clone(), before.address.to_string())
-        .await;
+    let refused = control.join(before.introduced()).await;
     assert!(refused.unwrap_err().to_string().contains("--name"));
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{Api, Controller, Introduction, Maps, MemoryRegister, Register, Settings};
 use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
@@ -266,7 +266,9 @@ impl Workers {
         let controller = Controller::start(register.clone(), settings, end.clone());
         for owner in &self.owners {
             let address = format!("{PIPE}{}", owner.worker);
-            controller.join(owner.clone(), address).await?;
+            // One process has one ring and one store: there is nothing to compare.
+            let who = Introduction::new(owner.clone(), address);
+            controller.join(who).await?;
         }
         Ok(controller)
     }

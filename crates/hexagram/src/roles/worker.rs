@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use hexagram_control::HttpSource;
+use hexagram_control::{HttpSource, Introduction, Setup};
 use hexagram_core::{Incarnation, Owner, ShardMap};
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::Health;
@@ -36,6 +36,10 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
+    let setup = Setup {
+        keys: context.sealer.fingerprints(),
+        store: Some(store.is_some()),
+    };
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
@@ -61,7 +65,12 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         worker: args.name.clone(),
         incarnation: life,
     };
-    let joined = source.map(|source| tokio::spawn(joined(source, owner, address, leave.clone())));
+    let who = Introduction {
+        owner,
+        address,
+        setup,
+    };
+    let joined = source.map(|source| tokio::spawn(joined(source, who, leave.clone())));
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     worker.serve_tcp(listener, shutdown.token()).await?;
@@ -75,8 +84,8 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
 }
 
 /// Stays a member of the controller's cluster until `leave`.
-async fn joined(source: HttpSource, owner: Owner, address: String, leave: CancellationToken) {
-    source.member(owner, address, leave).await;
+async fn joined(source: HttpSource, who: Introduction, leave: CancellationToken) {
+    source.member(who, leave).await;
 }
 
 /// The controller, if there is one to follow.

@@ -12,7 +12,7 @@ use super::super::{
     order_move,
 };
 use crate::fleet::{Fleet, Held};
-use crate::testing::{count, epoch, fleet, held, map, owner};
+use crate::testing::{count, epoch, fleet, held, introduced, map, owner};
 
 /// What shard 0 becomes.
 fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
@@ -124,10 +124,10 @@ fn silence_moves_nothing_and_the_next_life_inherits() {
     fleet.suspect(&a());
     assert_eq!(next(&own(), &fleet), None);
     let again = owner(0, 2);
-    assert_eq!(fleet.join(&again, "127.0.0.1:2"), Ok(true));
+    assert_eq!(fleet.join(&introduced(&again)), Ok(true));
     fleet.reported(&again, crate::Report::default());
     assert_eq!(next(&own(), &fleet), failed_over(&own(), again.clone()));
-    assert!(fleet.join(&a(), "127.0.0.1:1").is_err());
+    assert!(fleet.join(&introduced(&a())).is_err());
     fleet.reported(&a(), crate::Report::default());
     assert_eq!(fleet.life(&a()), crate::Life::Dead);
 }
@@ -181,10 +181,13 @@ fn a_new_cluster_begins_when_no_worker_joins_any_more() {
     assert_eq!(begun(&fleet, two), Err(too_few));
     let first = map(1, vec![Entry::new(a(), epoch(1))]);
     assert_eq!(begun(&fleet, QUIET), Ok(first));
-    fleet.join(&b(), "127.0.0.1:2").unwrap();
+    fleet.join(&introduced(&b())).unwrap();
     let unknown = begun(&fleet, QUIET).unwrap_err();
     let said = unknown.to_string();
-    assert_eq!(said, "for worker-1 to answer, or to be declared dead, for 2 s at most");
+    assert_eq!(
+        said,
+        "for worker-1 to answer, or to be declared dead, for 2 s at most"
+    );
 }
 
 #[test]
@@ -200,7 +203,10 @@ fn a_lost_register_is_learnt_from_who_serves() {
     let granted = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Absent, 0))]);
     let taker = first_map(8, count(1), &granted, QUIET).unwrap_err();
     let said = taker.to_string();
-    assert!(said.starts_with("for who serves 1 of 1 shards, such as 0, until none has joined for 5 s"), "{said}");
+    assert!(
+        said.starts_with("for who serves 1 of 1 shards, such as 0, until none has joined for 5 s"),
+        "{said}"
+    );
     let patient = Patience {
         quiet: Duration::from_secs(5),
         ..QUIET
@@ -212,9 +218,12 @@ fn a_lost_register_is_learnt_from_who_serves() {
         ..crate::Report::default()
     };
     let mut leaving = Fleet::default();
-    leaving.join(&a(), "127.0.0.1:1").unwrap();
+    leaving.join(&introduced(&a())).unwrap();
     leaving.reported(&a(), ending);
-    assert_eq!(first_map(8, count(1), &leaving, patient), Err(Waiting::Ending));
+    assert_eq!(
+        first_map(8, count(1), &leaving, patient),
+        Err(Waiting::Ending)
+    );
 }
 
 #[test]
@@ -308,11 +317,21 @@ fn only_an_ordered_drain_can_be_cancelled() {
         check_cancel(&view, &worker.worker)
     };
     assert_eq!(cancel(&a, &[&a]), Ok(()));
-    assert_eq!(cancel(&dead, &[&dead]), Ok(()), "its next life is another's");
+    assert_eq!(
+        cancel(&dead, &[&dead]),
+        Ok(()),
+        "its next life is another's"
+    );
     for (refused, text) in [
         (cancel(&a, &[]), "worker worker-0 is not being drained"),
-        (cancel(&b, &[]), "worker worker-1 drains because its process is ending"),
-        (cancel(&b, &[&b]), "worker worker-1 drains because its process is ending"),
+        (
+            cancel(&b, &[]),
+            "worker worker-1 drains because its process is ending",
+        ),
+        (
+            cancel(&b, &[&b]),
+            "worker worker-1 drains because its process is ending",
+        ),
         (cancel(&dead, &[]), "worker-2 does not answer"),
         (cancel(&owner(9, 1), &[]), "no worker is called worker-9"),
     ] {
