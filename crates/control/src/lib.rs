@@ -31,4 +31,4 @@ pub use http::Api;
 pub use introduction::{Introduction, Misfit, Setup};
 pub use overview::{LostOverview, Overview, WorkerOverview};
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
-pub use source::{Ask, HttpSource, SourceError};
+pub use source::{Ask, HttpSource, Joining, SourceError};

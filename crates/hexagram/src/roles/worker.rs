@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use hexagram_control::{HttpSource, Introduction, Setup};
+use hexagram_control::{HttpSource, Introduction, Joining, Setup};
 use hexagram_core::{Incarnation, Owner, ShardMap};
 use hexagram_runtime::admin::Admin;
-use hexagram_runtime::health::Health;
+use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
@@ -16,6 +16,8 @@ use hexagram_worker::{
 };
 use serde_json::json;
 use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
@@ -56,10 +58,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         status(&args, &worker),
     )
     .await?;
-    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker ready");
-    let admin_end = CancellationToken::new();
-    let admin = tokio::spawn(admin.run(admin_end.clone()));
-    tokio::spawn(probe(worker.clone()));
+    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker started");
     let leave = CancellationToken::new();
     let owner = Owner {
         worker: args.name.clone(),
@@ -70,7 +69,10 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         address,
         setup,
     };
-    let joined = source.map(|source| tokio::spawn(joined(source, who, leave.clone())));
+    let joined = source.map(|source| join(source, who, &health, leave.clone()));
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    tokio::spawn(probe(worker.clone()));
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     worker.serve_tcp(listener, shutdown.token()).await?;
@@ -84,8 +86,31 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
 }
 
 /// Stays a member of the controller's cluster until `leave`.
-async fn joined(source: HttpSource, who: Introduction, leave: CancellationToken) {
-    source.member(who, leave).await;
+fn join(
+    source: HttpSource,
+    who: Introduction,
+    health: &Health,
+    leave: CancellationToken,
+) -> JoinHandle<()> {
+    let condition = health.condition("controller");
+    tokio::spawn(ready_once_joined(condition, source.joining()));
+    tokio::spawn(async move { source.member(who, leave).await })
+}
+
+/// Nobody gives shards to a worker that has not joined. One that has serves on also
+/// while its controller is away, so it stays ready.
+async fn ready_once_joined(condition: Condition, mut joining: watch::Receiver<Joining>) {
+    loop {
+        let now = joining.borrow_and_update().clone();
+        match now {
+            Joining::Asking => condition.set(false, "not joined yet"),
+            Joining::Vain(why) => condition.set(false, format!("not joined: {why}")),
+            Joining::Joined => return condition.set(true, "joined"),
+        }
+        if joining.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The controller, if there is one to follow.
