@@ -6,7 +6,7 @@ mod cluster;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -40,7 +40,7 @@ impl Place {
         ring
     }
 
-    fn worker(&self, number: u8, ring: &PathBuf, more: &[&str]) -> Server {
+    fn worker(&self, number: u8, ring: &Path, more: &[&str]) -> Server {
         let launch = Launch::hexagram()
             .args(["worker", "--demo=echo", &format!("--name=worker-{number}")])
             .args([format!("--control={}", self.control)])
@@ -97,7 +97,11 @@ async fn a_worker_that_does_not_go_with_the_others_says_so_until_they_end() {
     first.ready().await;
     let mut stored = place.worker(1, &ring, &["--store=redis://127.0.0.1:1/0"]);
     let mut second = place.worker(2, &other, &[]);
-    unready(&stored, "worker-1 has a session store and worker-0 has none").await;
+    unready(
+        &stored,
+        "worker-1 has a session store and worker-0 has none",
+    )
+    .await;
     unready(&second, "worker-2 and worker-0 have no key in common").await;
     stored.process.kill().await;
     first.process.kill().await;
