@@ -1,36 +1,20 @@
-//! The driver: takes in what watchers, workers and people say, decides, and
-//! writes the register. All it knows can be learnt again from the register and
-//! the workers' reports, except what people ordered to be drained.
+//! A running controller, as the rest of its process speaks to it: what workers and
+//! people ask for goes to its driver (`driver.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use hexagram_core::placement::Memory;
-use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, WorkerId};
+use hexagram_core::{Owner, ShardCount, WorkerId};
 use hexagram_proto::Dial;
-use hexagram_runtime::clock::unix_millis;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::decide::{
-    Change, Patience, Refusal, Suspicions, View, check_drain, first_map, order_move,
-};
-use crate::fleet::{Fleet, Life, Superseded};
+use crate::decide::Refusal;
+use crate::driver::Driver;
+use crate::fleet::NotTaken;
+use crate::introduction::Introduction;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
-use crate::watcher::{Sign, Watcher};
 
-/// Between two looks at what no sign announces: that workers ceased to join.
-const TICK: Duration = Duration::from_millis(250);
-/// Between two looks at the workers' loads.
-const BALANCE: Duration = Duration::from_secs(10);
-/// Signs and requests that wait.
+/// Requests that wait.
 const QUEUE: usize = 256;
-/// Writes that may be lost to others in a row before the next sign is awaited.
-const ATTEMPTS: usize = 5;
 
 /// What a controller is told at its start.
 #[derive(Clone)]
@@ -62,9 +46,9 @@ pub enum OrderError {
 /// Why a worker may not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// It is not the latest of its name.
+    /// It is not the latest of its name, or does not go with others.
     #[error(transparent)]
-    Superseded(#[from] Superseded),
+    NotTaken(#[from] NotTaken),
     /// The controller ended.
     #[error("the controller is ending")]
     Ended,
@@ -77,16 +61,18 @@ pub struct Controller {
     overview: watch::Receiver<Overview>,
 }
 
-type Answer<T> = oneshot::Sender<T>;
+pub(crate) type Answer<T> = oneshot::Sender<T>;
 
+/// What the driver is asked for.
 #[derive(Debug)]
-enum Request {
-    Join(Owner, String, Answer<Result<(), Superseded>>),
+pub(crate) enum Request {
+    Join(Introduction, Answer<Result<(), NotTaken>>),
     Leave(Owner),
     /// A map of this version is known somewhere.
     Known(u64),
     Move(u16, WorkerId, Answer<Result<(), OrderError>>),
     Drain(WorkerId, Answer<Result<(), OrderError>>),
+    CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
 }
 
 impl Controller {
@@ -96,35 +82,19 @@ impl Controller {
     /// Outside of a tokio runtime, as [`tokio::spawn`].
     pub fn start(register: impl Register, settings: Settings, shutdown: CancellationToken) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE);
-        let (signs, heard) = mpsc::channel(QUEUE);
         let (shown, overview) = watch::channel(Overview::default());
-        let driver = Driver {
-            register,
-            settings,
-            fleet: Fleet::default(),
-            drains: BTreeSet::new(),
-            memory: Memory::default(),
-            suspicions: Suspicions::default(),
-            started: Instant::now(),
-            balanced: Instant::now(),
-            known: 0,
-            joined: Instant::now(),
-            watchers: BTreeMap::new(),
-            signs,
-            shown,
-        };
-        tokio::spawn(shutdown.run_until_cancelled_owned(driver.run(inbox, heard)));
+        let driver = Driver::new(register, settings, shown);
+        tokio::spawn(shutdown.run_until_cancelled_owned(driver.run(inbox)));
         Self { requests, overview }
     }
 
     /// A worker wants to be given shards; repeating it is harmless.
     ///
     /// # Errors
-    /// When a later process has its name, or the controller ends.
-    pub async fn join(&self, owner: Owner, address: String) -> Result<(), JoinError> {
-        let joined = self
-            .ask(|answer| Request::Join(owner, address, answer))
-            .await;
+    /// When a later process has its name, when it does not go with a worker that
+    /// lives, or when the controller ends.
+    pub async fn join(&self, who: Introduction) -> Result<(), JoinError> {
+        let joined = self.ask(|answer| Request::Join(who, answer)).await;
         Ok(joined.ok_or(JoinError::Ended)??)
     }
 
@@ -148,13 +118,25 @@ impl Controller {
         asked.unwrap_or(Err(OrderError::Ended))
     }
 
-    /// Begins to empty a worker; it stays so until it is restarted, or this
-    /// controller is.
+    /// Begins to empty a worker; it stays so until [`Self::cancel_drain`], or until it
+    /// is restarted, or this controller is.
     ///
     /// # Errors
     /// When nobody else could take its shards.
     pub async fn drain(&self, worker: WorkerId) -> Result<(), OrderError> {
         let asked = self.ask(|answer| Request::Drain(worker, answer)).await;
+        asked.unwrap_or(Err(OrderError::Ended))
+    }
+
+    /// Ends what [`Self::drain`] began: the worker may be given shards again. Moves
+    /// under way go on.
+    ///
+    /// # Errors
+    /// When nobody ordered that drain.
+    pub async fn cancel_drain(&self, worker: WorkerId) -> Result<(), OrderError> {
+        let asked = self
+            .ask(|answer| Request::CancelDrain(worker, answer))
+            .await;
         asked.unwrap_or(Err(OrderError::Ended))
     }
 
@@ -169,270 +151,4 @@ impl Controller {
         self.requests.send(request(answer)).await.ok()?;
         answered.await.ok()
     }
-}
-
-struct Driver<R> {
-    register: R,
-    settings: Settings,
-    fleet: Fleet,
-    drains: BTreeSet<WorkerId>,
-    memory: Memory,
-    suspicions: Suspicions,
-    started: Instant,
-    /// When loads were looked at last.
-    balanced: Instant,
-    /// The highest version that anybody has.
-    known: u64,
-    joined: Instant,
-    watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
-    signs: mpsc::Sender<(Owner, Sign)>,
-    shown: watch::Sender<Overview>,
-}
-
-impl<R: Register> Driver<R> {
-    async fn run(
-        mut self,
-        mut requests: mpsc::Receiver<Request>,
-        mut signs: mpsc::Receiver<(Owner, Sign)>,
-    ) {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let mut heard = Vec::new();
-            let next = self.next_look();
-            tokio::select! {
-                Some(request) = requests.recv() => self.serve(request).await,
-                _ = signs.recv_many(&mut heard, QUEUE) => {}
-                _ = tick.tick() => {}
-                () = sleep_until(next) => {}
-            }
-            heard
-                .into_iter()
-                .for_each(|(owner, sign)| self.hear(&owner, sign));
-            self.count_time();
-            if let Err(error) = self.settle().await {
-                tracing::warn!(%error, "the register is not written, trying again");
-            }
-        }
-    }
-
-    /// When something is to be decided though nothing is heard.
-    fn next_look(&self) -> Instant {
-        let end = self.suspicions.next_end(self.started.elapsed());
-        end.map_or(Instant::now() + TICK, |end| self.started + end)
-    }
-
-    fn count_time(&mut self) {
-        if self.balanced.elapsed() >= BALANCE {
-            self.balanced = Instant::now();
-            self.memory = std::mem::take(&mut self.memory).tick();
-        }
-    }
-
-    fn hear(&mut self, owner: &Owner, sign: Sign) {
-        let before = self.fleet.life(owner);
-        match sign {
-            Sign::Report(report) => self.fleet.reported(owner, report),
-            Sign::Silent => self.fleet.suspect(owner),
-            Sign::Died => self.fleet.died(owner),
-        }
-        let life = self.fleet.life(owner);
-        if life != before {
-            tracing::info!(worker = %owner, ?life, "a worker's life changed");
-        }
-    }
-
-    async fn serve(&mut self, request: Request) {
-        // Who asked may have gone; what was asked for holds.
-        match request {
-            Request::Join(owner, address, answer) => {
-                let _ = answer.send(self.join(&owner, &address));
-            }
-            Request::Leave(owner) => {
-                self.watchers.remove(&owner);
-                self.fleet.died(&owner);
-            }
-            Request::Known(version) => self.known = self.known.max(version),
-            Request::Move(shard, to, answer) => {
-                let done = self
-                    .order(|view| order_move(view, shard, &to).map(|change| vec![change]))
-                    .await;
-                if done.is_ok() {
-                    let moved = self.settings.shards.shard(shard);
-                    moved.into_iter().for_each(|shard| self.memory.rest(shard));
-                }
-                let _ = answer.send(done);
-            }
-            Request::Drain(worker, answer) => {
-                let checked = self
-                    .order(|view| check_drain(view, &worker).map(|()| Vec::new()))
-                    .await;
-                if checked.is_ok() {
-                    self.drains.insert(worker);
-                }
-                let _ = answer.send(checked);
-            }
-        }
-    }
-
-    fn join(&mut self, owner: &Owner, address: &str) -> Result<(), Superseded> {
-        let is_new = !self.fleet.members().any(|(known, _)| known == owner);
-        self.fleet.join(owner, address)?;
-        if is_new {
-            tracing::info!(worker = %owner, address, "a worker joined");
-            self.joined = Instant::now();
-            // Who was drained is gone: this is another process.
-            self.drains.remove(&owner.worker);
-        }
-        Ok(())
-    }
-
-    async fn order(
-        &self,
-        order: impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
-    ) -> Result<(), OrderError> {
-        for _ in 0..ATTEMPTS {
-            let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
-            match self.write(&map, order(&self.view(&map))?).await {
-                Err(RegisterError::Conflict { .. }) => {}
-                done => return Ok(done.map(drop)?),
-            }
-        }
-        Err(OrderError::Ended)
-    }
-
-    fn view<'a>(&'a self, map: &'a RegisterMap) -> View<'a> {
-        View {
-            map,
-            fleet: &self.fleet,
-            drains: &self.drains,
-            memory: &self.memory,
-            suspicions: &self.suspicions,
-            now: self.started.elapsed(),
-        }
-    }
-
-    /// Writes what is to be written now.
-    async fn settle(&mut self) -> Result<(), RegisterError> {
-        for _ in 0..ATTEMPTS {
-            match self.step().await {
-                Err(RegisterError::Conflict { .. }) => {}
-                done => return done,
-            }
-        }
-        Ok(())
-    }
-
-    async fn step(&mut self) -> Result<(), RegisterError> {
-        let Some(map) = self.register.read().await? else {
-            self.employ();
-            return self.begin().await;
-        };
-        for (owner, address) in map.addresses() {
-            self.fleet.recall(owner, address);
-        }
-        let decision = self.view(&map).decide();
-        let map = self.write(&map, decision.changes).await?;
-        self.memory = decision.memory;
-        self.suspicions = decision.suspicions;
-        self.fleet.forget(&map);
-        self.shown.send_replace(Overview::of(&self.view(&map)));
-        self.employ();
-        Ok(())
-    }
-
-    /// The first write to an empty register.
-    async fn begin(&mut self) -> Result<(), RegisterError> {
-        let patience = Patience {
-            quiet: self.joined.elapsed(),
-            expected: self.settings.expected,
-            least: Epoch::new(unix_millis()).unwrap_or(Epoch::FIRST),
-        };
-        let first = first_map(self.known, self.settings.shards, &self.fleet, patience);
-        let Some(first) = first else {
-            return Ok(());
-        };
-        let map = first.with_addresses(self.addresses(&first));
-        tracing::info!(
-            version = map.version(),
-            workers = map.addresses().len(),
-            "the first shard map"
-        );
-        self.register.compare_and_swap(Arc::new(map)).await
-    }
-
-    /// Writes the changes and whatever is new of addresses; gives the map that is
-    /// in force.
-    async fn write(
-        &self,
-        map: &Arc<RegisterMap>,
-        changes: Vec<Change>,
-    ) -> Result<Arc<RegisterMap>, RegisterError> {
-        let changed = rewritten(map, &changes);
-        let addresses = self.addresses(&changed);
-        if changes.is_empty() && addresses == *map.addresses() {
-            return Ok(Arc::clone(map));
-        }
-        let next = Arc::new(changed.with_addresses(addresses));
-        self.register.compare_and_swap(Arc::clone(&next)).await?;
-        for Change { shard, entry, why } in &changes {
-            let to = entry.plan().map_or(entry.owner(), |plan| &plan.to);
-            tracing::info!(%shard, epoch = %entry.epoch(), %to, "{why}");
-        }
-        Ok(next)
-    }
-
-    /// Of everybody who may live, and of everybody whom the map names.
-    fn addresses(&self, map: &RegisterMap) -> BTreeMap<Owner, String> {
-        let named: BTreeSet<_> = map
-            .entries()
-            .flat_map(|(_, entry)| [Some(entry.owner()), entry.plan().map(|plan| &plan.to)])
-            .flatten()
-            .collect();
-        let kept = |owner: &Owner, life| life != Life::Dead || named.contains(owner);
-        let members = self
-            .fleet
-            .members()
-            .filter(|(owner, member)| kept(owner, member.life));
-        members
-            .map(|(owner, member)| (owner.clone(), member.address.clone()))
-            .collect()
-    }
-
-    /// Has everybody watched, and nobody else.
-    fn employ(&mut self) {
-        let (fleet, settings, signs) = (&self.fleet, &self.settings, &self.signs);
-        let wanted = |owner: &Owner, address: &str| {
-            let mut members = fleet.members();
-            members.any(|(known, member)| known == owner && member.address == address)
-        };
-        self.watchers
-            .retain(|owner, (address, _)| wanted(owner, address));
-        for (owner, member) in fleet.members() {
-            let watch = || {
-                let watcher = Watcher {
-                    owner: owner.clone(),
-                    address: (settings.dial)(&member.address),
-                    cluster: settings.cluster.clone(),
-                    shards: settings.shards,
-                    signs: signs.clone(),
-                };
-                (
-                    member.address.clone(),
-                    AbortOnDropHandle::new(tokio::spawn(watcher.run())),
-                )
-            };
-            self.watchers.entry(owner.clone()).or_insert_with(watch);
-        }
-    }
-}
-
-/// `map` with these changes, under its own version.
-fn rewritten(map: &RegisterMap, changes: &[Change]) -> RegisterMap {
-    let mut entries: Vec<_> = map.entries().map(|(_, entry)| entry.clone()).collect();
-    for change in changes {
-        entries[change.shard.index()] = change.entry.clone();
-    }
-    let addresses = map.addresses().clone();
-    RegisterMap::new(map.version(), map.count(), entries, addresses).expect("no shard came or went")
 }

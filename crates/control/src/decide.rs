@@ -20,12 +20,14 @@ mod orders;
 mod suspicion;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use first::{Patience, first_map};
 use heal::Verdict;
 use moves::Roll;
-pub use orders::{Refusal, check_drain, order_move};
+pub use orders::{Refusal, check_cancel, check_drain, order_move};
 pub use suspicion::Suspicions;
+pub use waiting::Waiting;
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,8 @@ use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
+use crate::introduction::{Introduction, Misfit, Setup};
+
 /// Whether a worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
@@ -54,15 +56,23 @@ pub struct Member {
     pub life: Life,
     /// What it said last; of a dead worker only its epochs count.
     pub report: Option<Report>,
+    /// Its last word was that it leaves.
+    pub left: bool,
+    /// What it said it works with when it joined.
+    pub setup: Setup,
 }
 
-/// Another process with the same name lives.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "another process has joined as {name} since: give each worker its own --name, and end this one"
-)]
-pub struct Superseded {
-    name: WorkerId,
+/// Why a worker is not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// Another process with the same name lives.
+    #[error(
+        "another process has joined as {0} since: give each worker its own --name, and end this one"
+    )]
+    Superseded(WorkerId),
+    /// It does not go with one that lives.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
 }
 
 /// All workers known.
@@ -104,36 +114,54 @@ impl Fleet {
     /// name are over. Gives whether it is news.
     ///
     /// # Errors
-    /// When it is itself an earlier life.
-    pub fn join(&mut self, owner: &Owner, address: &str) -> Result<bool, Superseded> {
+    /// When it is itself an earlier life, or does not go with one that lives.
+    pub fn join(&mut self, who: &Introduction) -> Result<bool, NotTaken> {
+        let (owner, address) = (&who.owner, &who.address);
         if let Some(member) = self.members.get_mut(owner) {
-            let moved = member.address != address;
+            let moved = member.address != *address;
             address.clone_into(&mut member.address);
+            member.setup.clone_from(&who.setup);
             return match self.successor(owner) {
-                true => Err(Superseded {
-                    name: owner.worker.clone(),
-                }),
+                true => Err(NotTaken::Superseded(owner.worker.clone())),
                 false => Ok(moved),
             };
         }
+        self.fits(who)?;
         for (earlier, member) in &mut self.members {
             if earlier.worker == owner.worker {
                 member.life = Life::Dead;
             }
         }
-        self.recall(owner, address);
-        Ok(true)
+        Ok(self.take(owner, address, &who.setup))
+    }
+
+    /// Whether a worker may serve beside those that live. The earlier lives of its
+    /// name are not asked: they end as it joins.
+    fn fits(&self, who: &Introduction) -> Result<(), Misfit> {
+        let others = self.members.iter().filter(|(other, member)| {
+            member.life != Life::Dead && other.worker != who.owner.worker
+        });
+        let mut fits = others.map(|(other, member)| who.fits(&other.worker, &member.setup));
+        fits.find(Result::is_err).unwrap_or(Ok(()))
     }
 
     /// Takes in whom the register names, suspect until it reports. Which life of a
-    /// name is the latest is not known then.
-    pub fn recall(&mut self, owner: &Owner, address: &str) {
+    /// name is the latest is not known then. Gives whether it is news.
+    pub fn recall(&mut self, owner: &Owner, address: &str) -> bool {
+        self.take(owner, address, &Setup::default())
+    }
+
+    fn take(&mut self, owner: &Owner, address: &str, setup: &Setup) -> bool {
+        let is_new = !self.members.contains_key(owner);
         let member = || Member {
             address: address.to_owned(),
             life: Life::Suspect,
             report: None,
+            left: false,
+            setup: setup.clone(),
         };
         self.members.entry(owner.clone()).or_insert_with(member);
+        is_new
     }
 
     /// Whether a dead `owner`'s name is another's now.
@@ -151,6 +179,7 @@ impl Fleet {
         if let Some(member) = self.members.get_mut(owner) {
             member.life = Life::Alive;
             member.report = Some(report);
+            member.left = false;
         }
     }
 
@@ -168,6 +197,26 @@ impl Fleet {
         if let Some(member) = self.members.get_mut(owner) {
             member.life = Life::Dead;
         }
+    }
+
+    /// `owner` says that its process ends.
+    pub fn left(&mut self, owner: &Owner) {
+        if let Some(member) = self.members.get_mut(owner) {
+            member.life = Life::Dead;
+            member.left = true;
+        }
+    }
+
+    /// Whether `owner` is dead because it was told to end, with or without shards
+    /// that nobody took in time. Its closed port may be noticed before its word comes:
+    /// then what it reported last counts.
+    #[must_use]
+    pub fn ended(&self, owner: &Owner) -> bool {
+        let member = self.members.get(owner);
+        member.is_some_and(|member| {
+            let drained = member.report.as_ref().is_some_and(|report| report.draining);
+            member.life == Life::Dead && (member.left || drained)
+        })
     }
 
     /// Forgets the dead that `map` names no more. An earlier life is remembered

@@ -6,6 +6,7 @@
 //! POST   /v1/workers             a worker joins, and says so again
 //! DELETE /v1/workers             a worker ends
 //! POST   /v1/moves, /v1/drains   orders, from this machine only
+//! DELETE /v1/drains              ends a drain, as well
 //! ```
 
 use std::fmt::Display;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::{Controller, JoinError, OrderError};
 use crate::decide::Refusal;
 use crate::form::MapForm;
+use crate::introduction::{Introduction, Setup};
 use crate::register::Register;
 
 /// How long a question for a newer map waits. Who asked a machine that is lost since
@@ -51,6 +53,13 @@ pub(crate) struct JoinForm {
     /// register begins above.
     #[serde(default)]
     pub(crate) known: u64,
+    /// The fingerprints of its keys, as the incarnation; workers of older releases do
+    /// not tell them.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
+    /// Whether it has a session store; as well.
+    #[serde(default)]
+    pub(crate) store: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -132,15 +141,20 @@ impl<R: Register> Api<R> {
     async fn member(&self, request: Request<Incoming>) -> Result<(), Refused> {
         let method = request.method().clone();
         let form: JoinForm = read(request).await?;
-        let owner = self
-            .owner(&form)
-            .map_err(|error| (StatusCode::CONFLICT, error))?;
+        let owner = self.owner(&form).map_err(conflict)?;
         match method {
             Method::POST => {
                 self.controller.known(form.known).await;
-                let joined = self.controller.join(owner, form.address).await;
+                let setup = setup(&form).map_err(conflict)?;
+                let address = form.address;
+                let who = Introduction {
+                    owner,
+                    address,
+                    setup,
+                };
+                let joined = self.controller.join(who).await;
                 joined.map_err(|error| match error {
-                    JoinError::Superseded(_) => conflict(error),
+                    JoinError::NotTaken(_) => conflict(error),
                     JoinError::Ended => unavailable(error),
                 })
             }
@@ -181,33 +195,62 @@ impl<R: Register> Api<R> {
         let path = request.uri().path();
         let order = path.strip_prefix("/v1").unwrap_or(path).to_owned();
         if !matches!(order.as_str(), "/moves" | "/drains") {
-            let error = format!("no page {path}: there are map, workers, moves and drains");
+            let error = format!(
+                "no page {path} at this address, which is for workers and edges; \
+                 that of people is set with --admin"
+            );
             return Err((StatusCode::NOT_FOUND, error));
         }
         if !peer.ip().is_loopback() {
             let error = format!("orders are taken from this machine only, not from {peer}");
             return Err((StatusCode::FORBIDDEN, error));
         }
-        if *request.method() != Method::POST {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()));
-        }
-        let done = if order == "/moves" {
-            let form: MoveForm = read(request).await?;
-            self.controller
-                .move_shard(form.shard, name(&form.to)?)
-                .await
-        } else {
-            let form: DrainForm = read(request).await?;
-            self.controller.drain(name(&form.worker)?).await
-        };
-        done.map_err(|error| match error {
-            OrderError::Refused(Refusal::UnknownShard { .. } | Refusal::UnknownWorker { .. }) => {
-                (StatusCode::NOT_FOUND, error.to_string())
+        let done = match (request.method().clone(), order.as_str()) {
+            (Method::POST, "/moves") => {
+                let form: MoveForm = read(request).await?;
+                let to = name(&form.to)?;
+                self.controller.move_shard(form.shard, to).await
             }
-            OrderError::Refused(_) => conflict(error),
-            OrderError::Register(_) | OrderError::Ended => unavailable(error),
-        })
+            (Method::POST, _) => self.controller.drain(drained(request).await?).await,
+            (Method::DELETE, "/drains") => {
+                let worker = drained(request).await?;
+                self.controller.cancel_drain(worker).await
+            }
+            _ => return Err(wrong_method(&order)),
+        };
+        done.map_err(refused)
     }
+}
+
+/// The worker of a drain.
+async fn drained(request: Request<Incoming>) -> Result<WorkerId, Refused> {
+    let form: DrainForm = read(request).await?;
+    name(&form.worker)
+}
+
+fn wrong_method(order: &str) -> Refused {
+    let error = match order {
+        "/drains" => "use POST, or DELETE to end a drain",
+        _ => "use POST",
+    };
+    (StatusCode::METHOD_NOT_ALLOWED, error.to_owned())
+}
+
+fn refused(error: OrderError) -> Refused {
+    match error {
+        OrderError::Refused(Refusal::UnknownShard { .. } | Refusal::UnknownWorker { .. }) => {
+            (StatusCode::NOT_FOUND, error.to_string())
+        }
+        OrderError::Refused(_) => conflict(error),
+        OrderError::Register(_) | OrderError::Ended => unavailable(error),
+    }
+}
+
+fn setup(form: &JoinForm) -> Result<Setup, String> {
+    let key = |key: &String| u64::from_str_radix(key, 16).map_err(|_| "no fingerprint of a key");
+    let keys = form.keys.iter().map(key).collect::<Result<_, _>>()?;
+    let store = form.store;
+    Ok(Setup { keys, store })
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {

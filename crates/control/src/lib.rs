@@ -11,9 +11,12 @@
 
 mod controller;
 pub mod decide;
+mod driver;
 mod fleet;
 mod form;
 mod http;
+mod introduction;
+mod losses;
 mod overview;
 mod register;
 mod source;
@@ -22,9 +25,10 @@ mod testing;
 mod watcher;
 
 pub use controller::{Controller, JoinError, OrderError, Settings};
-pub use fleet::{Fleet, Held, Life, Member, Report, Superseded};
+pub use fleet::{Fleet, Held, Life, Member, NotTaken, Report};
 pub use form::{FormError, MapForm};
 pub use http::Api;
-pub use overview::{Overview, WorkerOverview};
+pub use introduction::{Introduction, Misfit, Setup};
+pub use overview::{LostOverview, Overview, WorkerOverview};
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
-pub use source::{Ask, HttpSource, SourceError};
+pub use source::{Ask, HttpSource, Joining, SourceError};

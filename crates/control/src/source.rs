@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::{Owner, RegisterMap, ShardCount};
+use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
 use http::{Method, Request, Response, StatusCode};
 use reqwest::Client;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::form::MapForm;
 use crate::http::{JoinForm, LONG_POLL};
+use crate::introduction::Introduction;
 use crate::register::Maps;
 
 /// Longer than an answer may wait.
@@ -51,6 +52,18 @@ pub enum SourceError {
     Map(#[from] crate::FormError),
 }
 
+/// How far a worker has come with joining.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Joining {
+    /// It has had no answer yet.
+    #[default]
+    Asking,
+    /// It was not taken in, or nobody answered, for this reason; it asks again.
+    Vain(String),
+    /// It was taken in once. A controller that is lost later changes nothing.
+    Joined,
+}
+
 type Asking = Pin<Box<dyn Future<Output = Result<Response<Bytes>, SourceError>> + Send>>;
 
 /// Sends a request to the controller; gives its whole answer. It is dropped when it
@@ -67,6 +80,7 @@ pub struct HttpSource {
     // The version of the last map.
     known: Arc<AtomicU64>,
     reached: watch::Sender<bool>,
+    joining: watch::Sender<Joining>,
 }
 
 impl fmt::Debug for HttpSource {
@@ -100,7 +114,14 @@ impl HttpSource {
             shards,
             known: Arc::default(),
             reached: watch::Sender::new(true),
+            joining: watch::Sender::default(),
         }
+    }
+
+    /// How far [`Self::member`] has come with joining.
+    #[must_use]
+    pub fn joining(&self) -> watch::Receiver<Joining> {
+        self.joining.subscribe()
     }
 
     /// Whether the controller answered when it was asked last.
@@ -197,25 +218,35 @@ impl HttpSource {
         if answer.status().is_success() {
             return Ok(answer);
         }
-        let said = String::from_utf8_lossy(answer.body()).into_owned();
-        Err(SourceError::Refused(said))
+        Err(SourceError::Refused(reason(answer.body())))
     }
 
-    /// Says every two seconds that the worker at `address` is there, until `end`;
-    /// then that it leaves.
-    pub async fn member(&self, owner: Owner, address: String, end: CancellationToken) {
-        let mut form = JoinForm {
+    /// Says every two seconds that this worker is there, until `end`; then that it
+    /// leaves.
+    pub async fn member(&self, who: Introduction, end: CancellationToken) {
+        let mut form = self.form(who);
+        end.run_until_cancelled(self.keep_joining(&mut form)).await;
+        let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
+        if let Err(error) = left.await {
+            tracing::debug!(%error, "the controller will find out that this worker left");
+        }
+    }
+
+    fn form(&self, who: Introduction) -> JoinForm {
+        let Introduction {
+            owner,
+            address,
+            setup,
+        } = who;
+        JoinForm {
             known: 0,
             cluster: self.cluster.clone(),
             shards: self.shards.get(),
             name: owner.worker.to_string(),
             incarnation: owner.incarnation.to_string(),
             address,
-        };
-        end.run_until_cancelled(self.keep_joining(&mut form)).await;
-        let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
-        if let Err(error) = left.await {
-            tracing::debug!(%error, "the controller will find out that this worker left");
+            keys: setup.keys.iter().map(|key| format!("{key:x}")).collect(),
+            store: setup.store,
         }
     }
 
@@ -228,9 +259,21 @@ impl HttpSource {
                 Some(error) if before != now => tracing::warn!(error, "not joined, trying again"),
                 _ => {}
             }
+            self.tell_joining(now.as_ref());
             before = now;
             sleep(REPEAT).await;
         }
+    }
+
+    fn tell_joining(&self, vain: Option<&String>) {
+        let now = vain.map_or(Joining::Joined, |error| Joining::Vain(error.clone()));
+        self.joining.send_if_modified(|state| {
+            let changes = *state != Joining::Joined && *state != now;
+            if changes {
+                *state = now;
+            }
+            changes
+        });
     }
 
     async fn join(&self, form: &JoinForm) -> Result<(), SourceError> {
@@ -239,8 +282,15 @@ impl HttpSource {
     }
 }
 
+/// The reason in a refusal's body, or all of it.
+fn reason(body: &[u8]) -> String {
+    let form: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let whole = || String::from_utf8_lossy(body).into_owned();
+    form["error"].as_str().map_or_else(whole, str::to_owned)
+}
+
 fn body(form: &JoinForm) -> String {
-    // A form of texts and one number has no way to fail.
+    // A form of texts and numbers has no way to fail.
     serde_json::to_string(form).unwrap_or_default()
 }
 
@@ -278,5 +328,43 @@ mod tests {
         // A failover is to be over within ten seconds, in which edges and workers hear
         // of it from the next controller.
         assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_joined_once_has_joined() {
+        let answers = [409, 200, 503].map(|code| StatusCode::from_u16(code).unwrap());
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&asked);
+        let ask: Ask = Arc::new(move |_| {
+            let at = count.fetch_add(1, Ordering::Relaxed).min(2);
+            let answer = Response::builder().status(answers[usize::try_from(at).unwrap()]);
+            let answer = answer.body(Bytes::from_static(br#"{"error": "it does not fit"}"#));
+            Box::pin(std::future::ready(answer.map_err(unanswered)))
+        });
+        let source = HttpSource::by(ask, "c:1", "c", ShardCount::default());
+        let mut joining = source.joining();
+        assert_eq!(*joining.borrow(), Joining::Asking);
+        let who = Introduction::new(crate::testing::owner(0, 1), "127.0.0.1:1".to_owned());
+        let end = CancellationToken::new();
+        let member = tokio::spawn({
+            let end = end.clone();
+            async move { source.member(who, end).await }
+        });
+        let why = "the controller refuses: it does not fit".to_owned();
+        let vain = joining
+            .wait_for(|now| *now == Joining::Vain(why.clone()))
+            .await;
+        drop(vain.unwrap());
+        drop(
+            joining
+                .wait_for(|now| *now == Joining::Joined)
+                .await
+                .unwrap(),
+        );
+        while asked.load(Ordering::Relaxed) < 4 {
+            sleep(REPEAT).await;
+        }
+        assert_eq!(*joining.borrow(), Joining::Joined);
+        end.cancel();
+        member.await.unwrap();
     }
 }

@@ -8,6 +8,7 @@ use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, S
 use hexagram_proto::admin::Phase;
 
 use crate::fleet::{Fleet, Held, Report};
+use crate::introduction::Introduction;
 
 pub(crate) fn owner(worker: u8, life: u64) -> Owner {
     Owner {
@@ -48,12 +49,17 @@ pub(crate) fn report(shards: &[(ShardId, Held)]) -> Report {
     }
 }
 
+/// A worker that says nothing of its setup.
+pub(crate) fn introduced(owner: &Owner) -> Introduction {
+    Introduction::new(owner.clone(), "127.0.0.1:1".to_owned())
+}
+
 /// Living workers with what they hold of shard 0.
 pub(crate) fn fleet(workers: &[(&Owner, Held)]) -> Fleet {
     let mut fleet = Fleet::default();
     let shard = count(1).shard(0).unwrap();
     for (owner, held) in workers {
-        fleet.join(owner, "127.0.0.1:1").unwrap();
+        fleet.join(&introduced(owner)).unwrap();
         fleet.reported(owner, report(&[(shard, *held)]));
     }
     fleet

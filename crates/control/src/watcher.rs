@@ -19,7 +19,7 @@ use crate::fleet::Report;
 /// A worker reports each second; one that missed three is suspect.
 const SILENCE: Duration = Duration::from_secs(3);
 /// For a probe: connection and first report.
-const PROBE: Duration = Duration::from_secs(1);
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
 /// Between two probes of a dead worker: it may have been taken for dead.
 const REST: Duration = Duration::from_secs(1);
 

@@ -55,9 +55,7 @@ async fn a_restarted_worker_is_another_owner() {
         map.entries()
             .all(|(shard, entry)| Some(entry.epoch()) == first.entry(shard).epoch().next())
     );
-    let refused = control
-        .join(before.owner.clone(), before.address.to_string())
-        .await;
+    let refused = control.join(before.introduced()).await;
     assert!(refused.unwrap_err().to_string().contains("--name"));
 }
 
@@ -90,6 +88,25 @@ async fn orders_are_followed_and_a_drain_empties_a_worker() {
         .unwrap();
     let moved = |map: &_| owned(map, &c.owner) == HALF + 1 && rests(map);
     until("an ordered move", &mut maps, moved).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_drain_is_cancelled_gets_its_share_again() {
+    let register = MemoryRegister::default();
+    let mut maps = register.watch();
+    let (control, _end) = control(&register, 2);
+    let a = Puppet::joined(0, 1, &register, &control).await;
+    let b = Puppet::joined(1, 1, &register, &control).await;
+    until("a first map", &mut maps, |_| true).await;
+    let worker = &a.owner.worker;
+    control.drain(worker.clone()).await.unwrap();
+    let empty = |map: &_| owned(map, &a.owner) == 0 && rests(map);
+    until("a drain", &mut maps, empty).await;
+    control.cancel_drain(worker.clone()).await.unwrap();
+    let even = |map: &_| owned(map, &b.owner) == HALF && rests(map);
+    until("an even spread", &mut maps, even).await;
+    let again = control.cancel_drain(worker.clone()).await.unwrap_err();
+    assert!(again.to_string().contains("not being drained"), "{again}");
 }
 
 /// Without a state file the register is empty: the workers know everything.

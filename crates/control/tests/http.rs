@@ -7,8 +7,8 @@ mod support;
 
 use std::net::SocketAddr;
 
-use hexagram_control::{Api, HttpSource, MemoryRegister};
-use reqwest::{Client, StatusCode};
+use hexagram_control::{Api, HttpSource, MemoryRegister, Setup};
+use reqwest::{Client, Method, StatusCode};
 use support::{Puppet, SHARDS, control, owned, rests, shards, until};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,19 +28,25 @@ fn any_port() -> SocketAddr {
 }
 
 fn member(source: &HttpSource, puppet: &Puppet) -> CancellationToken {
-    let (source, owner, end) = (
-        source.clone(),
-        puppet.owner.clone(),
-        CancellationToken::new(),
-    );
-    let (address, token) = (puppet.address.to_string(), end.clone());
-    tokio::spawn(async move { source.member(owner, address, token).await });
+    member_with(source, puppet, Setup::default())
+}
+
+fn member_with(source: &HttpSource, puppet: &Puppet, setup: Setup) -> CancellationToken {
+    let (source, end) = (source.clone(), CancellationToken::new());
+    let mut who = puppet.introduced();
+    who.setup = setup;
+    let token = end.clone();
+    tokio::spawn(async move { source.member(who, token).await });
     end
 }
 
 async fn post(at: SocketAddr, path: &str, body: &str) -> (StatusCode, String) {
+    send(Method::POST, at, path, body).await
+}
+
+async fn send(method: Method, at: SocketAddr, path: &str, body: &str) -> (StatusCode, String) {
     let request = Client::new()
-        .post(format!("http://{at}{path}"))
+        .request(method, format!("http://{at}{path}"))
         .body(body.to_owned());
     let answer = request.send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
@@ -60,6 +66,10 @@ async fn workers_join_and_leave_and_edges_follow() {
     assert_eq!(code, StatusCode::OK, "{said}");
     let drained = |map: &_| owned(map, &a.owner) == usize::from(SHARDS) && rests(map);
     until("a drain", &mut maps, drained).await;
+    let other = r#"{"worker": "worker-0"}"#;
+    let (code, said) = send(Method::DELETE, address, "/v1/drains", other).await;
+    assert_eq!(code, StatusCode::CONFLICT, "{said}");
+    assert!(said.contains("worker-0 is not being drained"), "{said}");
     b.die();
     b_end.cancel();
     let gone = |map: &hexagram_core::RegisterMap| !map.addresses().contains_key(&b.owner);
@@ -120,4 +130,48 @@ async fn who_does_not_belong_here_is_told_why() {
         assert_eq!(status.as_u16(), code, "{path}: {said}");
         assert!(said.contains(text), "{path}: {said}");
     }
+}
+
+#[tokio::test]
+async fn who_does_not_go_with_a_living_worker_is_refused_while_it_lives() {
+    let register = MemoryRegister::default();
+    let (address, _end) = serving(any_port(), &register).await;
+    let source = HttpSource::new(&address.to_string(), "c", shards()).unwrap();
+    let mut maps = source.follow();
+    let setup = |keys: &[u64], store| Setup {
+        keys: keys.to_vec(),
+        store: Some(store),
+    };
+    let a = Puppet::start(0, 1, &register).await;
+    let b = Puppet::start(1, 1, &register).await;
+    let a_end = member_with(&source, &a, setup(&[7], false));
+    let _b = member_with(&source, &b, setup(&[u64::MAX, 7], false));
+    until("a first map", &mut maps, |_| true).await;
+    let join = |keys: &str, store: bool| {
+        format!(
+            r#"{{"cluster": "c", "shards": {SHARDS}, "name": "w", "incarnation": "7",
+                "address": "127.0.0.1:1", "keys": {keys}, "store": {store}}}"#
+        )
+    };
+    for (body, text) in [
+        (join(r#"["8"]"#, false), "no key in common"),
+        (join(r#"["7"]"#, true), "w has a session store and worker-"),
+        (join(r#"["x"]"#, false), "no fingerprint"),
+        // One living worker is enough, whoever joined first.
+        (
+            join(r#"["ffffffffffffffff"]"#, false),
+            "of w and worker-0 have no key",
+        ),
+    ] {
+        let (status, said) = post(address, "/v1/workers", &body).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{body}: {said}");
+        assert!(said.contains(text), "{body}: {said}");
+    }
+    a.die();
+    a_end.cancel();
+    let gone = |map: &hexagram_core::RegisterMap| !map.addresses().contains_key(&a.owner);
+    until("a is forgotten", &mut maps, gone).await;
+    let body = join(r#"["ffffffffffffffff"]"#, false);
+    let (status, said) = post(address, "/v1/workers", &body).await;
+    assert_eq!(status, StatusCode::OK, "{said}");
 }

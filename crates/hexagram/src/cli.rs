@@ -53,10 +53,10 @@ pub(crate) enum Role {
     #[command(after_help = CONTROL_EXAMPLES)]
     Control(ControlRole),
     /// Move one shard to a worker, and wait until it is there.
-    #[command(after_help = ORDER_EXAMPLES)]
+    #[command(after_help = MOVE_EXAMPLES)]
     Move(MoveArgs),
     /// Move all shards away from a worker, and wait until it is empty.
-    #[command(after_help = ORDER_EXAMPLES)]
+    #[command(after_help = DRAIN_EXAMPLES)]
     Drain(DrainOrder),
     /// Show the shards, workers and links of a running process.
     #[command(
@@ -108,25 +108,49 @@ const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
   hexagram worker --name worker-1 (the same, --admin 127.0.0.1:9101)
   hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt";
 
-const WORKER_EXAMPLES: &str = EDGE_EXAMPLES;
+const WORKER_EXAMPLES: &str =
+    "Examples (under `hexagram control`, whose --control-listen address is given):
+  hexagram keys ring > ring.txt
+  hexagram worker --name worker-0 --control http://127.0.0.1:9070 --keys ring.txt \\
+      --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
+  hexagram worker --name worker-1 (the same, --admin 127.0.0.1:9101)
+Sessions outlive a worker's crash with (the same for every worker):
+      --store redis://127.0.0.1:6379/0
+
+Example (without a controller, a map that never changes, the same --peer for every process):
+  hexagram worker --name worker-0 --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 \\
+      --keys ring.txt --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
+
+Under a controller /readyz of the --admin address says 503 until the worker has joined.";
 
 const CONTROL_EXAMPLES: &str = "Example (workers come and go):
+  hexagram keys ring > ring.txt
   hexagram control --state control.json
   hexagram worker --name worker-0 --control http://127.0.0.1:9070 --keys ring.txt \\
       --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
   hexagram edge --control http://127.0.0.1:9070 --keys ring.txt --admin 127.0.0.1:9091
 
 Workers and edges are given the --control-listen address; `hexagram status`, `move` and
-`drain` the --admin address. A worker that dies keeps its calls waiting for two seconds;
-without a controller everything that is placed goes on.";
+`drain` the --admin address. The shards of a worker that dies go to others within about two
+seconds, those of one that hangs within ten; edges hold its calls for three. Without a
+controller everything that is placed goes on, and nothing moves.";
 
-const ORDER_EXAMPLES: &str = "Examples:
+const MOVE_EXAMPLES: &str = "Examples:
   hexagram move 17 worker-1
+  hexagram move 17 worker-1 --admin 127.0.0.1:9190
+
+--admin is the admin address of `hexagram control` or `hexagram local`, which take orders from
+their own machine only. `hexagram status` shows which worker has which shard.";
+
+const DRAIN_EXAMPLES: &str = "Examples:
   hexagram drain worker-0
   hexagram drain worker-0 --admin 127.0.0.1:9190
+  hexagram drain worker-0 --cancel
 
---admin is the admin address of `hexagram control` or `hexagram local`, which take orders from their own
-machine only. `hexagram status --watch` shows the shards meanwhile.";
+The worker is given no shards until --cancel, or until it is restarted. A controller that is
+restarted has forgotten its drains: order them again. --admin is the admin address of
+`hexagram control` or `hexagram local`, which take orders from their own machine only.
+`hexagram status --watch` shows the shards meanwhile.";
 
 const CHECK_EXAMPLES: &str = "\
 It only looks: it calls no tool, reads no resource, and ends the sessions that it opens.

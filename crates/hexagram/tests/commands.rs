@@ -11,7 +11,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use cluster::process::Launch;
+use cluster::process::{Launch, Process};
 use cluster::{Cluster, Server, wait};
 
 /// The exit code of flags that are wrong, missing or do not go together.
@@ -102,11 +102,69 @@ async fn status_shows_the_shards_of_a_cluster() {
     for (worker, name) in cluster.workers.iter().zip(["worker-0", "worker-1"]) {
         let (said, own) = status(worker).await;
         assert!(said.contains("upstream demo: "), "{said}");
+        let own_of_all = format!("{} of 64 shards", seen[name]);
+        assert!(said.contains(&own_of_all), "{said}");
         assert!((24..=40).contains(&seen[name]), "{seen:?}");
         assert_eq!(
             owners(&own),
             BTreeMap::from([(name.to_owned(), seen[name])])
         );
+    }
+}
+
+#[tokio::test]
+async fn a_drain_can_be_cancelled() {
+    let local = Server::local(&["--demo=echo"]).await;
+    let admin = format!("--admin={}", local.admin);
+    let cancel = ["drain", "worker-0", "--cancel", &admin];
+    let said = complaint(&hexagram(&cancel).await, 1);
+    assert!(said.contains("worker-0 is not being drained"), "{said}");
+    out(&hexagram(&["drain", "worker-0", &admin]).await);
+    assert_eq!(owners(&local.status().await).get("worker-0"), None);
+    let said = out(&hexagram(&cancel).await);
+    assert!(said.contains("given shards again"), "{said}");
+    wait::until("its share", async || {
+        let owners = owners(&local.status().await);
+        owners.contains_key("worker-0").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_watches_sees_a_process_go_and_come_back() {
+    let mut local = Server::local(&["--demo=echo"]).await;
+    let admin = format!("--admin={}", local.admin);
+    let watch = Launch::hexagram().args(["status", "--watch", &admin]);
+    let watch = Process::spawn(watch);
+    let looks = || watch.log().matches("64 shards").count();
+    wait::until("a first look", async || (looks() > 0).then_some(())).await;
+    local.process.kill().await;
+    let complains = || watch.log().contains("asking again");
+    wait::until("an error", async || complains().then_some(())).await;
+    let before = looks();
+    local.process.respawn();
+    let sees_it_again = || looks() > before;
+    wait::until("another look", async || sees_it_again().then_some(())).await;
+    let once = hexagram(&["status", "--admin=127.0.0.1:1"]).await;
+    assert!(complaint(&once, 1).contains("127.0.0.1:1"));
+}
+
+/// Edges and workers have admin addresses too, but take no orders.
+#[tokio::test]
+async fn an_order_at_the_wrong_address_says_whom_to_give_it() {
+    let cluster = Cluster::start(1, 1, &["--demo=echo"]).await;
+    for (server, name) in [
+        (&cluster.edges[0], "edge edge-0"),
+        (&cluster.workers[0], "worker worker-0"),
+    ] {
+        let admin = format!("--admin={}", server.admin);
+        for order in [&["move", "3", "worker-0"][..], &["drain", "worker-0"]] {
+            let order = [order, &[admin.as_str()]].concat();
+            let said = complaint(&hexagram(&order).await, EXIT_USAGE);
+            for part in [name, "takes no orders", "--admin of `hexagram control`"] {
+                assert!(said.contains(part), "{order:?}: {said}");
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The admin HTTP server: `/livez`, `/readyz`, `/metrics`, `/status`.
 //!
 //! It answers probes, scrapes and operators, never clients, and by itself it
-//! changes nothing: what is POSTed is for the [`Orders`] of its process. It must outlive the drain, during which `/readyz` says 503.
+//! changes nothing: what is POSTed or DELETEd is for the [`Orders`] of its process. It
+//! must outlive the drain, during which `/readyz` says 503.
 
 use std::future::ready;
 use std::io;
@@ -37,7 +38,7 @@ pub struct AdminArgs {
 /// Builds the body of `/status`; called at every request, so it must be quick.
 pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
-/// Answers what is POSTed, told who asks; it is to refuse whoever may not.
+/// Answers what is POSTed or DELETEd, told who asks; it is to refuse whoever may not.
 pub type Orders = Arc<
     dyn Fn(SocketAddr, Request<Incoming>) -> Pin<Box<dyn Future<Output = Page> + Send>>
         + Send
@@ -103,7 +104,7 @@ impl Admin {
         })
     }
 
-    /// With somebody who answers what is POSTed.
+    /// With somebody who answers what is POSTed or DELETEd.
     #[must_use]
     pub fn with_orders(mut self, orders: Orders) -> Self {
         self.orders = Some(orders);
@@ -122,9 +123,13 @@ impl Admin {
         tracing::info!(addr = %self.local_addr, "admin server listening");
         let (pages, orders) = (self.pages, self.orders);
         let answer = move |peer: SocketAddr, request: Request<Incoming>| match &orders {
-            Some(orders) if request.method() == Method::POST => orders(peer, request),
+            Some(orders) if is_order(request.method()) => orders(peer, request),
             _ => Box::pin(ready(pages.answer(&request))),
         };
         serve(self.listener, answer, shutdown).await;
     }
+}
+
+fn is_order(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::DELETE)
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use hexagram_core::{Entry, Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId, spread};
 use hexagram_proto::admin::Phase;
 
+use super::waiting::Waiting;
 use crate::fleet::{Fleet, Life};
 
 /// Quiet after which a new cluster is complete.
-const NEW: Duration = Duration::from_secs(1);
+pub(super) const NEW: Duration = Duration::from_secs(1);
 /// Quiet after which a running cluster whose register was lost is complete: each
 /// worker has tried to join twice.
-const LOST: Duration = Duration::from_secs(5);
+pub(super) const LOST: Duration = Duration::from_secs(5);
 
 /// How long to wait for workers.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +30,23 @@ pub struct Patience {
 
 /// The first map, once enough is known: who holds a shard goes on with it. Its
 /// epochs are above all that were ever reported.
-#[must_use]
+///
+/// # Errors
+/// What it has to wait for.
 pub fn first_map(
     version: u64,
     count: ShardCount,
     fleet: &Fleet,
     patience: Patience,
-) -> Option<RegisterMap> {
-    if fleet
-        .members()
-        .any(|(_, member)| member.life == Life::Suspect)
-    {
-        return None;
+) -> Result<RegisterMap, Waiting> {
+    let silent = silent(fleet);
+    if !silent.is_empty() {
+        return Err(Waiting::Silent(silent));
     }
     let living: Vec<_> = fleet.living().collect();
+    if living.is_empty() {
+        return Err(Waiting::Workers);
+    }
     let mut targets: BTreeMap<&WorkerId, &Owner> = BTreeMap::new();
     for (owner, report) in &living {
         if !report.draining {
@@ -50,41 +54,57 @@ pub fn first_map(
         }
     }
     let held: Vec<_> = count.iter().map(|shard| holder(shard, fleet)).collect();
-    if !is_complete(&held, fleet, count, living.len(), patience) {
-        return None;
+    if let Some(waiting) = incomplete(&held, fleet, count, living.len(), patience) {
+        return Err(waiting);
     }
     let names: Vec<_> = targets.keys().map(|name| (*name).clone()).collect();
     let spread = spread(version, count, &names).ok();
     let chosen = |shard| Some((*targets.get(&spread.as_ref()?.assignment(shard).owner)?).clone());
     let entry = |(shard, held): (ShardId, Option<Entry<Owner>>)| {
         let fresh = || {
-            fresh(
-                granter(shard, fleet).or_else(|| chosen(shard))?,
-                fleet.spent(shard),
-                patience.least,
-            )
+            let owner = granter(shard, fleet).or_else(|| chosen(shard));
+            let owner = owner.ok_or(Waiting::Ending)?;
+            let entry = fresh(owner, fleet.spent(shard), patience.least);
+            entry.ok_or(Waiting::Exhausted)
         };
-        held.or_else(fresh)
+        held.map_or_else(fresh, Ok)
     };
-    let entries = count.iter().zip(held).map(entry).collect::<Option<_>>()?;
-    RegisterMap::new(version, count, entries, BTreeMap::new())
+    let entries = count
+        .iter()
+        .zip(held)
+        .map(entry)
+        .collect::<Result<_, _>>()?;
+    let map = RegisterMap::new(version, count, entries, BTreeMap::new());
+    Ok(map.expect("one entry for each shard"))
 }
 
-fn is_complete(
+/// Those of whom nothing is known but that they joined.
+fn silent(fleet: &Fleet) -> Vec<WorkerId> {
+    let silent = fleet
+        .members()
+        .filter(|(_, member)| member.life == Life::Suspect);
+    silent.map(|(owner, _)| owner.worker.clone()).collect()
+}
+
+/// Who is to come first, if anybody is.
+fn incomplete(
     held: &[Option<Entry<Owner>>],
     fleet: &Fleet,
     count: ShardCount,
-    living: usize,
+    joined: usize,
     patience: Patience,
-) -> bool {
+) -> Option<Waiting> {
     let is_new = count.iter().all(|shard| fleet.spent(shard).is_none());
-    if held.iter().all(Option::is_some) {
-        return true;
-    }
+    let mut nobodys = count.iter().zip(held).filter(|(_, held)| held.is_none());
+    let (shard, _) = nobodys.next()?;
     match (is_new, patience.expected) {
-        (true, Some(expected)) => living >= expected,
-        (true, None) => patience.quiet >= NEW,
-        (false, _) => patience.quiet >= LOST,
+        (true, Some(wanted)) => (joined < wanted).then_some(Waiting::Expected { wanted, joined }),
+        (true, None) => (patience.quiet < NEW).then_some(Waiting::More { joined }),
+        (false, _) => (patience.quiet < LOST).then(|| Waiting::Holders {
+            shard,
+            held_by_nobody: 1 + nobodys.count(),
+            count,
+        }),
     }
 }
 

@@ -46,13 +46,14 @@ pub(super) fn isolate(
 }
 
 /// The shards that dead workers died of. Of what a worker never took it did not die:
-/// where many die at once, shards are given to the dead.
+/// where many die at once, shards are given to the dead. Who was told to end died of
+/// nothing that it had.
 fn culprits(view: &View<'_>, orphans: &[ShardId], suspicions: &mut Suspicions) -> Vec<ShardId> {
     let mut owned: BTreeMap<&Owner, Vec<Lost>> = BTreeMap::new();
     for shard in orphans {
         let entry = view.map.entry(*shard);
         let (owner, epoch) = (entry.owner(), entry.epoch());
-        if view.fleet.took(owner, *shard, epoch) {
+        if view.fleet.took(owner, *shard, epoch) && !view.fleet.ended(owner) {
             owned.entry(owner).or_default().push((*shard, epoch));
         }
     }

@@ -1,6 +1,6 @@
 //! Moves that somebody orders.
 
-use hexagram_core::{EntryError, Owner, WorkerId};
+use hexagram_core::{Entry, EntryError, Owner, ShardId, WorkerId};
 
 use super::moves::is_served;
 use super::{Change, View, Why};
@@ -34,15 +34,51 @@ pub enum Refusal {
     /// It is to be empty.
     #[error("worker {0} is draining: choose another")]
     Draining(WorkerId),
+    /// It is there.
+    #[error("shard {shard} is on {worker} already")]
+    There {
+        /// The shard.
+        shard: ShardId,
+        /// Its owner.
+        worker: WorkerId,
+    },
+    /// An earlier move has not ended.
+    #[error("shard {shard} is moving from {from} to {to} already: wait for the end of that move")]
+    Moving {
+        /// The shard.
+        shard: ShardId,
+        /// Its owner.
+        from: WorkerId,
+        /// Who takes it.
+        to: WorkerId,
+    },
     /// The owner cannot give it.
-    #[error("the owner {0} does not serve the shard now: try again in a moment")]
-    NotServed(WorkerId),
+    #[error("{worker}, the owner of shard {shard}, does not serve it now: try again in a moment")]
+    NotServed {
+        /// The shard.
+        shard: ShardId,
+        /// Its owner.
+        worker: WorkerId,
+    },
+    /// There is no drain to end.
+    #[error("worker {0} is not being drained: there is nothing to cancel")]
+    NotDrained(WorkerId),
+    /// Nobody ordered its drain but who ends it.
+    #[error("worker {0} drains because its process is ending: that cannot be cancelled")]
+    Ending(WorkerId),
     /// Nobody would be left.
     #[error("no other worker could take the shards of {0}: start one first")]
     Last(WorkerId),
     /// The register's rules.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
+    #[error("shard {shard}, which {worker} owns, cannot be moved: {error}")]
+    Entry {
+        /// The shard.
+        shard: ShardId,
+        /// Its owner.
+        worker: WorkerId,
+        /// The rule.
+        error: EntryError,
+    },
 }
 
 /// The change that an ordered move begins with. It is outside of the budgets. A shard
@@ -57,18 +93,22 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
         count: count.get(),
     };
     let shard = count.shard(shard).ok_or_else(unknown)?;
-    let target = living(view, to)?;
+    let target = living_named(view, to)?;
     if view.is_draining(&target) {
         return Err(Refusal::Draining(to.clone()));
     }
     let entry = view.map.entry(shard);
     let moved = match entry.is_quarantined() {
         // Nobody has it to give.
-        true => view.raised(shard, entry).fail_over(target)?,
-        false => entry.move_to(target)?,
+        true => view.raised(shard, entry).fail_over(target),
+        false => entry.move_to(target),
     };
+    let moved = moved.map_err(|error| immovable(shard, entry, error))?;
     if !entry.is_quarantined() && !is_served(view, shard, entry) {
-        return Err(Refusal::NotServed(entry.owner().worker.clone()));
+        return Err(Refusal::NotServed {
+            shard,
+            worker: entry.owner().worker.clone(),
+        });
     }
     Ok(Change {
         shard,
@@ -77,19 +117,53 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
     })
 }
 
+/// The register's refusal, with the names that it does not know.
+fn immovable(shard: ShardId, entry: &Entry<Owner>, error: EntryError) -> Refusal {
+    let worker = entry.owner().worker.clone();
+    match (error, entry.plan()) {
+        (EntryError::Owner, _) => Refusal::There { shard, worker },
+        (EntryError::Moving, Some(plan)) => Refusal::Moving {
+            shard,
+            from: worker,
+            to: plan.to.worker.clone(),
+        },
+        (error, _) => Refusal::Entry {
+            shard,
+            worker,
+            error,
+        },
+    }
+}
+
 /// Whether `worker` can be emptied.
 ///
 /// # Errors
 /// The reason why not.
 pub fn check_drain(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
-    living(view, worker)?;
+    living_named(view, worker)?;
     match view.targets().iter().any(|target| target.worker != *worker) {
         true => Ok(()),
         false => Err(Refusal::Last(worker.clone())),
     }
 }
 
-fn living(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
+/// Whether somebody ordered a drain of `worker` that can be ended. It may be silent.
+///
+/// # Errors
+/// The reason why not.
+pub fn check_cancel(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
+    let mut living = view.fleet.living();
+    if living.any(|(owner, report)| owner.worker == *worker && report.draining) {
+        return Err(Refusal::Ending(worker.clone()));
+    }
+    if view.drains.contains(worker) {
+        return Ok(());
+    }
+    living_named(view, worker)?;
+    Err(Refusal::NotDrained(worker.clone()))
+}
+
+fn living_named(view: &View<'_>, name: &WorkerId) -> Result<Owner, Refusal> {
     let known = || {
         let names: Vec<_> = view
             .fleet

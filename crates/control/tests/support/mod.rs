@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hexagram_control::{Controller, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{Controller, Introduction, Maps, MemoryRegister, Register, Settings};
 use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount};
 use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::admin_server::{Admin, AdminServer};
@@ -119,10 +119,12 @@ impl Puppet {
     }
 
     pub(crate) async fn join(&self, control: &Controller) {
-        control
-            .join(self.owner.clone(), self.address.to_string())
-            .await
-            .unwrap();
+        control.join(self.introduced()).await.unwrap();
+    }
+
+    /// What it says as it joins: nothing of its setup.
+    pub(crate) fn introduced(&self) -> Introduction {
+        Introduction::new(self.owner.clone(), self.address.to_string())
     }
 
     /// Port closed, connections ended.

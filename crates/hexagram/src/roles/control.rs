@@ -87,8 +87,10 @@ fn status(cluster: String, maps: Maps, controller: Controller) -> Status {
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
             "map_version": map.map(RegisterMap::version),
+            "waiting": overview.waiting,
             "shards": map.map(|map| shards(map, &overview)).unwrap_or_default(),
             "workers": overview.workers,
+            "lost": overview.lost,
             "imbalance": overview.imbalance,
         })
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{Api, Controller, Introduction, Maps, MemoryRegister, Register, Settings};
 use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
@@ -266,7 +266,9 @@ impl Workers {
         let controller = Controller::start(register.clone(), settings, end.clone());
         for owner in &self.owners {
             let address = format!("{PIPE}{}", owner.worker);
-            controller.join(owner.clone(), address).await?;
+            // One process has one ring and one store: there is nothing to compare.
+            let who = Introduction::new(owner.clone(), address);
+            controller.join(who).await?;
         }
         Ok(controller)
     }
@@ -399,6 +401,7 @@ fn status(
             "map_version": map.map_version,
             "shards": shards,
             "workers": overview.workers,
+            "lost": overview.lost,
             "imbalance": overview.imbalance,
             "links": links(),
             // They share their counters.
@@ -421,7 +424,7 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
     let owners: Vec<_> = map
         .count()
         .iter()
-        .map(|shard| map.assignment(shard).owner.to_string())
+        .map(|shard| Some(map.assignment(shard).owner.to_string()))
         .collect();
     let serving = match &args.upstream.upstreams[..] {
         [] => "a built-in demo server (put your own behind it with --upstream NAME=URL)".to_owned(),
@@ -442,7 +445,7 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
         map.count(),
         map.shards_per_worker().len(),
         admin.local_addr(),
-        grid::draw(&owners, std::io::stdout().is_terminal()),
+        grid::draw(&owners, "nobody's", std::io::stdout().is_terminal()),
     );
     if let Err(error) = print(text) {
         tracing::warn!("{error:#}");

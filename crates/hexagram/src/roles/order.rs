@@ -7,11 +7,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use hexagram_core::WorkerId;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::output::print;
-use crate::roles::asking::{fetch, order};
+use crate::roles::asking::{controller, fetch, order};
 use crate::roles::status::items;
 
 /// Between two looks at how far it is.
@@ -45,21 +46,23 @@ pub(crate) struct DrainOrder {
     /// Name of the worker that is to be empty.
     #[arg(value_name = "WORKER")]
     worker: WorkerId,
+    /// End its drain instead: it is given shards again. One that drains because its
+    /// process ends goes on.
+    #[arg(long)]
+    cancel: bool,
     #[command(flatten)]
     whom: Whom,
 }
 
 pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
     let (shard, worker) = (args.shard, args.worker.as_str());
-    order(
-        &args.whom.admin,
-        "moves",
-        &json!({"shard": shard, "to": worker}),
-    )
-    .await?;
+    let admin = &args.whom.admin;
+    controller(admin).await?;
+    let wanted = json!({"shard": shard, "to": worker});
+    order(admin, Method::POST, "moves", &wanted).await?;
     let bar = bar(1);
     loop {
-        let status = fetch(&args.whom.admin).await?;
+        let status = fetch(admin).await?;
         match &status["shards"][usize::from(shard)] {
             entry if entry["owner"] == worker && !is_nobodys(entry) => break,
             entry if entry["moving_to"].is_null() => {
@@ -76,21 +79,47 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
 }
 
 pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
-    let worker = args.worker.as_str();
-    // Before the first of them goes.
-    let all = left(&fetch(&args.whom.admin).await?, worker);
-    order(&args.whom.admin, "drains", &json!({"worker": worker})).await?;
+    let (admin, worker) = (&args.whom.admin, args.worker.as_str());
+    let whom = json!({"worker": worker});
+    // Before the first shard goes.
+    let all = left(&controller(admin).await?, worker);
+    if args.cancel {
+        order(admin, Method::DELETE, "drains", &whom).await?;
+        return print(format!(
+            "{worker} is drained no more: it is given shards again\n"
+        ));
+    }
+    order(admin, Method::POST, "drains", &whom).await?;
+    emptied(admin, worker, all).await?;
+    print(format!("{worker} is empty: moved {all} shards\n"))
+}
+
+/// Waits until `worker` has none of its `all` shards.
+async fn emptied(admin: &str, worker: &str, all: u64) -> Result<()> {
     let bar = bar(all);
+    let mut begun = false;
     loop {
-        let left = left(&fetch(&args.whom.admin).await?, worker);
+        let status = fetch(admin).await?;
+        let left = left(&status, worker);
         bar.set_position(all.saturating_sub(left));
         if left == 0 {
-            break;
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        // An order shows in the status a moment after it was taken.
+        match is_drained(&status, worker) {
+            false if begun => bail!(
+                "{worker} has {left} shards and is drained no more: its drain was cancelled, \
+                 or it or the controller was restarted"
+            ),
+            drained => begun = drained,
         }
         sleep(LOOK).await;
     }
-    bar.finish_and_clear();
-    print(format!("{worker} is empty: moved {all} shards\n"))
+}
+
+fn is_drained(status: &Value, worker: &str) -> bool {
+    items(status, "workers").any(|known| known["name"] == worker && known["draining"] == true)
 }
 
 /// How many shards `worker` still has, or is still being given.

@@ -1,9 +1,9 @@
 //! `hexagram status`: what a running process says of its shards.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -36,64 +36,103 @@ pub(crate) struct StatusArgs {
     #[arg(short, long, default_value = "text", value_name = "FORM")]
     pub(crate) output: Output,
 
-    /// Ask again each second, until Ctrl-C.
+    /// Ask again each second until Ctrl-C, also while nobody answers.
     #[arg(long)]
     pub(crate) watch: bool,
 }
 
 pub(crate) async fn run(args: &StatusArgs) -> Result<()> {
+    if !args.watch {
+        return show(&fetch(&args.admin).await?, args.output);
+    }
     loop {
-        let status = fetch(&args.admin).await?;
-        if args.watch && std::io::stdout().is_terminal() {
+        let status = fetch(&args.admin).await;
+        if io::stdout().is_terminal() {
             print(CLEAR)?;
         }
-        show(&status, args.output)?;
-        if !args.watch {
-            return Ok(());
+        match status {
+            Ok(status) => show(&status, args.output)?,
+            Err(error) => unanswered(&error),
         }
         sleep(REDRAW).await;
     }
 }
 
+/// Who watches a process wants to see it come back.
+fn unanswered(error: &Error) {
+    // Standard output alone decides whether anybody watches.
+    let _ = writeln!(io::stderr(), "error: {error:#}; asking again");
+}
+
 fn show(status: &Value, output: Output) -> Result<()> {
     match output {
         Output::Json => print(serde_json::to_string_pretty(status)? + "\n"),
-        Output::Text => print(text(status, std::io::stdout().is_terminal())),
+        Output::Text => print(text(status, io::stdout().is_terminal())),
     }
 }
 
 fn text(status: &Value, colours: bool) -> String {
-    let field = |name: &str| status[name].as_str().unwrap_or("?").to_owned();
-    let owners: Vec<_> = items(status, "shards")
-        .map(|shard| shard["owner"].as_str().unwrap_or("?").to_owned())
-        .collect();
-    let mut out = format!(
-        "{} {} of cluster {} (version {}): {} shards\n\n{}",
-        field("role"),
-        field("name"),
-        field("cluster"),
-        field("version"),
-        owners.len(),
-        grid::draw(&owners, colours),
-    );
+    let owners = owners(status);
+    // Only a worker knows of its own shards alone.
+    let blank = match status["shard_count"].is_null() {
+        true => "nobody's",
+        false => "other workers'",
+    };
+    let mut out = title(status, &owners) + "\n\n" + &grid::draw(&owners, blank, colours);
+    if let Some(waiting) = status["waiting"].as_str() {
+        out += &format!("  no shard map yet: waiting {waiting}\n");
+    }
     items(status, "shards").for_each(|shard| out += &withheld_line(shard));
     items(status, "workers").for_each(|worker| out += &worker_line(worker));
+    items(status, "lost").for_each(|worker| out += &lost_line(worker));
     if let Some(ratio) = status["imbalance"].as_f64() {
         out += &format!("  the busiest worker does {ratio:.2} times the mean\n");
     }
-    for link in items(status, "links") {
-        let state = if link["up"] == true { "up" } else { "DOWN" };
-        let worker = link["worker"].as_str().unwrap_or("?");
-        out += &format!(
-            "  link to {worker}: {state}, {} in flight\n",
-            link["in_flight"]
-        );
-    }
+    items(status, "links").for_each(|link| out += &link_line(link));
     if let Some(state) = status["store"].as_str() {
         out += &format!("  session store: {state}\n");
     }
     items(status, "upstreams").for_each(|upstream| out += &upstream_line(upstream));
     out
+}
+
+fn title(status: &Value, owners: &[Option<String>]) -> String {
+    let field = |name: &str| status[name].as_str().unwrap_or("?");
+    let here = owners.iter().flatten().count();
+    let shards = match status["shard_count"].is_null() {
+        true => grid::counted(owners.len()),
+        false => format!("{here} of {}", grid::counted(owners.len())),
+    };
+    format!(
+        "{} {} of cluster {} (version {}): {shards}",
+        field("role"),
+        field("name"),
+        field("cluster"),
+        field("version"),
+    )
+}
+
+/// The owner of each shard, by its number; none of one in quarantine, or of one that
+/// the process says nothing of.
+fn owners(status: &Value) -> Vec<Option<String>> {
+    let count = status["shard_count"].as_u64();
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    let mut owners = vec![None; count.unwrap_or_else(|| items(status, "shards").count())];
+    for shard in items(status, "shards").filter(|shard| shard["quarantined"] != true) {
+        let number = shard["shard"].as_u64();
+        let number = number.and_then(|number| usize::try_from(number).ok());
+        if let Some(owner) = number.and_then(|number| owners.get_mut(number)) {
+            *owner = Some(shard["owner"].as_str().unwrap_or("?").to_owned());
+        }
+    }
+    owners
+}
+
+fn link_line(link: &Value) -> String {
+    let state = if link["up"] == true { "up" } else { "DOWN" };
+    let worker = link["worker"].as_str().unwrap_or("?");
+    let running = &link["in_flight"];
+    format!("  link to {worker}: {state}, {running} in flight\n")
 }
 
 /// A shard that nobody is to serve.
@@ -110,17 +149,41 @@ fn withheld_line(shard: &Value) -> String {
 fn worker_line(worker: &Value) -> String {
     let name = worker["name"].as_str().unwrap_or("?");
     let life = match worker["life"].as_str() {
-        Some("alive") if worker["draining"] == true => "draining",
-        Some("alive") => "alive",
-        Some("suspect") => "SILENT",
-        _ => "DEAD",
+        Some("alive") if worker["draining"] == true => "draining".to_owned(),
+        Some("alive") => "alive".to_owned(),
+        Some("suspect") => "SILENT".to_owned(),
+        _ => dead(worker),
     };
+    // A controller of an older release does not say.
+    let shards = worker["shards"].as_u64();
+    let shards = shards.and_then(|shards| usize::try_from(shards).ok());
+    let shards = shards.map_or(String::new(), |shards| {
+        format!(", {}", grid::counted(shards))
+    });
     let load = worker["load"].as_f64();
     let load = load.map_or(String::new(), |load| {
         // The load of no shards at all is -0.
         format!(", {:.0} % busy", load.abs() * 100.0)
     });
-    format!("  worker {name}: {life}{load}\n")
+    format!("  worker {name}: {life}{shards}{load}\n")
+}
+
+/// A worker that died a while ago and owns nothing any more.
+fn lost_line(worker: &Value) -> String {
+    let name = worker["name"].as_str().unwrap_or("?");
+    let restarted = match worker["restarted"] == true {
+        true => ", started again since",
+        false => "",
+    };
+    format!("  worker {name}: {}{restarted}\n", dead(worker))
+}
+
+fn dead(worker: &Value) -> String {
+    match worker["dead_for_seconds"].as_u64() {
+        Some(seconds @ 0..120) => format!("DEAD for {seconds} s"),
+        Some(seconds) => format!("DEAD for {} min", seconds / 60),
+        None => "DEAD".to_owned(),
+    }
 }
 
 fn upstream_line(upstream: &Value) -> String {
@@ -181,8 +244,12 @@ mod tests {
             "role": "worker", "name": "w", "cluster": "c", "version": "1",
             "shards": [{"shard": 0, "owner": "w", "quarantined": true}],
             "workers": [
-                {"name": "w", "life": "alive", "draining": false, "load": 0.256},
+                {"name": "w", "life": "alive", "draining": false, "shards": 21, "load": 0.256},
                 {"name": "v", "life": "dead", "draining": false, "load": null},
+            ],
+            "lost": [
+                {"name": "u", "dead_for_seconds": 119, "restarted": false},
+                {"name": "w", "dead_for_seconds": 599, "restarted": true},
             ],
             "imbalance": 1.0678,
             "links": [{"worker": "w", "up": false, "in_flight": 0}],
@@ -197,10 +264,12 @@ mod tests {
         });
         let text = text(&status, false);
         for line in [
-            "worker w of cluster c (version 1): 1 shards",
+            "worker w of cluster c (version 1): 1 shard",
             "  shard 0 is IN QUARANTINE: `hexagram move 0 WORKER` ends it",
-            "  worker w: alive, 26 % busy",
+            "  worker w: alive, 21 shards, 26 % busy",
             "  worker v: DEAD",
+            "  worker u: DEAD for 119 s",
+            "  worker w: DEAD for 9 min, started again since",
             "  the busiest worker does 1.07 times the mean",
             "  link to w: DOWN, 0 in flight",
             "  upstream git: reachable for 7 s (git-mcp 1.2, both eras), 5 requests, 1 in flight",
@@ -210,5 +279,35 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{text}");
         }
+    }
+
+    #[test]
+    fn a_controller_without_a_map_says_what_it_waits_for() {
+        let status = json!({"role": "control", "shards": [], "waiting": "for workers to join"});
+        let text = text(&status, false);
+        assert!(
+            text.ends_with(": 0 shards\n\n  no shard map yet: waiting for workers to join\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_worker_shows_its_shards_at_their_places() {
+        let status = json!({
+            "role": "worker", "name": "w", "cluster": "c", "version": "1", "shard_count": 16,
+            "shards": [{"shard": 9, "owner": "w"}, {"shard": 15, "owner": "w"}],
+        });
+        let text = text(&status, false);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "worker w of cluster c (version 1): 2 of 16 shards"
+        );
+        assert!(lines[3].starts_with("   8  \u{4DC8}. \u{4DC9}a "), "{text}");
+        assert!(lines[3].ends_with("\u{4DCF}a "), "{text}");
+        assert_eq!(
+            lines[4..],
+            ["  a w: 2 shards", "  . other workers': 14 shards"]
+        );
     }
 }

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use hexagram_control::HttpSource;
+use hexagram_control::{HttpSource, Introduction, Joining, Setup};
 use hexagram_core::{Incarnation, Owner, ShardMap};
 use hexagram_runtime::admin::Admin;
-use hexagram_runtime::health::Health;
+use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
@@ -16,6 +16,8 @@ use hexagram_worker::{
 };
 use serde_json::json;
 use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
@@ -36,6 +38,10 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
+    let setup = Setup {
+        keys: context.sealer.fingerprints(),
+        store: Some(store.is_some()),
+    };
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
@@ -52,16 +58,21 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         status(&args, &worker),
     )
     .await?;
-    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker ready");
-    let admin_end = CancellationToken::new();
-    let admin = tokio::spawn(admin.run(admin_end.clone()));
-    tokio::spawn(probe(worker.clone()));
+    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker started");
     let leave = CancellationToken::new();
     let owner = Owner {
         worker: args.name.clone(),
         incarnation: life,
     };
-    let joined = source.map(|source| tokio::spawn(joined(source, owner, address, leave.clone())));
+    let who = Introduction {
+        owner,
+        address,
+        setup,
+    };
+    let joined = source.map(|source| join(source, who, &health, leave.clone()));
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    tokio::spawn(probe(worker.clone()));
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     worker.serve_tcp(listener, shutdown.token()).await?;
@@ -75,8 +86,31 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
 }
 
 /// Stays a member of the controller's cluster until `leave`.
-async fn joined(source: HttpSource, owner: Owner, address: String, leave: CancellationToken) {
-    source.member(owner, address, leave).await;
+fn join(
+    source: HttpSource,
+    who: Introduction,
+    health: &Health,
+    leave: CancellationToken,
+) -> JoinHandle<()> {
+    let condition = health.condition("controller");
+    tokio::spawn(ready_once_joined(condition, source.joining()));
+    tokio::spawn(async move { source.member(who, leave).await })
+}
+
+/// Nobody gives shards to a worker that has not joined. One that has serves on also
+/// while its controller is away, so it stays ready.
+async fn ready_once_joined(condition: Condition, mut joining: watch::Receiver<Joining>) {
+    loop {
+        let now = joining.borrow_and_update().clone();
+        match now {
+            Joining::Asking => condition.set(false, "not joined yet"),
+            Joining::Vain(why) => condition.set(false, format!("not joined: {why}")),
+            Joining::Joined => return condition.set(true, "joined"),
+        }
+        if joining.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The controller, if there is one to follow.
@@ -247,6 +281,7 @@ async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
 fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status {
     let (name, worker) = (args.name.to_string(), worker.clone());
     let cluster = args.serve.cluster.cluster.clone();
+    let count = args.serve.cluster.shards.get();
     Arc::new(move || {
         let shards = worker.status().into_iter().map(|shard| {
             json!({"shard": shard.shard, "owner": name, "epoch": shard.epoch, "held": shard.held})
@@ -256,6 +291,8 @@ fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status
             "name": name,
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
+            // Of all the cluster's; listed are those served here.
+            "shard_count": count,
             "shards": shards.collect::<Vec<_>>(),
             "store": worker.store().map(|health| health.to_string()),
             "upstreams": worker.upstreams(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use hexagram_control::{Api, Controller, HttpSource, Settings};
+use hexagram_control::{Api, Controller, HttpSource, Introduction, Settings};
 use hexagram_core::{Incarnation, KeyRing, Owner, Sealer, ShardCount};
 use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext};
 use hexagram_proto::LINK_VERSION_MAX;
@@ -159,7 +159,8 @@ pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>)
     let door = Door::open(&here, LINK_PORT).await?;
     let leave = CancellationToken::new();
     let (address, left) = (format!("{}:{LINK_PORT}", here.name), leave.clone());
-    let member = tokio::spawn(async move { source.member(owner, address, left).await });
+    let who = Introduction::new(owner, address);
+    let member = tokio::spawn(async move { source.member(who, left).await });
     let shutdown = here.shutdown.clone();
     worker
         .serve_incoming(Box::pin(door.incoming()), shutdown)

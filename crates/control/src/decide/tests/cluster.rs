@@ -9,7 +9,7 @@ use hexagram_proto::admin;
 
 use super::super::{Change, Decision, Suspicions, View};
 use crate::fleet::{Fleet, Held, Report};
-use crate::testing::{epoch, held, map, owner, report};
+use crate::testing::{epoch, held, introduced, map, owner, report};
 
 pub(super) const SHARDS: u16 = 32;
 /// Between two decisions where nothing is heard.
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     pub(super) fn join(&mut self, owner: Owner) {
-        self.fleet.join(&owner, "127.0.0.1:1").unwrap();
+        self.fleet.join(&introduced(&owner)).unwrap();
         self.workers.insert(owner, BTreeMap::new());
         self.obey();
     }
@@ -82,6 +82,18 @@ impl Cluster {
         let owner = self.living(worker)?;
         self.workers.remove(&owner);
         Some(owner)
+    }
+
+    /// A worker that was told to end has ended, with shards that nobody took in time.
+    /// Nobody has heard of it yet.
+    pub(super) fn end(&mut self, worker: u8) -> Option<Owner> {
+        let owner = self.living(worker)?;
+        let last = Report {
+            draining: true,
+            ..self.told(self.workers.get(&owner)?)
+        };
+        self.fleet.reported(&owner, last);
+        self.vanish(worker)
     }
 
     /// The code of a shard fails at its owner.

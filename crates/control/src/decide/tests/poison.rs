@@ -182,6 +182,29 @@ proptest! {
     }
 
     #[test]
+    fn who_was_told_to_end_accuses_nothing(ends in prop::collection::vec((0..3_u8, any::<bool>()), 1..12)) {
+        let mut cluster = three();
+        for (worker, says_so) in ends {
+            match says_so {
+                true => {
+                    let owner = cluster.vanish(worker).expect("it lives");
+                    cluster.fleet.left(&owner);
+                }
+                false => {
+                    let owner = cluster.end(worker).expect("it lives");
+                    cluster.fleet.died(&owner);
+                }
+            }
+            cluster.round();
+            prop_assert_eq!(until_served(&mut cluster), Duration::ZERO);
+            prop_assert_eq!(tried(&cluster), vec![]);
+            cluster.rise(worker);
+            while cluster.round() {}
+        }
+        prop_assert_eq!(quarantined(&cluster), vec![]);
+    }
+
+    #[test]
     fn deaths_that_are_far_apart_blame_nothing(deaths in prop::collection::vec(0..3_u8, 1..6)) {
         let mut cluster = three();
         for worker in deaths {

@@ -7,9 +7,12 @@ use hexagram_core::placement::Memory;
 use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
-use super::super::{Patience, Refusal, Suspicions, View, Why, check_drain, first_map, order_move};
+use super::super::{
+    Patience, Refusal, Suspicions, View, Waiting, Why, check_cancel, check_drain, first_map,
+    order_move,
+};
 use crate::fleet::{Fleet, Held};
-use crate::testing::{count, epoch, fleet, held, map, owner};
+use crate::testing::{count, epoch, fleet, held, introduced, map, owner};
 
 /// What shard 0 becomes.
 fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
@@ -121,10 +124,10 @@ fn silence_moves_nothing_and_the_next_life_inherits() {
     fleet.suspect(&a());
     assert_eq!(next(&own(), &fleet), None);
     let again = owner(0, 2);
-    assert_eq!(fleet.join(&again, "127.0.0.1:2"), Ok(true));
+    assert_eq!(fleet.join(&introduced(&again)), Ok(true));
     fleet.reported(&again, crate::Report::default());
     assert_eq!(next(&own(), &fleet), failed_over(&own(), again.clone()));
-    assert!(fleet.join(&a(), "127.0.0.1:1").is_err());
+    assert!(fleet.join(&introduced(&a())).is_err());
     fleet.reported(&a(), crate::Report::default());
     assert_eq!(fleet.life(&a()), crate::Life::Dead);
 }
@@ -170,15 +173,20 @@ fn a_new_cluster_begins_when_no_worker_joins_any_more() {
         expected: Some(2),
         ..QUIET
     };
-    assert_eq!(first_map(1, count(1), &fleet, hasty), None);
-    assert_eq!(first_map(1, count(1), &fleet, two), None);
+    let begun = |fleet: &Fleet, patience| first_map(1, count(1), fleet, patience);
+    assert_eq!(begun(&Fleet::default(), QUIET), Err(Waiting::Workers));
+    assert_eq!(begun(&fleet, hasty), Err(Waiting::More { joined: 1 }));
+    let (wanted, joined) = (2, 1);
+    let too_few = Waiting::Expected { wanted, joined };
+    assert_eq!(begun(&fleet, two), Err(too_few));
     let first = map(1, vec![Entry::new(a(), epoch(1))]);
-    assert_eq!(first_map(1, count(1), &fleet, QUIET), Some(first));
-    fleet.join(&b(), "127.0.0.1:2").unwrap();
+    assert_eq!(begun(&fleet, QUIET), Ok(first));
+    fleet.join(&introduced(&b())).unwrap();
+    let unknown = begun(&fleet, QUIET).unwrap_err();
+    let said = unknown.to_string();
     assert_eq!(
-        first_map(1, count(1), &fleet, QUIET),
-        None,
-        "b is not known yet"
+        said,
+        "for worker-1 to answer, or to be declared dead, for 2 s at most"
     );
 }
 
@@ -191,19 +199,31 @@ fn a_lost_register_is_learnt_from_who_serves() {
     };
     let serving = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Serving, 4))]);
     let learnt = map(8, vec![Entry::new(b(), epoch(4))]);
-    assert_eq!(first_map(8, count(1), &serving, hasty), Some(learnt));
+    assert_eq!(first_map(8, count(1), &serving, hasty), Ok(learnt));
     let granted = fleet(&[(&a(), held(Granted, 4)), (&b(), held(Absent, 0))]);
-    assert_eq!(
-        first_map(8, count(1), &granted, QUIET),
-        None,
-        "its taker may come"
+    let taker = first_map(8, count(1), &granted, QUIET).unwrap_err();
+    let said = taker.to_string();
+    assert!(
+        said.starts_with("for who serves 1 of 1 shards, such as 0, until none has joined for 5 s"),
+        "{said}"
     );
     let patient = Patience {
         quiet: Duration::from_secs(5),
         ..QUIET
     };
     let back = map(8, vec![Entry::new(a(), epoch(5))]);
-    assert_eq!(first_map(8, count(1), &granted, patient), Some(back));
+    assert_eq!(first_map(8, count(1), &granted, patient), Ok(back));
+    let ending = crate::Report {
+        draining: true,
+        ..crate::Report::default()
+    };
+    let mut leaving = Fleet::default();
+    leaving.join(&introduced(&a())).unwrap();
+    leaving.reported(&a(), ending);
+    assert_eq!(
+        first_map(8, count(1), &leaving, patient),
+        Err(Waiting::Ending)
+    );
 }
 
 #[test]
@@ -234,8 +254,18 @@ fn orders_are_refused_with_the_reason() {
         (ordered(own(), 1, &b, &drains), "no shard 1"),
         (ordered(own(), 0, &nobody, &drains), "worker-0, worker-1"),
         (ordered(own(), 0, &dead, &drains), "does not answer"),
-        (ordered(own(), 0, &a, &drains), "there already"),
-        (ordered(moving(), 0, &b, &drains), "moving already"),
+        (
+            ordered(own(), 0, &a, &drains),
+            "shard 0 is on worker-0 already",
+        ),
+        (
+            ordered(moving(), 0, &b, &drains),
+            "shard 0 is moving from worker-0 to worker-1 already",
+        ),
+        (
+            ordered(Entry::new(a.clone(), epoch(4)), 0, &b, &drains),
+            "worker-0, the owner of shard 0, does not serve it now",
+        ),
         (
             ordered(own(), 0, &b, &[b.worker.clone()].into()),
             "draining",
@@ -258,4 +288,54 @@ fn orders_are_refused_with_the_reason() {
     let other = [b.worker].into();
     let last = check_drain(&view(&other), &a.worker);
     assert_eq!(last, Err(Refusal::Last(a.worker)));
+}
+
+#[test]
+fn only_an_ordered_drain_can_be_cancelled() {
+    let (a, b, dead) = (a(), b(), owner(2, 1));
+    let mut fleet = fleet(&[
+        (&a, held(Serving, 3)),
+        (&b, held(Absent, 0)),
+        (&dead, held(Absent, 0)),
+    ]);
+    let ending = crate::Report {
+        draining: true,
+        ..crate::Report::default()
+    };
+    fleet.reported(&b, ending);
+    fleet.died(&dead);
+    let map = map(1, vec![own()]);
+    let cancel = |worker: &Owner, drains: &[&Owner]| {
+        let view = View {
+            map: &map,
+            fleet: &fleet,
+            drains: &drains.iter().map(|owner| owner.worker.clone()).collect(),
+            memory: &Memory::default(),
+            suspicions: &Suspicions::default(),
+            now: Duration::ZERO,
+        };
+        check_cancel(&view, &worker.worker)
+    };
+    assert_eq!(cancel(&a, &[&a]), Ok(()));
+    assert_eq!(
+        cancel(&dead, &[&dead]),
+        Ok(()),
+        "its next life is another's"
+    );
+    for (refused, text) in [
+        (cancel(&a, &[]), "worker worker-0 is not being drained"),
+        (
+            cancel(&b, &[]),
+            "worker worker-1 drains because its process is ending",
+        ),
+        (
+            cancel(&b, &[&b]),
+            "worker worker-1 drains because its process is ending",
+        ),
+        (cancel(&dead, &[]), "worker-2 does not answer"),
+        (cancel(&owner(9, 1), &[]), "no worker is called worker-9"),
+    ] {
+        let refusal = refused.unwrap_err().to_string();
+        assert!(refusal.contains(text), "{refusal}");
+    }
 }

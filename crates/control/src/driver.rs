@@ -1,0 +1,405 @@
+//! The driver: takes in what watchers, workers and people say, decides, and
+//! writes the register. All it knows can be learnt again from the register and
+//! the workers' reports, except what people ordered to be drained.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hexagram_core::placement::Memory;
+use hexagram_core::{Epoch, Owner, RegisterMap, WorkerId};
+use hexagram_runtime::clock::unix_millis;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::controller::{OrderError, Request, Settings};
+use crate::decide::{
+    Change, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain, first_map,
+    order_move,
+};
+use crate::fleet::{Fleet, Life, NotTaken};
+use crate::introduction::Introduction;
+use crate::losses::Losses;
+use crate::overview::Overview;
+use crate::register::{Register, RegisterError};
+use crate::watcher::{Sign, Watcher};
+
+/// Between two looks at what no sign announces: that workers ceased to join.
+const TICK: Duration = Duration::from_millis(250);
+/// Between two looks at the workers' loads.
+const BALANCE: Duration = Duration::from_secs(10);
+/// Signs that wait.
+const QUEUE: usize = 256;
+/// Workers that may not join and are remembered, so that each is told of once.
+const REFUSED: usize = 64;
+/// Writes that may be lost to others in a row before the next sign is awaited.
+const ATTEMPTS: usize = 5;
+
+pub(crate) struct Driver<R> {
+    register: R,
+    settings: Settings,
+    fleet: Fleet,
+    losses: Losses,
+    drains: BTreeSet<WorkerId>,
+    memory: Memory,
+    suspicions: Suspicions,
+    started: Instant,
+    /// When loads were looked at last.
+    balanced: Instant,
+    /// The highest version that anybody has.
+    known: u64,
+    joined: Instant,
+    waits: Option<Wait>,
+    /// Those that may not join, as far as they were told of.
+    refused: BTreeSet<Owner>,
+    watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
+    signs: mpsc::Sender<(Owner, Sign)>,
+    heard: mpsc::Receiver<(Owner, Sign)>,
+    shown: watch::Sender<Overview>,
+}
+
+/// What the first map has to wait for.
+struct Wait {
+    on: Waiting,
+    since: Instant,
+    told: bool,
+}
+
+impl Wait {
+    fn tell(&mut self) {
+        if !self.told && self.since.elapsed() >= TICK {
+            tracing::info!("no shard map yet: waiting {}", self.on);
+            self.told = true;
+        }
+    }
+}
+
+impl<R: Register> Driver<R> {
+    pub(crate) fn new(register: R, settings: Settings, shown: watch::Sender<Overview>) -> Self {
+        let (signs, heard) = mpsc::channel(QUEUE);
+        Self {
+            register,
+            settings,
+            fleet: Fleet::default(),
+            losses: Losses::default(),
+            drains: BTreeSet::new(),
+            memory: Memory::default(),
+            suspicions: Suspicions::default(),
+            started: Instant::now(),
+            balanced: Instant::now(),
+            known: 0,
+            joined: Instant::now(),
+            waits: None,
+            refused: BTreeSet::new(),
+            watchers: BTreeMap::new(),
+            signs,
+            heard,
+            shown,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut heard = Vec::new();
+            let next = self.next_look();
+            tokio::select! {
+                Some(request) = requests.recv() => self.serve(request).await,
+                _ = self.heard.recv_many(&mut heard, QUEUE) => {}
+                _ = tick.tick() => {}
+                () = sleep_until(next) => {}
+            }
+            heard
+                .into_iter()
+                .for_each(|(owner, sign)| self.hear(&owner, sign));
+            self.count_time();
+            if let Err(error) = self.settle().await {
+                tracing::warn!(%error, "the register is not written, trying again");
+            }
+        }
+    }
+
+    /// When something is to be decided though nothing is heard.
+    fn next_look(&self) -> Instant {
+        let end = self.suspicions.next_end(self.started.elapsed());
+        end.map_or(Instant::now() + TICK, |end| self.started + end)
+    }
+
+    fn count_time(&mut self) {
+        if self.balanced.elapsed() >= BALANCE {
+            self.balanced = Instant::now();
+            self.memory = std::mem::take(&mut self.memory).tick();
+        }
+    }
+
+    fn hear(&mut self, owner: &Owner, sign: Sign) {
+        let before = self.fleet.life(owner);
+        match sign {
+            Sign::Report(report) => self.fleet.reported(owner, report),
+            Sign::Silent => self.fleet.suspect(owner),
+            Sign::Died => self.fleet.died(owner),
+        }
+        let life = self.fleet.life(owner);
+        if life != before {
+            tracing::info!(worker = %owner, ?life, "a worker's life changed");
+        }
+    }
+
+    async fn serve(&mut self, request: Request) {
+        // Who asked may have gone; what was asked for holds.
+        match request {
+            Request::Join(who, answer) => {
+                let joined = self.join(&who);
+                if let Err(error) = &joined {
+                    self.tell_refused(&who.owner, error);
+                }
+                let _ = answer.send(joined);
+            }
+            Request::Leave(owner) => {
+                tracing::info!(worker = %owner, "a worker left");
+                self.watchers.remove(&owner);
+                self.fleet.left(&owner);
+            }
+            Request::Known(version) => self.known = self.known.max(version),
+            Request::Move(shard, to, answer) => {
+                let _ = answer.send(self.move_shard(shard, &to).await);
+            }
+            Request::Drain(worker, answer) => {
+                let _ = answer.send(self.drain(worker).await);
+            }
+            Request::CancelDrain(worker, answer) => {
+                let _ = answer.send(self.cancel_drain(&worker).await);
+            }
+        }
+    }
+
+    async fn move_shard(&mut self, shard: u16, to: &WorkerId) -> Result<(), OrderError> {
+        self.order(|view| order_move(view, shard, to).map(|change| vec![change]))
+            .await?;
+        let moved = self.settings.shards.shard(shard);
+        moved.into_iter().for_each(|shard| self.memory.rest(shard));
+        Ok(())
+    }
+
+    async fn drain(&mut self, worker: WorkerId) -> Result<(), OrderError> {
+        self.order(|view| check_drain(view, &worker).map(|()| Vec::new()))
+            .await?;
+        tracing::info!(%worker, "its drain is ordered");
+        self.drains.insert(worker);
+        Ok(())
+    }
+
+    async fn cancel_drain(&mut self, worker: &WorkerId) -> Result<(), OrderError> {
+        self.order(|view| check_cancel(view, worker).map(|()| Vec::new()))
+            .await?;
+        tracing::info!(%worker, "its drain is cancelled");
+        self.drains.remove(worker);
+        Ok(())
+    }
+
+    fn join(&mut self, who: &Introduction) -> Result<(), NotTaken> {
+        let (owner, address) = (&who.owner, &who.address);
+        let is_new = !self.fleet.members().any(|(known, _)| known == owner);
+        self.fleet.join(who)?;
+        self.refused.remove(owner);
+        if is_new {
+            tracing::info!(worker = %owner, address, "a worker joined");
+            self.joined = Instant::now();
+            // Who was drained is gone: this is another process.
+            self.drains.remove(&owner.worker);
+        }
+        Ok(())
+    }
+
+    /// Tells once that a worker may not join: it goes on asking.
+    fn tell_refused(&mut self, owner: &Owner, error: &NotTaken) {
+        if self.refused.len() >= REFUSED {
+            self.refused.clear();
+        }
+        if self.refused.insert(owner.clone()) {
+            tracing::warn!(worker = %owner, %error, "a worker may not join");
+        }
+    }
+
+    async fn order(
+        &self,
+        order: impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
+    ) -> Result<(), OrderError> {
+        for _ in 0..ATTEMPTS {
+            let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
+            match self.write(&map, order(&self.view(&map))?).await {
+                Err(RegisterError::Conflict { .. }) => {}
+                done => return Ok(done.map(drop)?),
+            }
+        }
+        Err(OrderError::Ended)
+    }
+
+    fn view<'a>(&'a self, map: &'a RegisterMap) -> View<'a> {
+        View {
+            map,
+            fleet: &self.fleet,
+            drains: &self.drains,
+            memory: &self.memory,
+            suspicions: &self.suspicions,
+            now: self.started.elapsed(),
+        }
+    }
+
+    /// Writes what is to be written now.
+    async fn settle(&mut self) -> Result<(), RegisterError> {
+        for _ in 0..ATTEMPTS {
+            match self.step().await {
+                Err(RegisterError::Conflict { .. }) => {}
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<(), RegisterError> {
+        let Some(map) = self.register.read().await? else {
+            self.employ();
+            return self.begin().await;
+        };
+        self.waits = None;
+        for (owner, address) in map.addresses() {
+            if self.fleet.recall(owner, address) {
+                tracing::info!(
+                    worker = %owner,
+                    address,
+                    "the register names a worker that has not been heard of: it is asked, and \
+                     declared dead where it does not answer twice within a second"
+                );
+            }
+        }
+        let decision = self.view(&map).decide();
+        let map = self.write(&map, decision.changes).await?;
+        self.memory = decision.memory;
+        self.suspicions = decision.suspicions;
+        self.losses.note(&self.fleet, self.started.elapsed());
+        self.fleet.forget(&map);
+        let overview = Overview::of(&self.view(&map), &self.losses);
+        self.shown.send_replace(overview);
+        self.employ();
+        Ok(())
+    }
+
+    /// The first write to an empty register.
+    async fn begin(&mut self) -> Result<(), RegisterError> {
+        let patience = Patience {
+            quiet: self.joined.elapsed(),
+            expected: self.settings.expected,
+            least: Epoch::new(unix_millis()).unwrap_or(Epoch::FIRST),
+        };
+        let first = match first_map(self.known, self.settings.shards, &self.fleet, patience) {
+            Ok(first) => first,
+            Err(waiting) => {
+                self.wait(waiting);
+                return Ok(());
+            }
+        };
+        let map = first.with_addresses(self.addresses(&first));
+        tracing::info!(
+            version = map.version(),
+            workers = map.addresses().len(),
+            "the first shard map"
+        );
+        self.register.compare_and_swap(Arc::new(map)).await
+    }
+
+    /// Tells what is waited for, once, where it takes a moment.
+    fn wait(&mut self, waiting: Waiting) {
+        match &mut self.waits {
+            Some(wait) if wait.on == waiting => wait.tell(),
+            _ => {
+                self.shown.send_replace(Overview {
+                    waiting: Some(waiting.to_string()),
+                    ..Overview::default()
+                });
+                self.waits = Some(Wait {
+                    on: waiting,
+                    since: Instant::now(),
+                    told: false,
+                });
+            }
+        }
+    }
+
+    /// Writes the changes and whatever is new of addresses; gives the map that is
+    /// in force.
+    async fn write(
+        &self,
+        map: &Arc<RegisterMap>,
+        changes: Vec<Change>,
+    ) -> Result<Arc<RegisterMap>, RegisterError> {
+        let changed = rewritten(map, &changes);
+        let addresses = self.addresses(&changed);
+        if changes.is_empty() && addresses == *map.addresses() {
+            return Ok(Arc::clone(map));
+        }
+        let next = Arc::new(changed.with_addresses(addresses));
+        self.register.compare_and_swap(Arc::clone(&next)).await?;
+        for Change { shard, entry, why } in &changes {
+            let to = entry.plan().map_or(entry.owner(), |plan| &plan.to);
+            tracing::info!(%shard, epoch = %entry.epoch(), %to, "{why}");
+        }
+        Ok(next)
+    }
+
+    /// Of everybody who may live, and of everybody whom the map names.
+    fn addresses(&self, map: &RegisterMap) -> BTreeMap<Owner, String> {
+        let named: BTreeSet<_> = map
+            .entries()
+            .flat_map(|(_, entry)| [Some(entry.owner()), entry.plan().map(|plan| &plan.to)])
+            .flatten()
+            .collect();
+        let kept = |owner: &Owner, life| life != Life::Dead || named.contains(owner);
+        let members = self
+            .fleet
+            .members()
+            .filter(|(owner, member)| kept(owner, member.life));
+        members
+            .map(|(owner, member)| (owner.clone(), member.address.clone()))
+            .collect()
+    }
+
+    /// Has everybody watched, and nobody else.
+    fn employ(&mut self) {
+        let (fleet, settings, signs) = (&self.fleet, &self.settings, &self.signs);
+        let wanted = |owner: &Owner, address: &str| {
+            let mut members = fleet.members();
+            members.any(|(known, member)| known == owner && member.address == address)
+        };
+        self.watchers
+            .retain(|owner, (address, _)| wanted(owner, address));
+        for (owner, member) in fleet.members() {
+            let watch = || {
+                let watcher = Watcher {
+                    owner: owner.clone(),
+                    address: (settings.dial)(&member.address),
+                    cluster: settings.cluster.clone(),
+                    shards: settings.shards,
+                    signs: signs.clone(),
+                };
+                (
+                    member.address.clone(),
+                    AbortOnDropHandle::new(tokio::spawn(watcher.run())),
+                )
+            };
+            self.watchers.entry(owner.clone()).or_insert_with(watch);
+        }
+    }
+}
+
+/// `map` with these changes, under its own version.
+fn rewritten(map: &RegisterMap, changes: &[Change]) -> RegisterMap {
+    let mut entries: Vec<_> = map.entries().map(|(_, entry)| entry.clone()).collect();
+    for change in changes {
+        entries[change.shard.index()] = change.entry.clone();
+    }
+    let addresses = map.addresses().clone();
+    RegisterMap::new(map.version(), map.count(), entries, addresses).expect("no shard came or went")
+}
