@@ -21,6 +21,9 @@ use pair::{Cluster, NAMES, active, call, count, moved, served, shard};
 const CANCEL: &str =
     r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}"#;
 
+/// Sessions of one shard that say much.
+const SHOUTERS: usize = 4;
+
 /// Begins a call that ends only when it is cancelled; gives its exchange.
 async fn waiting(edge: &mut Edge, session: &Session) -> u64 {
     served(edge, session, &call("count", 1)).await;
@@ -182,6 +185,50 @@ async fn who_lost_a_call_that_runs_on_finds_its_end_at_the_new_owner() {
     // And who comes once more.
     let again = new.post(resume(&new, &session, EPOCH + 1, &word)).await;
     assert_eq!(new.last_event(again).await.data, told.data);
+}
+
+/// Has a call say much; gives the id at which its stream began.
+async fn shouted(edge: &mut Edge, session: &Session) -> String {
+    let number = edge.post(edge.open(session, &call("shout", 2))).await;
+    let mut begin = None;
+    loop {
+        match edge.receive().await {
+            Kind::Start(start) if start.exchange == number => begin = Some(start.event_id),
+            Kind::Event(event) if event.exchange == number => {
+                if event.last {
+                    return begin.unwrap();
+                }
+                edge.pay(number, event.data.len());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a client finds behind a position: bytes of all messages.
+async fn found(edge: &mut Edge, session: &Session, position: &str) -> usize {
+    let back = edge.post(resume(edge, session, EPOCH + 1, position)).await;
+    edge.paid(back).await
+}
+
+#[tokio::test]
+async fn much_that_was_said_is_found_at_the_new_owner() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let mut sessions = Vec::new();
+    for _ in 0..SHOUTERS {
+        let session = session(&mut old).await;
+        served(&mut old, &session, &call("count", 1)).await;
+        let begin = shouted(&mut old, &session).await;
+        sessions.push((session, begin));
+    }
+    let shard = shard(&sessions[0].0);
+    cluster.plan(shard, 1);
+    active(&mut new, shard).await;
+    for (session, begin) in &sessions {
+        let bytes = found(&mut new, session, begin).await;
+        assert!(bytes > 400_000, "{bytes} bytes");
+    }
 }
 
 #[tokio::test]

@@ -47,9 +47,10 @@ impl ServerHandler for Counter {
     ) -> Result<CallToolResponse, ErrorData> {
         match &*request.name {
             "wait" => context.ct.cancelled().await,
-            "say" => say(&context).await?,
+            "say" => say(&context, "a word").await?,
+            "shout" => say(&context, &"word ".repeat(80_000)).await?,
             "linger" => {
-                say(&context).await?;
+                say(&context, "a word").await?;
                 self.release.notified().await;
             }
             "release" => self.release.notify_one(),
@@ -61,8 +62,8 @@ impl ServerHandler for Counter {
 }
 
 /// Says something before the answer.
-async fn say(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
-    let logged = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!("a word"));
+async fn say(context: &RequestContext<RoleServer>, what: &str) -> Result<(), ErrorData> {
+    let logged = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!(what));
     let said = context.peer.notify_logging_message(logged).await;
     said.map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
