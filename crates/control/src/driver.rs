@@ -366,16 +366,16 @@ impl<R: Register> Driver<R> {
             .collect()
     }
 
-    /// Has everybody watched, and nobody else.
+    /// Has everybody watched who may live, and nobody else.
     fn employ(&mut self) {
         let (fleet, settings, signs) = (&self.fleet, &self.settings, &self.signs);
+        let watched = || fleet.members().filter(|(owner, _)| !fleet.successor(owner));
         let wanted = |owner: &Owner, address: &str| {
-            let mut members = fleet.members();
-            members.any(|(known, member)| known == owner && member.address == address)
+            watched().any(|(known, member)| known == owner && member.address == address)
         };
         self.watchers
             .retain(|owner, (address, _)| wanted(owner, address));
-        for (owner, member) in fleet.members() {
+        for (owner, member) in watched() {
             let watch = || {
                 let watcher = Watcher {
                     owner: owner.clone(),

@@ -1,12 +1,16 @@
 //! What the controller knows of the workers: who lives, and what they report.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
 use crate::introduction::{Introduction, Misfit, Setup};
+
+/// Earlier lives of names that are remembered, so that none of them joins again.
+const EARLIER: usize = 64;
 
 /// Whether a worker lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,8 @@ pub struct Member {
     pub left: bool,
     /// What it said it works with when it joined.
     pub setup: Setup,
+    /// Counts those that were taken in.
+    number: u64,
 }
 
 /// Why a worker is not taken in.
@@ -79,6 +85,8 @@ pub enum NotTaken {
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     members: BTreeMap<Owner, Member>,
+    /// How many were ever taken in.
+    taken: u64,
 }
 
 impl Report {
@@ -159,13 +167,16 @@ impl Fleet {
             report: None,
             left: false,
             setup: setup.clone(),
+            number: self.taken,
         };
         self.members.entry(owner.clone()).or_insert_with(member);
+        self.taken += u64::from(is_new);
         is_new
     }
 
     /// Whether a dead `owner`'s name is another's now.
-    fn successor(&self, owner: &Owner) -> bool {
+    #[must_use]
+    pub fn successor(&self, owner: &Owner) -> bool {
         let same_name = |other: &Owner| other.worker == owner.worker && other != owner;
         let mut others = self.members.iter().filter(|(other, _)| same_name(other));
         self.life(owner) == Life::Dead && others.any(|(_, member)| member.life != Life::Dead)
@@ -224,12 +235,14 @@ impl Fleet {
     pub fn forget(&mut self, map: &RegisterMap) {
         let named = |owner: &Owner| map.entries().any(|(_, entry)| names(entry, owner));
         let gone = |owner: &Owner| self.life(owner) == Life::Dead && !self.successor(owner);
-        let gone: Vec<_> = self
-            .members
-            .keys()
-            .filter(|owner| gone(owner) && !named(owner))
-            .cloned()
-            .collect();
+        let earlier = |owner: &&Owner| self.successor(owner) && !named(owner);
+        // A worker that dies again and again has many.
+        let mut lives: Vec<_> = self.members.keys().filter(earlier).collect();
+        lives.sort_by_key(|owner| Reverse(self.members[*owner].number));
+        let dead = self.members.keys();
+        let dead = dead.filter(|owner| gone(owner) && !named(owner));
+        let gone = dead.chain(lives.into_iter().skip(EARLIER));
+        let gone: BTreeSet<_> = gone.cloned().collect();
         self.members.retain(|owner, _| !gone.contains(owner));
     }
 
@@ -323,4 +336,26 @@ impl Held {
 
 fn names(entry: &hexagram_core::Entry<Owner>, owner: &Owner) -> bool {
     entry.owner() == owner || entry.plan().is_some_and(|plan| plan.to == *owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{epoch, introduced, map, owner};
+
+    #[test]
+    fn a_worker_that_dies_again_and_again_fills_no_memory() {
+        let mut fleet = Fleet::default();
+        let last = owner(0, 200);
+        let named = map(1, vec![hexagram_core::Entry::new(owner(0, 3), epoch(1))]);
+        for life in 1..=200 {
+            fleet.join(&introduced(&owner(0, life))).expect("it is new");
+            fleet.reported(&owner(0, life), Report::default());
+            fleet.forget(&named);
+        }
+        assert_eq!(fleet.members().count(), EARLIER + 2);
+        assert_eq!(fleet.life(&last), Life::Alive);
+        assert!(fleet.successor(&owner(0, 3)), "the map names it still");
+        assert!(fleet.join(&introduced(&owner(0, 199))).is_err());
+    }
 }

@@ -10,7 +10,9 @@ use clap::CommandFactory;
 use crate::cli::Cli;
 
 fn tree() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+    // As cargo says when it runs the test: what it has built may be of another clone.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    PathBuf::from(package).join("../..")
 }
 
 fn read(file: &str) -> String {

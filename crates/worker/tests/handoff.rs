@@ -190,19 +190,14 @@ async fn who_lost_a_call_that_runs_on_finds_its_end_at_the_new_owner() {
 /// Has a call say much; gives the id at which its stream began.
 async fn shouted(edge: &mut Edge, session: &Session) -> String {
     let number = edge.post(edge.open(session, &call("shout", 2))).await;
-    let mut begin = None;
-    loop {
+    let begin = loop {
         match edge.receive().await {
-            Kind::Start(start) if start.exchange == number => begin = Some(start.event_id),
-            Kind::Event(event) if event.exchange == number => {
-                if event.last {
-                    return begin.unwrap();
-                }
-                edge.pay(number, event.data.len());
-            }
+            Kind::Start(start) if start.exchange == number => break start.event_id,
             _ => {}
         }
-    }
+    };
+    edge.paid(number).await;
+    begin
 }
 
 /// What a client finds behind a position: bytes of all messages.

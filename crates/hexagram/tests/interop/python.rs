@@ -19,7 +19,8 @@ struct PythonServer {
 impl PythonServer {
     async fn start(python: PathBuf, kind: &str) -> Self {
         let address = ports::free();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/server.py");
+        let script = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+            .join("tests/interop/server.py");
         let port = address.port().to_string();
         let launch = Launch::new(python).args([script.into_os_string(), kind.into(), port.into()]);
         let process = Process::spawn(launch);

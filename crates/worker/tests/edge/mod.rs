@@ -322,12 +322,6 @@ impl Edge {
         }
     }
 
-    /// Lets an exchange send more.
-    pub(crate) fn pay(&self, exchange: u64, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap();
-        self.push(edge_message::Kind::Credit(Credit { exchange, bytes }));
-    }
-
     fn push(&self, kind: edge_message::Kind) {
         self.outbox.push(EdgeMessage { kind: Some(kind) }).unwrap();
     }
