@@ -1,5 +1,6 @@
 //! `cargo xtask sim`: many seeds of the simulated cluster, each in a process of its own.
 
+mod faults;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,9 @@ pub(crate) struct Selection {
     /// Write the report into docs/simulation.md
     #[arg(long)]
     report: bool,
+    /// Build mistakes into a copy of the product, one at a time, and see whether they are found
+    #[arg(long, conflicts_with = "report")]
+    faults: bool,
 }
 
 pub(crate) const HELP: &str = "\
@@ -47,7 +51,8 @@ I1 to I12 of the design. A seed that breaks one runs again, step by step, with
 Examples:
   cargo xtask sim                              200 seeds
   cargo xtask sim --seeds 10000 --report       what docs/simulation.md reports
-  cargo xtask sim --from 4711 --seeds 1        one of them";
+  cargo xtask sim --from 4711 --seeds 1        one of them
+  cargo xtask sim --faults --seeds 500         500 seeds at most to find each of ten mistakes";
 
 /// What one seed came to.
 #[derive(Debug, Deserialize)]
@@ -62,6 +67,9 @@ struct Told {
 /// # Errors
 /// When the simulation cannot be built, or the report not be written.
 pub(crate) fn command(workspace: &Workspace, selection: &Selection) -> Result<bool> {
+    if selection.faults {
+        return faults::command(workspace, selection);
+    }
     let mut task = Task::start("build the simulation");
     process::require(build(workspace), &mut task)?;
     task.end("ok");
@@ -89,6 +97,7 @@ fn build(workspace: &Workspace) -> Command {
             "--config=profile.dev.package.hexagram-{name}.opt-level=2"
         ));
     }
+    cargo.arg("--target-dir").arg(&workspace.target);
     cargo
 }
 
@@ -170,6 +179,7 @@ mod tests {
             seeds,
             from: 5,
             report: false,
+            faults: false,
         };
         run(&program, &selection, &mut Task::start("test")).unwrap()
     }
