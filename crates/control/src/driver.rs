@@ -42,6 +42,8 @@ pub(crate) struct Driver<R> {
     fleet: Fleet,
     losses: Losses,
     drains: BTreeSet<WorkerId>,
+    /// The lives of those whose drain was ordered.
+    drained: BTreeSet<Owner>,
     memory: Memory,
     suspicions: Suspicions,
     started: Instant,
@@ -84,6 +86,7 @@ impl<R: Register> Driver<R> {
             fleet: Fleet::default(),
             losses: Losses::default(),
             drains: BTreeSet::new(),
+            drained: BTreeSet::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
             started: Instant::now(),
@@ -187,6 +190,9 @@ impl<R: Register> Driver<R> {
         self.order(|view| check_drain(view, &worker).map(|()| Vec::new()))
             .await?;
         tracing::info!(%worker, "its drain is ordered");
+        self.forget_drain(&worker);
+        let life = self.fleet.named(&worker).map(|(owner, _)| owner.clone());
+        self.drained.extend(life);
         self.drains.insert(worker);
         Ok(())
     }
@@ -195,8 +201,13 @@ impl<R: Register> Driver<R> {
         self.order(|view| check_cancel(view, worker).map(|()| Vec::new()))
             .await?;
         tracing::info!(%worker, "its drain is cancelled");
-        self.drains.remove(worker);
+        self.forget_drain(worker);
         Ok(())
+    }
+
+    fn forget_drain(&mut self, worker: &WorkerId) {
+        self.drains.remove(worker);
+        self.drained.retain(|owner| owner.worker != *worker);
     }
 
     fn join(&mut self, who: &Introduction) -> Result<(), NotTaken> {
@@ -207,8 +218,10 @@ impl<R: Register> Driver<R> {
         if is_new {
             tracing::info!(worker = %owner, address, "a worker joined");
             self.joined = Instant::now();
-            // Who was drained is gone: this is another process.
-            self.drains.remove(&owner.worker);
+            if !self.drained.contains(owner) {
+                // Who was drained is gone: this is another process.
+                self.forget_drain(&owner.worker);
+            }
         }
         Ok(())
     }

@@ -64,6 +64,10 @@ pub struct Member {
     pub left: bool,
     /// What it said it works with when it joined.
     pub setup: Setup,
+    /// Whether a controller of this cluster had taken it in before this one.
+    again: bool,
+    /// It was put out: nothing that it says makes it live.
+    out: bool,
     /// Counts those that were taken in.
     number: u64,
 }
@@ -125,32 +129,68 @@ impl Fleet {
     /// When it is itself an earlier life, or does not go with one that lives.
     pub fn join(&mut self, who: &Introduction) -> Result<bool, NotTaken> {
         let (owner, address) = (&who.owner, &who.address);
-        if let Some(member) = self.members.get_mut(owner) {
+        if let Some(member) = self.members.get(owner).filter(|member| !member.out) {
+            if self.successor(owner) {
+                return Err(NotTaken::Superseded(owner.worker.clone()));
+            }
             let moved = member.address != *address;
-            address.clone_into(&mut member.address);
-            member.setup.clone_from(&who.setup);
-            return match self.successor(owner) {
-                true => Err(NotTaken::Superseded(owner.worker.clone())),
-                false => Ok(moved),
-            };
+            self.put_out(who);
+            self.tell(who);
+            return Ok(moved);
         }
         self.fits(who)?;
+        self.put_out(who);
         for (earlier, member) in &mut self.members {
             if earlier.worker == owner.worker {
                 member.life = Life::Dead;
             }
         }
-        Ok(self.take(owner, address, &who.setup))
+        self.members.remove(owner);
+        self.take(owner, address, &who.setup);
+        self.tell(who);
+        Ok(true)
+    }
+
+    /// What a member says of itself.
+    fn tell(&mut self, who: &Introduction) {
+        if let Some(member) = self.members.get_mut(&who.owner) {
+            member.address.clone_from(&who.address);
+            member.setup.clone_from(&who.setup);
+            member.again |= who.again;
+        }
     }
 
     /// Whether a worker may serve beside those that live. The earlier lives of its
-    /// name are not asked: they end as it joins.
+    /// name are not asked: they end as it joins. Nor are those that a controller of this
+    /// cluster has not taken in before, where one did with this worker.
     fn fits(&self, who: &Introduction) -> Result<(), Misfit> {
-        let others = self.members.iter().filter(|(other, member)| {
-            member.life != Life::Dead && other.worker != who.owner.worker
-        });
+        let others = self.others(who);
+        let others = others.filter(|(_, member)| member.again || !who.again);
         let mut fits = others.map(|(other, member)| who.fits(&other.worker, &member.setup));
         fits.find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    /// Ends the membership of those that came to a controller without memory first and do
+    /// not go with a worker that was a member before.
+    fn put_out(&mut self, who: &Introduction) {
+        let is_misfit = |(other, member): &(&Owner, &Member)| {
+            let fits = who.fits(&other.worker, &member.setup);
+            who.again && !member.again && fits.is_err()
+        };
+        let misfits = self.others(who).filter(is_misfit);
+        let misfits: Vec<_> = misfits.map(|(other, _)| other.clone()).collect();
+        for misfit in misfits {
+            if let Some(member) = self.members.get_mut(&misfit) {
+                tracing::warn!(worker = %misfit, by = %who.owner, "a worker is put out: it does not go with one that was here before");
+                (member.life, member.out) = (Life::Dead, true);
+            }
+        }
+    }
+
+    fn others(&self, who: &Introduction) -> impl Iterator<Item = (&Owner, &Member)> {
+        self.members
+            .iter()
+            .filter(|(other, member)| member.life != Life::Dead && other.worker != who.owner.worker)
     }
 
     /// Takes in whom the register names, suspect until it reports. Which life of a
@@ -167,6 +207,8 @@ impl Fleet {
             report: None,
             left: false,
             setup: setup.clone(),
+            again: false,
+            out: false,
             number: self.taken,
         };
         self.members.entry(owner.clone()).or_insert_with(member);
@@ -187,7 +229,7 @@ impl Fleet {
         if self.successor(owner) {
             return;
         }
-        if let Some(member) = self.members.get_mut(owner) {
+        if let Some(member) = self.members.get_mut(owner).filter(|member| !member.out) {
             member.life = Life::Alive;
             member.report = Some(report);
             member.left = false;
@@ -357,5 +399,45 @@ mod tests {
         assert_eq!(fleet.life(&last), Life::Alive);
         assert!(fleet.successor(&owner(0, 3)), "the map names it still");
         assert!(fleet.join(&introduced(&owner(0, 199))).is_err());
+    }
+
+    fn with_keys(worker: u8, keys: &[u64], again: bool) -> Introduction {
+        let keys = keys.to_vec();
+        Introduction {
+            setup: Setup { keys, store: None },
+            again,
+            ..introduced(&owner(worker, 1))
+        }
+    }
+
+    #[test]
+    fn who_came_to_a_restarted_controller_first_does_not_keep_the_members_out() {
+        let mut fleet = Fleet::default();
+        let [misfit, member] = [with_keys(0, &[1], false), with_keys(1, &[2], true)];
+        fleet.join(&misfit).expect("nobody is there");
+        fleet.reported(&misfit.owner, Report::default());
+        fleet.join(&member).expect("it was a member before");
+        fleet.reported(&misfit.owner, Report::default());
+        assert_eq!(fleet.life(&misfit.owner), Life::Dead, "whatever it reports");
+        let again = Introduction {
+            again: true,
+            ..misfit.clone()
+        };
+        assert!(matches!(fleet.join(&again), Err(NotTaken::Misfit(_))));
+        // A state file named the member, and it is not back yet when the misfit comes.
+        let mut fleet = Fleet::default();
+        fleet.recall(&member.owner, "127.0.0.1:1");
+        fleet.join(&misfit).expect("nobody has told anything");
+        fleet.join(&member).expect("it is known");
+        assert_eq!(fleet.life(&misfit.owner), Life::Dead);
+    }
+
+    #[test]
+    fn in_a_new_cluster_the_first_stays() {
+        let mut fleet = Fleet::default();
+        let first = with_keys(0, &[1], false);
+        fleet.join(&first).expect("nobody is there");
+        assert!(fleet.join(&with_keys(1, &[2], false)).is_err());
+        assert_eq!(fleet.life(&first.owner), Life::Suspect);
     }
 }

@@ -60,6 +60,9 @@ pub(crate) struct JoinForm {
     /// Whether it has a session store; as well.
     #[serde(default)]
     pub(crate) store: Option<bool>,
+    /// Whether the controller has taken it in before, as far as the worker knows.
+    #[serde(default)]
+    pub(crate) again: bool,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +154,7 @@ impl<R: Register> Api<R> {
                     owner,
                     address,
                     setup,
+                    again: form.again,
                 };
                 let joined = self.controller.join(who).await;
                 joined.map_err(|error| match error {

@@ -11,6 +11,9 @@ pub struct Introduction {
     pub address: String,
     /// What it works with.
     pub setup: Setup,
+    /// Whether a controller of this cluster has taken it in before. It weighs against
+    /// others that came to a restarted controller first and do not go with it.
+    pub again: bool,
 }
 
 /// What the workers of a cluster are to have alike, as far as one tells it. Workers of
@@ -70,6 +73,7 @@ impl Introduction {
             owner,
             address,
             setup,
+            again: false,
         }
     }
 

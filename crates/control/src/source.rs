@@ -237,6 +237,7 @@ impl HttpSource {
             owner,
             address,
             setup,
+            again,
         } = who;
         JoinForm {
             known: 0,
@@ -247,6 +248,7 @@ impl HttpSource {
             address,
             keys: setup.keys.iter().map(|key| format!("{key:x}")).collect(),
             store: setup.store,
+            again,
         }
     }
 
@@ -254,7 +256,13 @@ impl HttpSource {
         let mut before = None;
         loop {
             form.known = self.known.load(Ordering::Relaxed);
-            let now = self.join(form).await.err().map(|error| error.to_string());
+            let now = self.join(form).await.err();
+            form.again = match &now {
+                None => true,
+                Some(SourceError::Refused(_)) => false,
+                Some(_) => form.again,
+            };
+            let now = now.map(|error| error.to_string());
             match &now {
                 Some(error) if before != now => tracing::warn!(error, "not joined, trying again"),
                 _ => {}

@@ -1,6 +1,7 @@
 //! A shard's old owner, as long as something that it admitted still runs there.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use hexagram_core::{Epoch, Serial, SessionKey};
@@ -17,7 +18,12 @@ use crate::neighbour::Neighbour;
 pub(crate) struct Former {
     neighbour: Neighbour,
     sessions: Mutex<HashSet<SessionKey>>,
+    // Questions in a row that it did not answer.
+    silences: AtomicU32,
 }
+
+/// An old owner that leaves so many questions in a row without an answer is lost.
+const SILENCES: u32 = 3;
 
 impl Former {
     /// `None` where nothing runs on.
@@ -33,6 +39,7 @@ impl Former {
         Some(Self {
             neighbour: Neighbour::new(named, address),
             sessions: Mutex::new(sessions),
+            silences: AtomicU32::new(0),
         })
     }
 
@@ -59,6 +66,18 @@ impl Former {
     /// Nothing of this session runs there any more, or it cannot be told.
     pub(crate) fn ended(&self, session: SessionKey) {
         self.sessions.lock().remove(&session);
+    }
+
+    /// It does not answer. Who does so for long is lost, and with it what ran there.
+    pub(crate) fn is_silent(&self) {
+        if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
+            self.sessions.lock().clear();
+        }
+    }
+
+    /// It answers.
+    pub(crate) fn answered(&self) {
+        self.silences.store(0, Ordering::Relaxed);
     }
 
     /// Tells the old owner what a client has sent; empty: the session is over.

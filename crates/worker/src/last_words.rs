@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::{EventId, SessionKey};
+use tonic::Code;
 
 use crate::host::Call;
 use crate::session::Session;
@@ -21,6 +22,8 @@ use crate::stream::Stream;
 const HEARD: Duration = Duration::from_secs(1);
 /// Between two questions whether the call still runs.
 const ASK: Duration = Duration::from_secs(1);
+/// So many times in a row nothing runs, or nobody answers, until the end is not waited for.
+const NOES: usize = 3;
 
 /// Has a shard's new owner keep the last message of a call, where it was given away.
 pub(crate) async fn bequeath(call: &Call, id: EventId, message: Bytes) {
@@ -61,27 +64,52 @@ pub(crate) async fn await_end(
     shard: Arc<Shard>,
     key: SessionKey,
 ) {
-    let mut is_last = false;
-    while !stream.is_over() {
+    // The last words may be on their way when the call is over.
+    let mut noes = 0;
+    while !stream.is_over() && noes < NOES {
         tokio::time::sleep(ASK).await;
-        let has_ended = !still_runs(&shard, key).await;
-        // Its last words may be on their way.
-        if has_ended && std::mem::replace(&mut is_last, true) {
-            break;
+        let runs = still_runs(&shard, key).await;
+        noes = if runs == Some(true) { 0 } else { noes + 1 };
+        if noes == NOES && runs == Some(false) {
+            forget(&shard, key);
         }
     }
     session.streams.end_call(stream.id);
     stream.end().await;
 }
 
-/// Whether the old owner says so.
-async fn still_runs(shard: &Shard, session: SessionKey) -> bool {
+/// Whether anything of the session still runs where the shard was before; `None` where that
+/// does not answer.
+pub(crate) async fn still_runs(shard: &Shard, session: SessionKey) -> Option<bool> {
     let former = shard.former.lock().clone();
-    match former {
-        Some(former) => {
-            let runs = tokio::time::timeout(HEARD, former.runs(session)).await;
-            matches!(runs, Ok(Ok(true)))
+    let Some(former) = former.filter(|former| former.knows(session)) else {
+        return Some(false);
+    };
+    let runs = tokio::time::timeout(HEARD, former.runs(session)).await;
+    runs.ok()?.ok()
+}
+
+fn forget(shard: &Shard, session: SessionKey) {
+    if let Some(former) = &*shard.former.lock() {
+        former.ended(session);
+    }
+}
+
+/// Forgets the sessions of which nothing runs any more where the shard was before, and all
+/// of them where that has not answered some times in a row.
+pub(crate) async fn forget_ended(shard: &Shard) {
+    let former = shard.former.lock().clone();
+    let Some(former) = former else { return };
+    for session in former.sessions() {
+        match tokio::time::timeout(HEARD, former.runs(session)).await {
+            Ok(Ok(true)) => former.answered(),
+            Ok(Ok(false)) => {
+                former.answered();
+                former.ended(session);
+            }
+            // One of the release before: it cannot be asked.
+            Ok(Err(status)) if status.code() == Code::Unimplemented => return,
+            _ => return former.is_silent(),
         }
-        None => false,
     }
 }

@@ -80,7 +80,6 @@ use hexagram_core::{
     CLOCK_SKEW_SECS, Epoch, Incarnation, Owner, Sealer, ShardCount, ShardId, WorkerId,
 };
 use hexagram_proto::admin::admin_server::AdminServer;
-use hexagram_proto::handoff::handoff_server::HandoffServer;
 use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
 use hexagram_proto::{hello, settings};
@@ -331,10 +330,7 @@ impl Worker {
         let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.handoffs.clone()));
         let measuring = tokio::spawn(busy::measure(Arc::clone(&self.host)));
         let moving = self.handoffs.clone().map(moving);
-        let taking = self
-            .handoffs
-            .clone()
-            .map(|all| HandoffServer::new(TakeService(all)));
+        let taking = self.handoffs.clone().map(TakeService::server);
         let reporting = self.handoffs.clone().map(|handoffs| {
             AdminServer::new(AdminService {
                 handoffs,
@@ -437,7 +433,7 @@ async fn sweep(host: Arc<host::Host>, handoffs: Option<Arc<Handoffs>>) {
         ticks.tick().await;
         host.sweep().await;
         if let Some(handoffs) = &handoffs {
-            handoffs.forget_tails();
+            handoffs.forget_tails().await;
         }
     }
 }

@@ -34,7 +34,12 @@ impl NewOwner {
         self.0.send_replace(State::Awaited);
     }
 
-    /// The shard is taken.
+    /// It is served here on.
+    pub(crate) fn nobody(&self) {
+        self.0.send_replace(State::Nobody);
+    }
+
+    /// The shard is taken, by whom may be out of reach.
     pub(crate) fn known(&self, neighbour: Option<Neighbour>) {
         self.0.send_replace(State::Known(neighbour.map(Arc::new)));
     }

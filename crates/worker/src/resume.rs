@@ -28,9 +28,10 @@ pub(crate) fn call(
 ) -> Option<Run> {
     let key = call.claims.as_ref().map(|claims| claims.key);
     let session = key.and_then(|key| call.shard.held_session(key));
+    let elsewhere = key.is_some_and(|key| call.shard.may_run_elsewhere(key, position));
     let found = session
         .as_ref()
-        .and_then(|s| s.streams.resume(position, resumption));
+        .and_then(|s| s.streams.resume(position, resumption, elsewhere));
     let (Some(found), Some(session), Some(key)) = (found, session, key) else {
         reply.refuse(&Problem::UnknownEvent);
         return None;

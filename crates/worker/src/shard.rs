@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hexagram_core::{
-    ClientId, DeadSet, Epoch, PrincipalId, Serial, SessionClaims, SessionKey, ShardId, StreamId,
-    StreamKind, WorkerId,
+    ClientId, DeadSet, Epoch, EventId, PrincipalId, Serial, SessionClaims, SessionKey, ShardId,
+    StreamId, StreamKind, WorkerId,
 };
 use hexagram_store::{Change, Ticket};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -190,6 +190,11 @@ impl Shard {
     pub(crate) fn runs_elsewhere(&self, session: SessionKey) -> bool {
         let former = self.former.lock();
         former.as_ref().is_some_and(|former| former.knows(session))
+    }
+
+    /// Whether the call of this stream may still run at the shard's old owner.
+    pub(crate) fn may_run_elsewhere(&self, session: SessionKey, position: EventId) -> bool {
+        position.stream.epoch < self.epoch.get() && self.runs_elsewhere(session)
     }
 
     /// Whether any client has a request under way here, or where it was before.

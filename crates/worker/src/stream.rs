@@ -115,13 +115,11 @@ impl Stream {
         self.part(&mut seat, message, id).await;
     }
 
-    /// Says the last message, which another owner was told.
+    /// Says the last message, which another owner has told and which is kept.
     pub(crate) async fn conclude(&self, id: EventId, message: Bytes) {
         let mut seat = self.seat.lock().await;
-        if !self.over.is_cancelled() && self.log.note(id, &message, true).stored().await {
-            let id = self.shown(id);
-            self.part(&mut seat, message, id).await;
-        }
+        let id = self.shown(id);
+        self.part(&mut seat, message, id).await;
     }
 
     async fn part(&self, seat: &mut Seat, message: Bytes, id: String) {

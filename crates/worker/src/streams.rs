@@ -1,7 +1,7 @@
 //! The streams of one session: those that are under way, and what all have said
 //! lately. A session that never streamed holds nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,6 @@ struct Table {
     standing: Option<Arc<Stream>>,
     // Where it was at another owner; it goes on there.
     stood: Option<EventId>,
-    // Of calls that run on at another owner, which tells here how they end.
-    elsewhere: HashSet<StreamId>,
 }
 
 impl Table {
@@ -43,7 +41,6 @@ impl Table {
             calls: HashMap::new(),
             standing: None,
             stood: None,
-            elsewhere: HashSet::new(),
         })
     }
 }
@@ -80,38 +77,45 @@ impl Streams {
     pub(crate) fn end_call(&self, id: StreamId) {
         if let Some(table) = &mut *self.table.lock() {
             table.calls.remove(&id);
-            table.elsewhere.remove(&id);
         }
     }
 
     /// Keeps the last message of a call that ran at another owner, unless it is kept
-    /// already; whether this session has such a call.
+    /// already.
     pub(crate) async fn conclude(&self, id: EventId, message: Bytes) -> bool {
-        let waiting = {
+        let (log, waiting) = {
             let mut table = self.table.lock();
-            let Some(table) = &mut *table else {
-                return false;
-            };
-            if !table.elsewhere.remove(&id.stream) {
-                return !table.log.after(id.stream.event(id.seq - 1)).is_empty();
-            }
-            let waiting = table.calls.remove(&id.stream);
-            waiting.unwrap_or_else(|| table.going_on(id.stream.event(0), Resumption::Ids))
+            let table = table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
+            (Arc::clone(&table.log), table.calls.remove(&id.stream))
         };
-        waiting.conclude(id, message).await;
-        true
+        let is_kept = log.has_ended(id.stream) || log.note(id, &message, true).stored().await;
+        if let Some(stream) = waiting.filter(|_| is_kept) {
+            // A reader that is slow keeps nobody waiting.
+            tokio::spawn(async move { stream.conclude(id, message).await });
+        }
+        is_kept
     }
 
     /// What there is behind a call's event; `None` where there will be nothing:
-    /// the id was never given, or is forgotten, or the client has heard all.
-    pub(crate) fn resume(&self, position: EventId, resumption: Resumption) -> Option<Resumed> {
+    /// the id was never given, or is forgotten, or the client has heard all. `elsewhere`:
+    /// the call may run at another owner, which tells here how it ends.
+    pub(crate) fn resume(
+        &self,
+        position: EventId,
+        resumption: Resumption,
+        elsewhere: bool,
+    ) -> Option<Resumed> {
         let mut table = self.table.lock();
+        if elsewhere {
+            table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
+        }
         let table = table.as_mut()?;
         if let Some(stream) = table.calls.get(&position.stream) {
             return Some(Resumed::Running(Arc::clone(stream)));
         }
-        if table.elsewhere.contains(&position.stream) {
-            let stream = table.going_on(position, resumption);
+        if elsewhere && !table.log.has_ended(position.stream) {
+            let log = Arc::clone(&table.log);
+            let stream = Arc::new(Stream::going_on(position, resumption, log));
             table.calls.insert(position.stream, Arc::clone(&stream));
             return Some(Resumed::Elsewhere(stream));
         }
@@ -191,34 +195,14 @@ impl Streams {
         standing.map(|stream| stream.position()).or(table.stood)
     }
 
-    /// The calls under way, here or at another owner, that have a stream: an event id of
-    /// each.
-    pub(crate) fn running(&self) -> Vec<EventId> {
-        let table = self.table.lock();
-        let Some(table) = &*table else {
-            return Vec::new();
-        };
-        let here = table.calls.keys();
-        let all: HashSet<_> = here.chain(&table.elsewhere).collect();
-        all.into_iter().map(|stream| stream.event(0)).collect()
-    }
-
-    /// Goes on with what the streams of another owner have said, and with those of calls
-    /// that run on there.
-    pub(crate) fn restore(
-        &self,
-        said: &[handoff::Said],
-        standing: Option<EventId>,
-        running: impl Iterator<Item = EventId>,
-    ) {
-        let elsewhere: HashSet<_> = running.map(|id| id.stream).collect();
-        if said.is_empty() && standing.is_none() && elsewhere.is_empty() {
+    /// Goes on with what the streams of another owner have said.
+    pub(crate) fn restore(&self, said: &[handoff::Said], standing: Option<EventId>) {
+        if said.is_empty() && standing.is_none() {
             return;
         }
         let mut table = self.table.lock();
         let table = table.get_or_insert_with(|| Table::new(self.ledger.as_ref()));
         table.stood = standing;
-        table.elsewhere = elsewhere;
         for said in said {
             let age = Duration::from_millis(said.age_ms);
             if let Some(id) = EventId::parse(&said.event_id) {
@@ -239,7 +223,7 @@ impl Streams {
         let mut table = self.table.lock();
         let Some(held) = &mut *table else { return };
         let is_silent = held.log.expire();
-        let is_idle = is_silent && held.is_idle();
+        let is_idle = is_silent && held.calls.is_empty() && held.standing.is_none();
         if is_idle {
             *table = None;
         }
@@ -247,19 +231,6 @@ impl Streams {
 }
 
 impl Table {
-    fn is_idle(&self) -> bool {
-        self.calls.is_empty() && self.elsewhere.is_empty() && self.standing.is_none()
-    }
-
-    /// A stream on which another owner has spoken up to `position`.
-    fn going_on(&self, position: EventId, resumption: Resumption) -> Arc<Stream> {
-        Arc::new(Stream::going_on(
-            position,
-            resumption,
-            Arc::clone(&self.log),
-        ))
-    }
-
     fn end_standing(&mut self, stream: &Stream) {
         self.standing = self.standing.take().filter(|held| held.id != stream.id);
         self.log.forget(stream.id);

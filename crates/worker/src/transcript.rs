@@ -67,6 +67,12 @@ impl Transcript {
         self.replay.lock().after(position)
     }
 
+    /// Whether the last message of a stream is there.
+    pub(crate) fn has_ended(&self, stream: StreamId) -> bool {
+        let said = self.replay.lock().after(stream.event(0));
+        said.iter().any(|said| said.last)
+    }
+
     /// Looks at all messages, oldest first, with their age.
     pub(crate) fn all<T>(&self, look: impl Fn(&Said, Duration) -> T) -> Vec<T> {
         let replay = self.replay.lock();

@@ -151,9 +151,14 @@ async fn a_call_is_reached_across_two_moves() {
 async fn lingering(edge: &mut Edge, session: &Session) -> (u64, String) {
     served(edge, session, &call("count", 1)).await;
     let number = edge.post(edge.open(session, &call("linger", 2))).await;
+    (number, word(edge, number).await)
+}
+
+/// The id of the next message of an exchange.
+async fn word(edge: &mut Edge, exchange: u64) -> String {
     loop {
         match edge.receive().await {
-            Kind::Event(event) if event.exchange == number => return (number, event.event_id),
+            Kind::Event(event) if event.exchange == exchange => return event.event_id,
             _ => {}
         }
     }
@@ -224,6 +229,25 @@ async fn much_that_was_said_is_found_at_the_new_owner() {
         let bytes = found(&mut new, session, begin).await;
         assert!(bytes > 400_000, "{bytes} bytes");
     }
+}
+
+#[tokio::test]
+async fn who_first_heard_of_a_call_after_its_shard_had_moved_finds_its_end_too() {
+    let cluster = Cluster::start();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    served(&mut old, &session, &call("count", 1)).await;
+    let late = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"late","_meta":{"progressToken":"t"}}}"#;
+    let number = old.post(old.open(&session, late)).await;
+    served(&mut old, &session, &call("count", 3)).await;
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    new.send(moved(&new, &session, &call("release", 4))).await;
+    let heard = word(&mut old, number).await;
+    let back = new.post(resume(&new, &session, EPOCH + 1, &heard)).await;
+    new.send(moved(&new, &session, &call("release", 5))).await;
+    let [told, found] = [old.last_event(number).await, new.last_event(back).await];
+    assert_eq!((found.event_id, found.data), (told.event_id, told.data));
 }
 
 #[tokio::test]

@@ -9,12 +9,14 @@ use hexagram_core::WorkerId;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::output::print;
 use crate::roles::asking::{controller, fetch, order};
 use crate::roles::status::items;
 
+/// An order that the status does not show by then is none any more.
+const SHOWN: Duration = Duration::from_secs(3);
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 const STYLE: &str = "[{bar:32}] moved {pos} of {len} shards {elapsed}";
@@ -97,25 +99,41 @@ pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {
 /// Waits until `worker` has none of its `all` shards.
 async fn emptied(admin: &str, worker: &str, all: u64) -> Result<()> {
     let bar = bar(all);
-    let mut begun = false;
+    // An order shows in the status a moment after it was taken.
+    let mut shown_by = Instant::now() + SHOWN;
     loop {
         let status = fetch(admin).await?;
         let left = left(&status, worker);
         bar.set_position(all.saturating_sub(left));
-        if left == 0 {
+        let knows_all = items(&status, "shards").next().is_some();
+        if left == 0 && knows_all {
             bar.finish_and_clear();
             return Ok(());
         }
-        // An order shows in the status a moment after it was taken.
+        if !others_could_take(&status, worker) {
+            bail!(
+                "{worker} has {left} shards still, and no other worker is left to take them: start one"
+            );
+        }
         match is_drained(&status, worker) {
-            false if begun => bail!(
+            false if knows_all && Instant::now() > shown_by => bail!(
                 "{worker} has {left} shards and is drained no more: its drain was cancelled, \
                  or it or the controller was restarted"
             ),
-            drained => begun = drained,
+            true => shown_by = Instant::now(),
+            false => {}
         }
         sleep(LOOK).await;
     }
+}
+
+/// Whether somebody lives who is not to be empty. A controller without a map knows nobody.
+fn others_could_take(status: &Value, worker: &str) -> bool {
+    let could = |known: &Value| {
+        known["name"] != worker && known["life"] != "dead" && known["draining"] != true
+    };
+    let mut workers = items(status, "workers").peekable();
+    workers.peek().is_none() || workers.any(could)
 }
 
 fn is_drained(status: &Value, worker: &str) -> bool {

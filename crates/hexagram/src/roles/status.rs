@@ -13,6 +13,8 @@ use crate::output::print;
 use crate::roles::asking::fetch;
 
 const REDRAW: Duration = Duration::from_secs(1);
+/// Shards that a cluster may have.
+const MOST: usize = 1 << 16;
 /// Cursor to the corner, everything erased.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
@@ -117,7 +119,11 @@ fn title(status: &Value, owners: &[Option<String>]) -> String {
 fn owners(status: &Value) -> Vec<Option<String>> {
     let count = status["shard_count"].as_u64();
     let count = count.and_then(|count| usize::try_from(count).ok());
-    let mut owners = vec![None; count.unwrap_or_else(|| items(status, "shards").count())];
+    // A worker of the release before lists its own ones and does not say how many there are.
+    let last = items(status, "shards").filter_map(|shard| shard["shard"].as_u64());
+    let last = last.max().and_then(|last| usize::try_from(last).ok());
+    let known = last.map_or(0, |last| last.saturating_add(1).min(MOST));
+    let mut owners = vec![None; count.unwrap_or(known)];
     for shard in items(status, "shards").filter(|shard| shard["quarantined"] != true) {
         let number = shard["shard"].as_u64();
         let number = number.and_then(|number| usize::try_from(number).ok());

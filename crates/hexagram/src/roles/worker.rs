@@ -65,6 +65,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         incarnation: life,
     };
     let who = Introduction {
+        again: false,
         owner,
         address,
         setup,

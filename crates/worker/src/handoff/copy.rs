@@ -2,12 +2,14 @@
 //! (DESIGN 7, step 2): it is most of a full shard's state and never changes.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::SessionKey;
 use hexagram_proto::handoff::{Move, Said, SessionState, ShardState};
 use prost::Message;
+use tonic::{Code, Status};
 
 use super::give::{Taker, parts};
 use crate::former::{key, key_message};
@@ -28,11 +30,15 @@ pub(super) struct Copied(HashMap<SessionKey, HashSet<String>>);
 pub(super) struct Copies(HashMap<(SessionKey, String), Bytes>);
 
 /// Sends what `shard` has said so far; gives what the taker has of it.
-pub(super) async fn copy(taker: &mut Taker, meant: &Move, shard: &Shard) -> Copied {
+///
+/// # Errors
+/// Where the taker is gone. One that takes too long, or is of the release before and
+/// takes no copies, is given all with the grant.
+pub(super) async fn copy(taker: &mut Taker, meant: &Move, shard: &Shard) -> Result<Copied, Status> {
     let said = said(shard);
     let messages = said.iter().flat_map(|(_, said)| said);
     if messages.map(|said| said.message.len()).sum::<usize>() < WORTH {
-        return Copied::default();
+        return Ok(Copied::default());
     }
     let ids = |said: &[Said]| said.iter().map(|said| said.event_id.clone()).collect();
     let copied = said.iter().map(|(key, said)| (*key, ids(said))).collect();
@@ -42,23 +48,24 @@ pub(super) async fn copy(taker: &mut Taker, meant: &Move, shard: &Shard) -> Copi
     };
     let parts = futures_util::stream::iter(parts(meant, &state.encode_to_vec()));
     match tokio::time::timeout(COPIED, taker.copy(parts)).await {
-        Ok(Ok(_)) => Copied(copied),
-        failed => {
-            // One of the release before does not know it.
-            tracing::debug!(?failed, "all of a shard's state goes with its grant");
-            Copied::default()
-        }
+        Ok(Ok(_)) => Ok(Copied(copied)),
+        Ok(Err(error)) if error.code() != Code::Unimplemented => Err(error),
+        _ => Ok(Copied::default()),
     }
 }
 
 fn said(shard: &Shard) -> Vec<(SessionKey, Vec<Said>)> {
-    shard.read(|table| {
+    let sessions: Vec<_> = shard.read(|table| {
         let sessions = table.sessions.iter();
         sessions
-            .map(|(key, session)| (*key, session.streams.said()))
-            .filter(|(_, said)| !said.is_empty())
+            .map(|(key, session)| (*key, Arc::clone(session)))
             .collect()
-    })
+    });
+    // Without the lock: clients go on meanwhile.
+    let said = sessions
+        .into_iter()
+        .map(|(key, session)| (key, session.streams.said()));
+    said.filter(|(_, said)| !said.is_empty()).collect()
 }
 
 fn session((key, said): (SessionKey, Vec<Said>)) -> SessionState {
@@ -70,13 +77,18 @@ fn session((key, said): (SessionKey, Vec<Said>)) -> SessionState {
 }
 
 impl Copied {
-    /// Leaves out of a session's state what the taker has.
-    pub(super) fn spare(&self, key: SessionKey, said: &mut [Said]) {
-        let Some(ids) = self.0.get(&key) else { return };
-        for said in said.iter_mut().filter(|said| ids.contains(&said.event_id)) {
-            said.message = Bytes::new();
-            said.copied = true;
+    /// The state without what the taker has.
+    pub(super) fn spared(&self, mut state: ShardState) -> ShardState {
+        for session in &mut state.sessions {
+            let key = session.key.as_ref().and_then(key);
+            let ids = key.and_then(|key| self.0.get(&key));
+            let has = |said: &&mut Said| ids.is_some_and(|ids| ids.contains(&said.event_id));
+            for said in session.said.iter_mut().filter(has) {
+                said.message = Bytes::new();
+                said.copied = true;
+            }
         }
+        state
     }
 }
 
@@ -92,31 +104,24 @@ impl Copies {
         Self(messages.collect())
     }
 
-    /// Puts into a grant's state what was left out of it.
-    pub(super) fn fill(&self, state: &mut ShardState) {
+    /// Puts into a grant's state what was left out of it; `None` where some of that is
+    /// not here.
+    pub(super) fn fill(&self, mut state: ShardState) -> Option<ShardState> {
         for session in &mut state.sessions {
-            let Some(key) = session.key.as_ref().and_then(key) else {
-                continue;
-            };
-            session.said.retain_mut(|said| self.fill_one(key, said));
+            let key = session.key.as_ref().and_then(key);
+            for said in session.said.iter_mut().filter(|said| said.copied) {
+                let id = (key?, said.event_id.clone());
+                said.message = self.0.get(&id)?.clone();
+            }
         }
-    }
-
-    /// `false` where a message is missing: nobody could tell it to a client.
-    fn fill_one(&self, key: SessionKey, said: &mut Said) -> bool {
-        if !said.copied {
-            return true;
-        }
-        let found = self.0.get(&(key, said.event_id.clone()));
-        if let Some(message) = found {
-            said.message = message.clone();
-        }
-        found.is_some()
+        Some(state)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use hexagram_core::{Epoch, Serial};
 
     use super::*;
@@ -143,25 +148,23 @@ mod tests {
         // "a" was pushed out since, "d" is new.
         let after = [one("b"), one("c"), one("d")];
         let ids = before.iter().map(|said| said.event_id.clone()).collect();
-        let mut granted = state(&after);
-        Copied([(key, ids)].into()).spare(key, &mut granted.sessions[0].said);
+        let granted = Copied([(key, ids)].into()).spared(state(&after));
         let bytes = |state: &ShardState| -> usize {
             let said = state.sessions[0].said.iter();
             said.map(|said| said.message.len()).sum()
         };
         assert_eq!(bytes(&granted), 1, "only the new one is sent");
-        Copies::of(state(&before)).fill(&mut granted);
-        let found: Vec<_> = granted.sessions[0]
+        let filled = Copies::of(state(&before)).fill(granted).unwrap();
+        let found: Vec<_> = filled.sessions[0]
             .said
             .iter()
             .map(|said| said.message.clone())
             .collect();
         assert_eq!(found, ["b", "c", "d"]);
-        let mut lost = state(&[Said {
+        let lost = state(&[Said {
             copied: true,
             ..one("e")
         }]);
-        Copies::default().fill(&mut lost);
-        assert!(lost.sessions[0].said.is_empty());
+        assert!(Copies::default().fill(lost).is_none());
     }
 }

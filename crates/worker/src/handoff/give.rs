@@ -6,11 +6,12 @@ use std::time::Duration;
 use hexagram_core::{Owner, Phase, Plan, ShardId};
 use hexagram_proto::CHUNK_BYTES;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
-use hexagram_proto::handoff::{GrantPart, Move};
+use hexagram_proto::handoff::{GrantPart, Move, ShardState};
 use hexagram_runtime::random::jittered;
 use prost::Message;
-use tonic::Status;
+use tokio::time::Instant;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::copy::{Copied, copy};
 use super::handoffs::{Handoffs, step};
@@ -29,6 +30,10 @@ const OPENED: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(50);
 /// For one attempt to hand the state over.
 const GRANT: Duration = Duration::from_secs(5);
+/// A move that is given up lets go of the shard by then.
+const LET_GO: Duration = Duration::from_millis(500);
+/// Between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(10);
 /// Pause between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -65,9 +70,7 @@ impl Giving {
             taker.prepare(self.meant.clone()).await?;
             Ok(taker)
         };
-        tokio::time::timeout(PREPARE, prepared)
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the taker does not answer")))
+        self.in_time(prepared).await
     }
 
     async fn dial(&self) -> Result<Taker, Status> {
@@ -87,28 +90,61 @@ impl Giving {
         // A later plan says so by itself.
         if seat.holding.decline(self.plan.epoch).is_ok() {
             step("declined", self.shard, self.plan.epoch);
-            seat.resumed = Some(self.plan.epoch);
+            seat.resumed = seat.resumed.max(Some(self.plan.epoch));
             drop(seat);
             self.handoffs.tell_controller();
         }
     }
 
     async fn hand_over(&self, mut taker: Taker) {
-        let Some(served) = self.handoffs.host.place_of(self.shard).shard() else {
-            return;
+        let copied = match self.make_ready(&mut taker).await {
+            Ok(copied) => copied,
+            Err(error) => return self.decline(&error),
         };
-        let copied = copy(&mut taker, &self.meant, &served).await;
-        let _ = tokio::time::timeout(OPENED, served.settled()).await;
-        let Some(shard) = self.freeze() else { return };
+        let Some(shard) = self.frozen().await else {
+            return self.decline(&Status::aborted("it stands no more"));
+        };
         let calm = async { tokio::join!(shard.hushed(), shard.settled()) };
         let _ = tokio::time::timeout(QUIET, calm).await;
         if !self.is_planned() || shard.has_failed() {
             return self.resume(&shard);
         }
-        let Some(state) = self.grant(&shard, &copied) else {
-            return;
-        };
-        self.deliver(taker, &state, &shard).await;
+        if let Some(state) = self.grant(&shard) {
+            self.deliver(taker, &shard, &state, &copied).await;
+        }
+    }
+
+    /// Does beforehand what the shard need not be frozen for; that takes a while, in which
+    /// the taker may have died.
+    async fn make_ready(&self, taker: &mut Taker) -> Result<Copied, Status> {
+        let served = self.handoffs.host.place_of(self.shard).shard();
+        let served = served.ok_or_else(|| Status::aborted("it is not served here any more"))?;
+        let copied = copy(taker, &self.meant, &served).await?;
+        let _ = tokio::time::timeout(OPENED, served.settled()).await;
+        self.in_time(taker.prepare(self.meant.clone())).await?;
+        Ok(copied)
+    }
+
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::time::timeout(PREPARE, asked)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the taker does not answer")))
+    }
+
+    /// Stops admitting as long as the move is planned; a move before it, which comes to
+    /// nothing, may have the shard frozen for a moment still.
+    async fn frozen(&self) -> Option<Arc<Shard>> {
+        let deadline = Instant::now() + LET_GO;
+        while self.is_planned() && Instant::now() < deadline {
+            if let Some(shard) = self.freeze() {
+                return Some(shard);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        None
     }
 
     /// Whether the register still wants the move; its taker may have died.
@@ -121,7 +157,7 @@ impl Giving {
     fn resume(&self, shard: &Shard) {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         if let Ok(epoch) = seat.holding.resume() {
-            seat.resumed = Some(self.plan.epoch);
+            seat.resumed = seat.resumed.max(Some(self.plan.epoch));
             shard.thaw();
             step("resumed", self.shard, epoch);
             self.handoffs.host.edges.resumed(self.shard, epoch);
@@ -140,41 +176,65 @@ impl Giving {
     }
 
     /// The point of no return; gives the state to hand over.
-    fn grant(&self, shard: &Shard, copied: &Copied) -> Option<Vec<u8>> {
+    fn grant(&self, shard: &Shard) -> Option<ShardState> {
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
-        let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept, copied);
+        // Before the state is read: what is said from now on, the new owner is to hear.
+        shard.new_owner.awaited();
+        let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
         let ledger = shard.ledger();
         let left = ledger.and_then(|ledger| ledger.journal().settled());
         state.recorded = left.is_some();
         state.left = left.map(storage::mark);
-        seat.holding.grant().ok()?;
-        shard.new_owner.awaited();
+        if seat.holding.grant().is_err() {
+            shard.new_owner.nobody();
+            return None;
+        }
         step("granted", self.shard, self.plan.epoch);
         if let Some(ledger) = ledger {
             ledger.close();
         }
         drop(seat);
         self.handoffs.tell_controller();
-        Some(state.encode_to_vec())
+        Some(state)
     }
 
     /// Offers the state until the taker has it or the register knows better.
-    async fn deliver(&self, mut taker: Taker, state: &[u8], shard: &Shard) {
+    async fn deliver(&self, mut taker: Taker, shard: &Shard, state: &ShardState, copied: &Copied) {
+        let mut bytes = copied.spared(state.clone()).encode_to_vec();
         while self.is_granted() {
-            let parts = futures_util::stream::iter(parts(&self.meant, state));
+            let parts = futures_util::stream::iter(parts(&self.meant, &bytes));
             let offered = tokio::time::timeout(GRANT, taker.grant(parts)).await;
             match offered.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))) {
                 Ok(_) => return self.taken(shard),
-                Err(error) => tracing::warn!(
-                    shard = self.shard.get(), to = %self.plan.to, error = error.message(),
-                    "a granted shard is not taken yet"
-                ),
+                Err(error) => {
+                    tracing::warn!(
+                        shard = self.shard.get(), to = %self.plan.to, error = error.message(),
+                        "a granted shard is not taken yet"
+                    );
+                    if error.code() == Code::DataLoss {
+                        bytes = state.encode_to_vec();
+                    }
+                }
             }
             tokio::time::sleep(jittered(AGAIN)).await;
             if let Ok(again) = self.dial().await {
                 taker = again;
             }
         }
+        shard.new_owner.known(self.registered());
+    }
+
+    /// The taker, where the register has it for the owner.
+    fn registered(&self) -> Option<Neighbour> {
+        let map = self.handoffs.map()?;
+        let entry = map.entry(self.shard);
+        let has_it = *entry.owner() == self.plan.to && entry.epoch() == self.plan.epoch;
+        has_it.then(|| self.neighbour()).flatten()
+    }
+
+    fn neighbour(&self) -> Option<Neighbour> {
+        let address = self.handoffs.address(&self.plan.to)?;
+        Some(Neighbour::new(self.meant.clone(), address))
     }
 
     fn is_granted(&self) -> bool {
@@ -183,9 +243,7 @@ impl Giving {
     }
 
     fn taken(&self, shard: &Shard) {
-        let address = self.handoffs.address(&self.plan.to);
-        let taker = address.map(|address| Neighbour::new(self.meant.clone(), address));
-        shard.new_owner.known(taker);
+        shard.new_owner.known(self.neighbour());
         let mut seat = self.handoffs.seats[self.shard.index()].lock();
         if seat.holding.taken(self.plan.epoch) {
             let to = Successor {

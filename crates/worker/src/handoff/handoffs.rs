@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hexagram_core::{Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, ShardId};
@@ -22,6 +23,10 @@ use crate::successor::Successor;
 
 /// Format of the state that a grant carries.
 pub(super) const STATE_FORMAT: u32 = 1;
+
+/// A worker that ends and is the last one waits so long for another to join: who is there
+/// says so each two seconds.
+const LONELY: Duration = Duration::from_secs(5);
 
 /// Reads the register's map as it is now; `None` where that is out of reach, or has none.
 pub type ReadMap = Arc<dyn Fn() -> BoxFuture<'static, Option<Arc<RegisterMap>>> + Send + Sync>;
@@ -143,7 +148,9 @@ impl Handoffs {
     pub(super) fn lose(&self, shard: ShardId, entry: &Entry<Owner>) {
         let mut seat = self.seats[shard.index()].lock();
         let planned = entry.plan().map(|plan| plan.epoch);
-        seat.copies.take_if(|(epoch, _)| Some(*epoch) != planned);
+        // A map from before the plan says nothing of it.
+        let is_over = |epoch| entry.spent() >= epoch && Some(epoch) != planned;
+        seat.copies.take_if(|(epoch, _)| is_over(*epoch));
         let was_granted = matches!(seat.holding.phase(), Phase::Granted(_));
         if seat.holding.superseded(entry.epoch()) {
             self.leave(shard, successor(entry), was_granted);
@@ -198,11 +205,6 @@ impl Handoffs {
         self.tails.write().insert(key, Arc::clone(shard));
     }
 
-    /// Forgets the shards in which nothing runs any more.
-    pub(crate) fn forget_tails(&self) {
-        self.tails.write().retain(|_, shard| shard.is_busy());
-    }
-
     /// What this worker holds, for its controller.
     pub(crate) fn held(&self) -> Vec<Held> {
         let seats = self.host.places().zip(&self.seats);
@@ -228,17 +230,26 @@ impl Handoffs {
     }
 
     /// Waits until nobody takes this worker for an owner, itself and the register
-    /// (invariant I11). Where it is the last one, another may come.
+    /// (invariant I11). Where it is the last one, another is waited for, for a while.
     pub(crate) async fn handed_over(&self) {
         let mut changes = self.changes();
         let mut register = self.membership.register.clone();
+        let lonely = tokio::time::sleep(LONELY);
+        tokio::pin!(lonely);
         while self.must_hand_over() {
             tokio::select! {
                 _ = changes.changed() => {}
                 // Without its source the register stays as it is.
                 Ok(()) = register.changed() => {}
+                () = &mut lonely, if !self.has_peers() => return,
             }
         }
+    }
+
+    fn has_peers(&self) -> bool {
+        let is_other = |owner: &Owner| owner.worker != self.me.worker;
+        self.map()
+            .is_some_and(|map| map.addresses().keys().any(is_other))
     }
 
     /// Whether somebody takes this worker for an owner whose shards others are to get.

@@ -6,7 +6,6 @@ use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId};
 use hexagram_proto::Malformed;
 use hexagram_proto::handoff::{DeadWords, SessionState, ShardState, Tail, UpstreamSession};
 
-use super::copy::Copied;
 use crate::federation::Federation;
 use crate::former::{key, key_message};
 use crate::host::Host;
@@ -19,14 +18,13 @@ use crate::task_names::TaskNames;
 use crate::upstream::{Connection, Upstream};
 
 /// All that a frozen shard's next owner needs.
-pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept, copied: &Copied) -> ShardState {
+pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept) -> ShardState {
     let federation = host.federation();
     shard.read(|table| ShardState {
         floor: shard.floor().get(),
         dead: table.dead.words().map(dead_words).collect(),
         sessions: sessions(table)
             .map(|(key, session)| session_state(key, session, &federation, kept))
-            .map(|state| spared(state, copied))
             .collect(),
         recorded: false,
         left: None,
@@ -39,14 +37,6 @@ pub(super) fn export(shard: &Shard, host: &Host, kept: &Kept, copied: &Copied) -
             .chain(further_back(shard))
             .collect(),
     })
-}
-
-/// Without what the taker has.
-fn spared(mut state: SessionState, copied: &Copied) -> SessionState {
-    if let Some(key) = state.key.as_ref().and_then(key) {
-        copied.spare(key, &mut state.said);
-    }
-    state
 }
 
 fn sessions(table: &Table) -> impl Iterator<Item = (Option<SessionKey>, &Arc<Session>)> {
@@ -98,10 +88,8 @@ fn session_state(
     let here = here.iter().filter_map(|opened| kept_session(opened, kept));
     state.upstreams.extend(here);
     let standing = session.streams.standing();
-    let running = session.streams.running();
     SessionState {
         said: session.streams.said(),
-        running: running.iter().map(ToString::to_string).collect(),
         recorded: session.is_recorded(),
         standing: standing.map(|at| at.to_string()).unwrap_or_default(),
         ..state
@@ -192,8 +180,7 @@ impl Heir<'_> {
             let all = federation.all().iter();
             all.for_each(|upstream| session.missed.note(upstream.id()));
         }
-        let running = state.running.iter().filter_map(|id| EventId::parse(id));
-        session.streams.restore(&state.said, standing, running);
+        session.streams.restore(&state.said, standing);
         Ok((key, Arc::new(session)))
     }
 

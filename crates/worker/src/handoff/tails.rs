@@ -57,22 +57,29 @@ impl Handoffs {
         let tail = self.tail(&message.r#move, &message.session)?;
         self.is_giver(&message.r#move)?;
         let mut running = false;
-        for shard in self.tails_of(tail.shard) {
+        for shard in self.given_away(tail.shard) {
             running |= self.hear_in(&shard, tail.session, &message.body).await;
         }
         Ok(running)
     }
 
     /// Whether anything of a session still runs here, or where its shard was before.
-    pub(super) fn still_runs(&self, query: &TailQuery) -> Result<bool, Status> {
+    pub(super) async fn still_runs(&self, query: &TailQuery) -> Result<bool, Status> {
         let tail = self.tail(&query.r#move, &query.session)?;
         self.is_giver(&query.r#move)?;
-        let runs_in = |shard: &Arc<Shard>| {
+        for shard in self.given_away(tail.shard) {
             let session = shard.held_session(tail.session);
             let is_busy = session.is_some_and(|session| session.is_busy());
-            is_busy || shard.runs_elsewhere(tail.session)
-        };
-        Ok(self.tails_of(tail.shard).iter().any(runs_in))
+            let unknown = || Status::unavailable("the owner before does not answer");
+            if is_busy
+                || last_words::still_runs(&shard, tail.session)
+                    .await
+                    .ok_or_else(unknown)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps the last message of a call that ran on at the old owner; where the shard is
@@ -85,12 +92,13 @@ impl Handoffs {
         let id = id.ok_or_else(malformed)?;
         let unknown = || Status::not_found("no such call ran on at the old owner");
         let served = self.host.place_of(tail.shard).shard();
+        let served = served.filter(|shard| !shard.new_owner.is_there());
         if let Some(shard) = served.filter(|shard| shard.epoch >= tail.given) {
             let session = shard.held_session(tail.session).ok_or_else(unknown)?;
             let kept = session.streams.conclude(id, said.message).await;
             return kept.then_some(()).ok_or_else(unknown);
         }
-        for shard in self.tails_of(tail.shard) {
+        for shard in self.given_away(tail.shard) {
             if shard.epoch >= tail.given
                 && last_words::pass_on(&shard, tail.session, id, said.message.clone()).await
             {
@@ -134,11 +142,25 @@ impl Handoffs {
         Status::failed_precondition(format!("this is worker {me} of cluster {cluster:?}"))
     }
 
-    /// What was given away of a shard and still has something that runs.
-    fn tails_of(&self, id: ShardId) -> Vec<Arc<Shard>> {
+    /// What was given away of a shard and still has something that runs; also what is
+    /// granted and not known to be taken.
+    fn given_away(&self, id: ShardId) -> Vec<Arc<Shard>> {
+        let granted = self.host.place_of(id).shard();
+        let granted = granted.filter(|shard| shard.new_owner.is_there());
         let tails = self.tails.read();
         let of_it = tails.iter().filter(|((shard, _), _)| *shard == id);
-        of_it.map(|(_, shard)| Arc::clone(shard)).collect()
+        let of_it = of_it.map(|(_, shard)| Arc::clone(shard));
+        granted.into_iter().chain(of_it).collect()
+    }
+
+    /// Forgets what runs no more where it began: the shards that were given away, and of
+    /// those that are served the sessions that ran on at their old owners.
+    pub(crate) async fn forget_tails(&self) {
+        let tails: Vec<_> = self.tails.read().values().cloned().collect();
+        for shard in tails.into_iter().chain(self.host.shards()) {
+            last_words::forget_ended(&shard).await;
+        }
+        self.tails.write().retain(|_, shard| shard.is_busy());
     }
 
     async fn hear_in(&self, shard: &Shard, key: SessionKey, body: &Bytes) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::{Epoch, HoldingError, Incarnation, Owner, Phase, ShardId};
-use hexagram_proto::handoff::handoff_server::Handoff;
+use hexagram_proto::handoff::handoff_server::{Handoff, HandoffServer};
 use hexagram_proto::handoff::{
     Concluded, Forwarded, GrantPart, LastWords, Move, Prepared, ShardState, TailMessage, TailQuery,
     Taken,
@@ -26,9 +26,17 @@ use crate::ledger::Ledger;
 const SEEN: Duration = Duration::from_secs(2);
 /// Largest state of a shard, in bytes.
 const MAX_STATE: usize = 256 << 20;
+/// Largest message about a call: what a client or an upstream may say at once, and a bit.
+const MAX_MESSAGE: usize = 80 << 20;
 
 /// Serves other workers.
 pub(crate) struct TakeService(pub(crate) Arc<Handoffs>);
+
+impl TakeService {
+    pub(crate) fn server(handoffs: Arc<Handoffs>) -> HandoffServer<Self> {
+        HandoffServer::new(Self(handoffs)).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
 
 /// A move that is meant for this worker.
 struct Meant {
@@ -69,10 +77,12 @@ impl Handoff for TakeService {
         if let Some(epoch) = self.0.spent(&meant)? {
             return Ok(Response::new(taken(epoch)));
         }
-        let mut state = collect(parts).await?;
+        let state = collect(parts).await?;
         self.0.host.pulse.sound().await;
         self.0.expected(&meant)?;
-        self.0.copies(&meant).fill(&mut state);
+        let filled = self.0.copies(&meant).fill(state);
+        let missing = || Status::data_loss("what was copied before is not here: send all of it");
+        let state = filled.ok_or_else(missing)?;
         // A giver that does not wait for the answer leaves no shard half taken.
         let handoffs = Arc::clone(&self.0);
         let taking = tokio::spawn(async move { handoffs.take(&meant, state, named).await });
@@ -87,7 +97,7 @@ impl Handoff for TakeService {
     }
 
     async fn runs(&self, request: Request<TailQuery>) -> Result<Response<Forwarded>, Status> {
-        let running = self.0.still_runs(request.get_ref())?;
+        let running = self.0.still_runs(request.get_ref()).await?;
         Ok(Response::new(Forwarded { running }))
     }
 

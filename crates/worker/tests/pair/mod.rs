@@ -20,7 +20,7 @@ use hexagram_store::{MemoryStore, Store};
 use hexagram_worker::{Kept, Membership, ReadMap, Upstream, handler};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, LoggingLevel,
-    LoggingMessageNotificationParam,
+    LoggingMessageNotificationParam, ProgressNotificationParam,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -53,6 +53,11 @@ impl ServerHandler for Counter {
                 say(&context, "a word").await?;
                 self.release.notified().await;
             }
+            "late" => {
+                self.release.notified().await;
+                progress(&context).await?;
+                self.release.notified().await;
+            }
             "release" => self.release.notify_one(),
             _ => {}
         }
@@ -65,6 +70,15 @@ impl ServerHandler for Counter {
 async fn say(context: &RequestContext<RoleServer>, what: &str) -> Result<(), ErrorData> {
     let logged = LoggingMessageNotificationParam::new(LoggingLevel::Info, json!(what));
     let said = context.peer.notify_logging_message(logged).await;
+    said.map_err(|error| ErrorData::internal_error(error.to_string(), None))
+}
+
+/// Says that it goes on, if it was asked to.
+async fn progress(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    let token = context.meta.get_progress_token();
+    let token = token.ok_or_else(|| ErrorData::invalid_params("no token", None))?;
+    let progress = ProgressNotificationParam::new(token, 1.0);
+    let said = context.peer.notify_progress(progress).await;
     said.map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 

@@ -18,6 +18,8 @@ struct Moves {
     asked: BTreeMap<String, Duration>,
     /// Workers that have served, or begun to take a shard, and live.
     able: BTreeSet<String>,
+    /// Who has served, or begun to take, which shard.
+    heard: BTreeSet<(String, u16)>,
 }
 
 pub(super) fn check(history: &History, limits: &Limits, found: &mut Found) {
@@ -45,6 +47,7 @@ impl Moves {
                     frozen: std::mem::take(&mut self.frozen),
                     asked: std::mem::take(&mut self.asked),
                     able: std::mem::take(&mut self.able),
+                    heard: std::mem::take(&mut self.heard),
                     ..Self::default()
                 }
             }
@@ -70,7 +73,10 @@ impl Moves {
     fn did(&mut self, event: &Event, what: Deed, shard: u16, limits: &Limits, found: &mut Found) {
         let key = (event.who(), shard);
         match what {
-            Deed::Activated | Deed::Prepared => drop(self.able.insert(event.who())),
+            Deed::Activated | Deed::Prepared => {
+                self.able.insert(event.who());
+                self.heard.insert(key);
+            }
             Deed::Frozen => drop(self.frozen.insert(key, event.at)),
             Deed::Granted | Deed::Resumed | Deed::Left => {
                 let Some(since) = self.frozen.remove(&key) else {
@@ -92,10 +98,10 @@ impl Moves {
         let asked = self.asked.get(&who);
         let is_over = asked.is_some_and(|asked| event.at - *asked >= limits.grace);
         let named = self.owners.iter().chain(&self.takers);
-        let named: BTreeSet<_> = named
-            .filter(|(_, owner)| **owner == who)
-            .map(|(shard, _)| shard)
-            .collect();
+        let named = named.filter(|(_, owner)| **owner == who);
+        // The register may have named it in an answer that never arrived.
+        let has_heard = |shard: &&u16| self.heard.contains(&(who.clone(), **shard));
+        let named: BTreeSet<_> = named.map(|(shard, _)| shard).filter(has_heard).collect();
         self.able.remove(&who);
         // Without another worker there is nothing to wait for.
         if !named.is_empty() && !is_over && !self.able.is_empty() {

@@ -382,6 +382,16 @@ fn i11_a_worker_that_ends_too_early() {
     late.events.pop();
     late.events.push(event("5410 d#1 ended"));
     assert_eq!(broken(&late), [Invariant::I11]);
+    let mut unheard = history(STEPS, TALK);
+    unheard.events.push(event("415 r#1 planned 3 11 f#1"));
+    unheard.events.push(event("420 f#1 asked"));
+    unheard.events.push(event("430 f#1 ended"));
+    unheard.events.push(event("440 r#1 aborted 3 11"));
+    assert_eq!(broken(&unheard), [], "it never heard of the plan");
+    unheard
+        .events
+        .insert(unheard.events.len() - 3, event("418 f#1 prepared 3 11"));
+    assert_eq!(broken(&unheard), [Invariant::I11]);
 }
 
 #[test]
