@@ -27,6 +27,10 @@ const QUOTED: usize = 200;
 /// An upstream may take this long to end a session.
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// A connection that nothing used for so long is not used again: Node and uvicorn close
+/// theirs after five seconds, and a request that meets that is lost unanswered.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// A Streamable HTTP endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
@@ -42,6 +46,7 @@ impl Target {
         let builder = || {
             Client::builder()
                 .connect_timeout(limits.connect)
+                .pool_idle_timeout(IDLE)
                 .tcp_nodelay(true)
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!("hexagram/", env!("CARGO_PKG_VERSION")))
