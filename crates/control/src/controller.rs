@@ -1,47 +1,19 @@
 //! A running controller, as the rest of its process speaks to it: what workers and
 //! people ask for goes to its driver (`driver.rs`).
 
-use hexagram_core::{Owner, ShardCount, WorkerId};
-use hexagram_proto::Dial;
+use hexagram_core::{Owner, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::decide::Refusal;
 use crate::driver::Driver;
 use crate::fleet::NotTaken;
 use crate::introduction::Introduction;
 use crate::overview::Overview;
-use crate::register::{Register, RegisterError};
+use crate::register::Register;
+use crate::request::{Answer, OrderError, Request, Settings};
 
 /// Requests that wait.
 const QUEUE: usize = 256;
-
-/// What a controller is told at its start.
-#[derive(Clone)]
-pub struct Settings {
-    /// The cluster's id.
-    pub cluster: String,
-    /// How many shards it has.
-    pub shards: ShardCount,
-    /// Workers to wait for before the first map of a new cluster.
-    pub expected: Option<usize>,
-    /// How workers are reached.
-    pub dial: Dial,
-}
-
-/// Why an order is not followed.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// It cannot be.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The register did not take it.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// The controller ended.
-    #[error("the controller is ending")]
-    Ended,
-}
 
 /// Why a worker may not join.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +31,6 @@ pub enum JoinError {
 pub struct Controller {
     requests: mpsc::Sender<Request>,
     overview: watch::Receiver<Overview>,
-}
-
-pub(crate) type Answer<T> = oneshot::Sender<T>;
-
-/// What the driver is asked for.
-#[derive(Debug)]
-pub(crate) enum Request {
-    Join(Introduction, Answer<Result<(), NotTaken>>),
-    Leave(Owner),
-    /// A map of this version is known somewhere.
-    Known(u64),
-    Move(u16, WorkerId, Answer<Result<(), OrderError>>),
-    Drain(WorkerId, Answer<Result<(), OrderError>>),
-    CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
 }
 
 impl Controller {

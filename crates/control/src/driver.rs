@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::controller::{OrderError, Request, Settings};
 use crate::decide::{
     Change, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain, first_map,
     order_move,
@@ -23,6 +22,7 @@ use crate::introduction::Introduction;
 use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
+use crate::request::{OrderError, Request, Settings};
 use crate::watcher::{Sign, Watcher};
 
 /// Between two looks at what no sign announces: that workers ceased to join.

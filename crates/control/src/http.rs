@@ -28,11 +28,12 @@ use serde_json::json as value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::{Controller, JoinError, OrderError};
+use crate::controller::{Controller, JoinError};
 use crate::decide::Refusal;
 use crate::form::MapForm;
 use crate::introduction::{Introduction, Setup};
 use crate::register::Register;
+use crate::request::OrderError;
 
 /// How long a question for a newer map waits. Who asked a machine that is lost since
 /// finds out so much later.

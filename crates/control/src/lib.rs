@@ -19,16 +19,18 @@ mod introduction;
 mod losses;
 mod overview;
 mod register;
+mod request;
 mod source;
 #[cfg(test)]
 mod testing;
 mod watcher;
 
-pub use controller::{Controller, JoinError, OrderError, Settings};
+pub use controller::{Controller, JoinError};
 pub use fleet::{Fleet, Held, Life, Member, NotTaken, Report};
 pub use form::{FormError, MapForm};
 pub use http::Api;
 pub use introduction::{Introduction, Misfit, Setup};
 pub use overview::{LostOverview, Overview, WorkerOverview};
 pub use register::{Maps, MemoryRegister, Register, RegisterError};
+pub use request::{OrderError, Settings};
 pub use source::{Ask, HttpSource, Joining, SourceError};

@@ -5,26 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hexagram_core::{Epoch, ShardId};
-use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::lanes::Lanes;
+use crate::lanes::{Lanes, Owner};
 use crate::record::Change;
 use crate::store::Mark;
-
-/// A change that is not known to be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Unwritten {
-    /// A later owner has claimed the shard: it will never be stored.
-    #[error("a later owner, of epoch {0}, has claimed the shard")]
-    Fenced(Epoch),
-    /// The store does not answer now. The change is kept and stored once it does.
-    #[error("the store does not answer")]
-    Lost,
-    /// The shard has left this worker.
-    #[error("the shard is not served here any more")]
-    Closed,
-}
+use crate::unwritten::Unwritten;
 
 /// One owner's way into the store; cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,31 +30,35 @@ impl Journal {
     /// ticket.
     pub fn write(&self, changes: Vec<Change>) -> Ticket {
         let (told, ticket) = oneshot::channel();
-        self.lanes.push(self, changes, Some(told));
+        self.lanes.push(self.owner(), changes, Some(told));
         Ticket(ticket)
     }
 
     /// As [`write`](Self::write), where nothing depends on them.
     pub fn note(&self, changes: Vec<Change>) {
-        self.lanes.push(self, changes, None);
+        self.lanes.push(self.owner(), changes, None);
     }
 
     /// The shard leaves this worker. What was handed in before is still stored, unless a
     /// later owner is there first.
     pub fn close(&self) {
-        self.lanes.close(self);
+        self.lanes.close(self.owner());
     }
 
     /// The shard is served now: what the store should have asked for before is asked for
     /// again.
     pub fn served(&self) {
-        self.lanes.served(self);
+        self.lanes.served(self.owner());
     }
 
     /// Where the record is left, if all that was handed in is stored.
     #[must_use]
     pub fn settled(&self) -> Option<Mark> {
-        self.lanes.settled(self)
+        self.lanes.settled(self.owner())
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        (self.shard, self.epoch)
     }
 
     /// The epoch that it writes in.

@@ -6,9 +6,9 @@ use hexagram_core::{Epoch, ShardId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::journal::Unwritten;
 use crate::record::{Change, Group};
 use crate::store::Mark;
+use crate::unwritten::Unwritten;
 
 /// Bytes of one group, unless a single entry has more: one script is not to keep others
 /// waiting for long.

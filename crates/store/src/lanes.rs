@@ -9,10 +9,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::journal::{Journal, Unwritten};
 use crate::lane::{Flight, Lane, State, Told, tell};
 use crate::record::{Change, Group};
 use crate::store::{Mark, Wrote};
+use crate::unwritten::Unwritten;
+
+/// Whose lane it is: a shard in an epoch.
+pub(crate) type Owner = (ShardId, Epoch);
 
 /// The lanes of one writer.
 #[derive(Debug, Default)]
@@ -55,10 +58,10 @@ impl Lanes {
         self.news.notify_one();
     }
 
-    pub(crate) fn push(&self, journal: &Journal, changes: Vec<Change>, told: Option<Told>) {
+    pub(crate) fn push(&self, owner: Owner, changes: Vec<Change>, told: Option<Told>) {
         let lost = self.lost.load(Ordering::Acquire);
         let (mut changes, mut told, mut why) = (Some(changes), told, Unwritten::Closed);
-        self.of(journal, |lane| {
+        self.of(owner, |lane| {
             if let Some(changes) = changes.take().filter(|_| !lane.closed) {
                 told = lane.push(changes, told.take(), lost);
                 why = Unwritten::Lost;
@@ -68,9 +71,9 @@ impl Lanes {
         self.news.notify_one();
     }
 
-    /// Does something with a journal's lane, if it is not over.
-    fn of<T>(&self, journal: &Journal, act: impl FnOnce(&mut Lane) -> T) -> Option<T> {
-        self.with(journal.shard, journal.epoch, act)
+    /// Does something with an owner's lane, if it is not over.
+    fn of<T>(&self, (shard, epoch): Owner, act: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        self.with(shard, epoch, act)
     }
 
     /// Does something with a lane. One that is over then goes: nobody is left who could
@@ -88,12 +91,12 @@ impl Lanes {
     }
 
     /// How far a shard is written of which nothing waits or is on its way.
-    pub(crate) fn settled(&self, journal: &Journal) -> Option<Mark> {
-        self.of(journal, |lane| lane.settled()).flatten()
+    pub(crate) fn settled(&self, owner: Owner) -> Option<Mark> {
+        self.of(owner, |lane| lane.settled()).flatten()
     }
 
-    pub(crate) fn close(&self, journal: &Journal) {
-        self.of(journal, |lane| lane.closed = true);
+    pub(crate) fn close(&self, owner: Owner) {
+        self.of(owner, |lane| lane.closed = true);
     }
 
     /// The next groups, one a shard at most; `check`: of every shard.
@@ -124,8 +127,8 @@ impl Lanes {
         questions.collect()
     }
 
-    pub(crate) fn served(&self, journal: &Journal) {
-        self.of(journal, |lane| {
+    pub(crate) fn served(&self, owner: Owner) {
+        self.of(owner, |lane| {
             if lane.state == State::Asked {
                 lane.state = State::Behind;
             }
@@ -148,8 +151,8 @@ impl Lanes {
     }
 
     /// All of a shard, to be stored before what has been handed in since.
-    pub(crate) fn rewrite(&self, journal: &Journal, floor: Epoch, record: Vec<Vec<Change>>) {
-        self.of(journal, |lane| {
+    pub(crate) fn rewrite(&self, owner: Owner, floor: Epoch, record: Vec<Vec<Change>>) {
+        self.of(owner, |lane| {
             if lane.state == State::Asked {
                 lane.rewrite(floor, record);
             }

@@ -18,11 +18,13 @@ mod memory;
 mod record;
 mod redis_store;
 mod store;
+mod unwritten;
 mod writer;
 
-pub use journal::{Journal, Ticket, Unwritten};
+pub use journal::{Journal, Ticket};
 pub use memory::{MemoryStore, Snapshot};
 pub use record::{Change, DeadChunk, Group, Record, SAID_KEPT, Said};
 pub use redis_store::{RedisSettings, RedisStore, SettingsError};
 pub use store::{Arrived, Claim, ClaimMode, Claimed, Mark, Store, StoreError, Written, Wrote};
+pub use unwritten::Unwritten;
 pub use writer::{Event, Health, Writer};

@@ -114,7 +114,7 @@ impl Writer {
     /// Says all of a shard after [`Event::Behind`], in pieces. What was handed in before
     /// may be a part of it.
     pub fn rewrite(&self, journal: &Journal, floor: Epoch, record: Vec<Vec<Change>>) {
-        self.lanes.rewrite(journal, floor, record);
+        self.lanes.rewrite(journal.owner(), floor, record);
     }
 
     /// Asks the store now which of the shards that are written here were claimed by later

@@ -10,14 +10,12 @@ use std::time::Duration;
 use hexagram_core::{LoadAverage, ShardCount, ShardId};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use crate::host::Host;
 use crate::metrics::ShardLoads;
+use crate::polled::Process;
 use crate::reply::Run;
 
-/// Between two measurements.
-const SAMPLE: Duration = Duration::from_secs(1);
 /// One core's time.
 const WHOLE: u32 = 1_000_000;
 
@@ -39,19 +37,16 @@ pub(crate) struct Timed {
 
 /// What each shard takes.
 pub(crate) struct Busy {
+    shards: ShardCount,
     spent: Vec<Arc<Spent>>,
     averages: Mutex<Vec<LoadAverage>>,
     process: Process,
     metrics: ShardLoads,
 }
 
-/// Nanoseconds for which the workers of one process polled their shards' tasks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Process(Arc<AtomicU64>);
-
 /// What the threads of a process did since it was asked last.
 #[derive(Debug, Default)]
-struct Threads {
+pub(crate) struct Threads {
     busy: Duration,
     polled: u64,
 }
@@ -92,7 +87,7 @@ impl Threads {
             self,
             Self {
                 busy,
-                polled: process.0.load(Ordering::Relaxed),
+                polled: process.polled(),
             },
         );
         let polled = Duration::from_nanos(self.polled - before.polled);
@@ -108,6 +103,7 @@ impl Busy {
     pub(crate) fn new(shards: ShardCount, process: Process, metrics: ShardLoads) -> Self {
         let count = usize::from(shards.get());
         Self {
+            shards,
             spent: (0..count).map(|_| Arc::default()).collect(),
             averages: Mutex::new(vec![LoadAverage::default(); count]),
             process,
@@ -130,10 +126,23 @@ impl Busy {
         let spent: Vec<_> = spent
             .map(|spent| spent.0.swap(0, Ordering::Relaxed))
             .collect();
-        self.process
-            .0
-            .fetch_add(spent.iter().sum(), Ordering::Relaxed);
+        self.process.add(spent.iter().sum());
         spent
+    }
+
+    /// Notes what each shard took of the last `time`.
+    pub(crate) fn sample(
+        &self,
+        threads: &mut Threads,
+        time: Duration,
+        is_served: impl Fn(ShardId) -> bool,
+    ) {
+        let spent = self.spent();
+        let factor = threads.factor(&self.process, busy_until_now());
+        for (shard, nanos) in self.shards.iter().zip(spent) {
+            let took = Duration::from_nanos(nanos).mul_f64(factor);
+            self.measure(time, shard, took, is_served(shard));
+        }
     }
 
     /// A shard took `busy` of the last `time`. One that is not served here begins anew
@@ -147,27 +156,6 @@ impl Busy {
         }
         average.add(busy, time);
         self.metrics.set(shard, average.millionths());
-    }
-}
-
-/// Measures each second, for as long as this worker lives.
-pub(crate) async fn measure(host: Arc<Host>) {
-    let Some(busy) = &host.busy else {
-        return;
-    };
-    let mut ticks = interval(SAMPLE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut before, mut threads) = (Instant::now(), Threads::default());
-    loop {
-        let now = ticks.tick().await;
-        let spent = busy.spent();
-        let factor = threads.factor(&busy.process, busy_until_now());
-        for (shard, nanos) in host.places().zip(spent) {
-            let is_served = host.place_of(shard).shard().is_some();
-            let took = Duration::from_nanos(nanos).mul_f64(factor);
-            busy.measure(now - before, shard, took, is_served);
-        }
-        before = now;
     }
 }
 

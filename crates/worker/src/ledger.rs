@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::record;
+use crate::saying::Saying;
 
 /// What must be recorded cannot be now.
 pub(crate) const STORE_AWAY: Problem = Problem::StoreAway {
@@ -234,7 +234,7 @@ impl SessionLedger {
     }
 
     /// Has a message stored, and what it pushed out of the session's memory forgotten.
-    pub(crate) fn said(&self, message: &record::Said<'_>, forgotten: Vec<EventId>) -> Ticket {
+    pub(crate) fn said(&self, message: &Saying<'_>, forgotten: Vec<EventId>) -> Ticket {
         let mut book = self.book.lock();
         let mut changes = Vec::with_capacity(2 + forgotten.len());
         if !std::mem::replace(&mut book.recorded, true) {

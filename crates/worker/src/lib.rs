@@ -37,6 +37,7 @@ mod line;
 mod link;
 mod list_cache;
 mod listen;
+mod measuring;
 mod merged;
 mod meter;
 mod metrics;
@@ -48,6 +49,7 @@ mod opening;
 mod outlet;
 mod pause;
 mod place;
+mod polled;
 mod pulse;
 mod raw;
 mod record;
@@ -57,6 +59,7 @@ mod reopen;
 mod replay;
 mod reply;
 mod resume;
+mod saying;
 mod session;
 mod shard;
 mod standing;
@@ -328,7 +331,7 @@ impl Worker {
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
         let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.handoffs.clone()));
-        let measuring = tokio::spawn(busy::measure(Arc::clone(&self.host)));
+        let measuring = tokio::spawn(measuring::measure(Arc::clone(&self.host)));
         let moving = self.handoffs.clone().map(moving);
         let taking = self.handoffs.clone().map(TakeService::server);
         let reporting = self.handoffs.clone().map(|handoffs| {

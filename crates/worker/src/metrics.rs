@@ -5,7 +5,7 @@ use hexagram_mcp::error::Problem;
 use hexagram_runtime::metrics::Metrics;
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use crate::busy::Process;
+use crate::polled::Process;
 
 /// The worker's metrics.
 #[derive(Debug, Clone)]

@@ -2,38 +2,18 @@
 //! holds it.
 
 use bytes::Bytes;
-use hexagram_core::{Capabilities, ClientId, EventId, PrincipalId, SessionKey};
-use hexagram_proto::handoff::{self, SessionState, Subscription, UpstreamSession};
+use hexagram_core::{Capabilities, ClientId, PrincipalId, SessionKey};
+use hexagram_proto::handoff::{SessionState, Subscription, UpstreamSession};
 use hexagram_proto::{Malformed, protocol_version};
+use hexagram_store::Change;
 use prost::Message;
 
 use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::former::key_message;
+use crate::ledger::Stored;
 use crate::session::{Opened, Session};
 use crate::upstream::{Carried, Connection};
-
-/// A message of a session's stream, for the store.
-#[derive(Debug)]
-pub(crate) struct Said<'a> {
-    pub(crate) id: EventId,
-    pub(crate) message: &'a Bytes,
-    pub(crate) last: bool,
-}
-
-impl Said<'_> {
-    /// As the store holds it.
-    pub(crate) fn encode(&self, said_ms: u64) -> Bytes {
-        let said = handoff::Said {
-            event_id: self.id.to_string(),
-            message: self.message.clone(),
-            last: self.last,
-            said_ms,
-            ..handoff::Said::default()
-        };
-        said.encode_to_vec().into()
-    }
-}
 
 /// Who the client is, and nothing else.
 pub(crate) fn bare(
@@ -90,6 +70,29 @@ pub(crate) fn stored(key: SessionKey, session: &Session, federation: &Federation
     let is_bare =
         state.log_level.is_empty() && state.subscriptions.is_empty() && state.upstreams.is_empty();
     (!is_bare).then(|| state.encode_to_vec().into())
+}
+
+impl Session {
+    /// Has the store know what this session's next owner must; what depends on a change
+    /// is told after it.
+    pub(crate) async fn record(&self, federation: &Federation) -> Stored {
+        match &self.recorded {
+            Some((key, ledger)) => {
+                let encode = || stored(*key, self, federation);
+                ledger.record(encode).await
+            }
+            None => Stored::Yes,
+        }
+    }
+
+    /// All that is stored of it, where anything is.
+    pub(crate) fn entries(&self, federation: &Federation) -> Vec<Change> {
+        let Some((key, ledger)) = &self.recorded else {
+            return Vec::new();
+        };
+        let state = stored(*key, self, federation);
+        ledger.entries(state, self.streams.entries(*key))
+    }
 }
 
 /// What it takes to go on with an upstream session from another process.

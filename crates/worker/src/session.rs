@@ -10,18 +10,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hexagram_core::SessionKey;
-use hexagram_store::Change;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::facts::ClientFacts;
-use crate::federation::Federation;
 use crate::hearing::Ear;
-use crate::ledger::{SessionLedger, Stored};
+use crate::ledger::SessionLedger;
 use crate::missed::Missed;
-use crate::record;
 use crate::streams::Streams;
 use crate::subscriptions::Subscriptions;
 use crate::task_names::TaskNames;
@@ -74,7 +71,7 @@ pub(crate) struct Session {
     pub(crate) streams: Streams,
     pub(crate) ear: Ear,
     pub(crate) tasks: TaskNames,
-    recorded: Option<(SessionKey, Arc<SessionLedger>)>,
+    pub(crate) recorded: Option<(SessionKey, Arc<SessionLedger>)>,
 }
 
 impl Session {
@@ -112,27 +109,6 @@ impl Session {
             recorded: key.zip(ledger),
             ..self
         }
-    }
-
-    /// Has the store know what this session's next owner must; what depends on a change
-    /// is told after it.
-    pub(crate) async fn record(&self, federation: &Federation) -> Stored {
-        match &self.recorded {
-            Some((key, ledger)) => {
-                let encode = || record::stored(*key, self, federation);
-                ledger.record(encode).await
-            }
-            None => Stored::Yes,
-        }
-    }
-
-    /// All that is stored of it, where anything is.
-    pub(crate) fn entries(&self, federation: &Federation) -> Vec<Change> {
-        let Some((key, ledger)) = &self.recorded else {
-            return Vec::new();
-        };
-        let state = record::stored(*key, self, federation);
-        ledger.entries(state, self.streams.entries(*key))
     }
 
     /// Something that its next owner must know is different now.

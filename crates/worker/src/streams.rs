@@ -13,8 +13,8 @@ use hexagram_store::Change;
 use parking_lot::Mutex;
 
 use crate::ledger::SessionLedger;
-use crate::record;
 use crate::replay::Said;
+use crate::saying::Saying;
 use crate::stream::{Resumption, Stream};
 use crate::transcript::Transcript;
 
@@ -177,7 +177,7 @@ impl Streams {
         table.log.all(|said, age| {
             let (id, message) = (said.id, &said.message);
             let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            let said = record::Said {
+            let said = Saying {
                 id,
                 message,
                 last: said.last,

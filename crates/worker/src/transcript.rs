@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::ledger::SessionLedger;
-use crate::record;
 use crate::replay::{LIMITS, Replay, Said};
+use crate::saying::Saying;
 
 /// A session's transcript; its streams share it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Transcript {
         let forgotten = replay.append(id, message.clone(), last, Instant::now());
         let ledger = self.ledger.as_deref();
         Noted(ledger.map(|ledger| {
-            let said = record::Said { id, message, last };
+            let said = Saying { id, message, last };
             (ledger, ledger.said(&said, forgotten))
         }))
     }

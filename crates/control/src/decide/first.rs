@@ -6,14 +6,8 @@ use std::time::Duration;
 use hexagram_core::{Entry, Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId, spread};
 use hexagram_proto::admin::Phase;
 
-use super::waiting::Waiting;
+use super::waiting::{LOST, NEW, Waiting};
 use crate::fleet::{Fleet, Life};
-
-/// Quiet after which a new cluster is complete.
-pub(super) const NEW: Duration = Duration::from_secs(1);
-/// Quiet after which a running cluster whose register was lost is complete: each
-/// worker has tried to join twice.
-pub(super) const LOST: Duration = Duration::from_secs(5);
 
 /// How long to wait for workers.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,17 @@
 //! What a controller waits for before its first map, in words.
 
 use std::fmt;
+use std::time::Duration;
 
 use hexagram_core::{ShardCount, ShardId, WorkerId};
 
-use super::first::{LOST, NEW};
 use crate::watcher::PROBE;
+
+/// Quiet after which a new cluster is complete.
+pub(super) const NEW: Duration = Duration::from_secs(1);
+/// Quiet after which a running cluster whose register was lost is complete: each
+/// worker has tried to join twice.
+pub(super) const LOST: Duration = Duration::from_secs(5);
 
 /// Why there is no first map yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

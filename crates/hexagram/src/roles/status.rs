@@ -122,8 +122,8 @@ fn owners(status: &Value) -> Vec<Option<String>> {
     // A worker of the release before lists its own ones and does not say how many there are.
     let last = items(status, "shards").filter_map(|shard| shard["shard"].as_u64());
     let last = last.max().and_then(|last| usize::try_from(last).ok());
-    let known = last.map_or(0, |last| last.saturating_add(1).min(MOST));
-    let mut owners = vec![None; count.unwrap_or(known)];
+    let known = last.map_or(0, |last| last.saturating_add(1));
+    let mut owners = vec![None; count.unwrap_or(known).min(MOST)];
     for shard in items(status, "shards").filter(|shard| shard["quarantined"] != true) {
         let number = shard["shard"].as_u64();
         let number = number.and_then(|number| usize::try_from(number).ok());

@@ -19,16 +19,12 @@ use super::CLUSTER;
 use super::net::{Door, ask, dial};
 use super::operator;
 use super::register;
-use super::scenario::CONTROL;
+use super::scenario::{CLIENT_PORT, CONTROL, CONTROL_PORT};
 use super::stage::Here;
 use super::store::{Remote, Vault};
 use super::upstream;
 use crate::history::Step;
 
-/// Where clients reach an edge.
-pub(super) const CLIENT_PORT: u16 = 8080;
-/// Where a controller is reached.
-pub(super) const CONTROL_PORT: u16 = 7000;
 const LINK_PORT: u16 = 7100;
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long a process may take to end.

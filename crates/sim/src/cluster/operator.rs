@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::hosts::CONTROL_PORT;
 use super::net::{Http, connect};
+use super::scenario::CONTROL_PORT;
 use super::scenario::Order;
 use super::stage::Here;
 

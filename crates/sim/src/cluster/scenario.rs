@@ -5,6 +5,11 @@ use std::time::Duration;
 pub(super) use crate::history::{CLIENTS, STORE};
 use crate::history::{Change, Deed, Event, Step};
 
+/// Where clients reach an edge.
+pub(super) const CLIENT_PORT: u16 = 8080;
+/// Where a controller is reached.
+pub(super) const CONTROL_PORT: u16 = 7000;
+
 /// Names of the hosts.
 pub(super) const CONTROL: &str = "control";
 pub(super) const REGISTER: &str = "register";

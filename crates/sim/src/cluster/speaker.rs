@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::draw::Draw;
-use super::hosts::CLIENT_PORT;
 use super::mcp::{Ask, Reply};
 use super::net::{Http, connect};
+use super::scenario::CLIENT_PORT;
 use super::scenario::edge;
 use super::stage::Here;
 use crate::history::{Asked, Exchange, Outcome};

@@ -11,7 +11,7 @@ use hexagram_proto::handoff::{Move, Said, SessionState, ShardState};
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::give::{Taker, parts};
+use super::taker::{Taker, parts};
 use crate::former::{key, key_message};
 use crate::shard::Shard;
 

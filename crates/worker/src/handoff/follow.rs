@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hexagram_core::RegisterMap;
 
-use super::give;
 use super::handoffs::Handoffs;
+use super::{give, load};
 
 /// Does what the register says, for as long as this worker lives.
 pub(crate) async fn follow(handoffs: Arc<Handoffs>) {
@@ -27,7 +27,13 @@ pub(super) fn hear(handoffs: &Arc<Handoffs>, map: &RegisterMap) {
     for (shard, entry) in map.entries() {
         if *entry.owner() != handoffs.me || entry.is_quarantined() {
             handoffs.lose(shard, entry);
-        } else if let Some(plan) = handoffs.own(shard, entry) {
+            continue;
+        }
+        let todo = handoffs.own(shard, entry);
+        if let Some(epoch) = todo.load {
+            tokio::spawn(load::load(Arc::clone(handoffs), shard, epoch));
+        }
+        if let Some(plan) = todo.give {
             tokio::spawn(give::give(Arc::clone(handoffs), shard, plan));
         }
     }

@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::{Owner, Phase, Plan, ShardId};
-use hexagram_proto::CHUNK_BYTES;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
-use hexagram_proto::handoff::{GrantPart, Move, ShardState};
+use hexagram_proto::handoff::{Move, ShardState};
 use hexagram_runtime::random::jittered;
 use prost::Message;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::copy::{Copied, copy};
 use super::handoffs::{Handoffs, step};
+use super::taker::{Taker, parts};
 use super::{state, storage};
 use crate::neighbour::Neighbour;
 use crate::shard::Shard;
@@ -36,9 +35,6 @@ const LET_GO: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 /// Pause between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// A way to the taker.
-pub(super) type Taker = HandoffClient<Channel>;
 
 /// Carries out a planned move, or gives it up before the point of no return.
 pub(super) async fn give(handoffs: Arc<Handoffs>, shard: ShardId, plan: Plan<Owner>) {
@@ -254,17 +250,4 @@ impl Giving {
             self.handoffs.tell_controller();
         }
     }
-}
-
-/// The move, then its state piece by piece.
-pub(super) fn parts(meant: &Move, state: &[u8]) -> Vec<GrantPart> {
-    let first = GrantPart {
-        r#move: Some(meant.clone()),
-        state: bytes::Bytes::new(),
-    };
-    let pieces = state.chunks(CHUNK_BYTES).map(|piece| GrantPart {
-        r#move: None,
-        state: bytes::Bytes::copy_from_slice(piece),
-    });
-    std::iter::once(first).chain(pieces).collect()
 }

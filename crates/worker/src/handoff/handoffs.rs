@@ -13,7 +13,6 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::copy::Copies;
-use super::load::load;
 use super::restart;
 use super::storage::Storage;
 use crate::host::Host;
@@ -63,6 +62,15 @@ pub(crate) struct Handoffs {
     pub(super) tails: RwLock<HashMap<(ShardId, Epoch), Arc<Shard>>>,
 }
 
+/// What an owner is to do.
+#[derive(Default)]
+pub(super) struct Todo {
+    /// Serve the shard in this epoch, with what is stored of it.
+    pub(super) load: Option<Epoch>,
+    /// Give it away.
+    pub(super) give: Option<Plan<Owner>>,
+}
+
 /// One shard's machine, and what its driver remembers.
 #[derive(Default)]
 pub(super) struct Seat {
@@ -100,20 +108,17 @@ impl Handoffs {
         }
     }
 
-    /// The register names this worker; gives the move that it is to carry out.
-    pub(super) fn own(
-        self: &Arc<Self>,
-        shard: ShardId,
-        entry: &Entry<Owner>,
-    ) -> Option<Plan<Owner>> {
+    /// The register names this worker; gives what is to be done about it.
+    pub(super) fn own(&self, shard: ShardId, entry: &Entry<Owner>) -> Todo {
         let mut seat = self.seats[shard.index()].lock();
+        let mut todo = Todo::default();
         if seat.holding.claim(entry.epoch()).is_ok() {
             self.supersede(shard);
             match self.storage {
                 Some(_) => {
                     // Should this worker die of it, it is known that it took it.
                     self.tell_controller();
-                    tokio::spawn(load(Arc::clone(self), shard, entry.epoch()));
+                    todo.load = Some(entry.epoch());
                 }
                 // Nobody gave it: what earlier owners deleted is not known.
                 None => {
@@ -122,12 +127,13 @@ impl Handoffs {
             }
         }
         let serves = seat.holding.serving() == Some(entry.epoch());
-        let plan = entry.plan().filter(|_| serves)?;
-        let is_new = seat.begun.max(seat.holding.spent()) < Some(plan.epoch);
-        is_new.then(|| {
+        if let Some(plan) = entry.plan().filter(|_| serves)
+            && seat.begun.max(seat.holding.spent()) < Some(plan.epoch)
+        {
             seat.begun = Some(plan.epoch);
-            plan.clone()
-        })
+            todo.give = Some(plan.clone());
+        }
+        todo
     }
 
     /// What was held in an earlier epoch is not what is served now: what runs there

@@ -19,6 +19,7 @@ mod state;
 mod storage;
 mod tails;
 mod take;
+mod taker;
 mod validate;
 
 pub(crate) use follow::follow;

@@ -70,13 +70,10 @@ impl Handoffs {
         for shard in self.given_away(tail.shard) {
             let session = shard.held_session(tail.session);
             let is_busy = session.is_some_and(|session| session.is_busy());
-            let unknown = || Status::unavailable("the owner before does not answer");
-            if is_busy
-                || last_words::still_runs(&shard, tail.session)
-                    .await
-                    .ok_or_else(unknown)?
-            {
-                return Ok(true);
+            match (is_busy, last_words::still_runs(&shard, tail.session).await) {
+                (true, _) | (_, Some(true)) => return Ok(true),
+                (_, None) => return Err(Status::unavailable("the owner before does not answer")),
+                (_, Some(false)) => {}
             }
         }
         Ok(false)

@@ -1,0 +1,51 @@
+//! What a controller is told and asked for, by whoever runs it and speaks to it.
+
+use hexagram_core::{Owner, ShardCount, WorkerId};
+use hexagram_proto::Dial;
+use tokio::sync::oneshot;
+
+use crate::decide::Refusal;
+use crate::fleet::NotTaken;
+use crate::introduction::Introduction;
+use crate::register::RegisterError;
+
+/// What a controller is told at its start.
+#[derive(Clone)]
+pub struct Settings {
+    /// The cluster's id.
+    pub cluster: String,
+    /// How many shards it has.
+    pub shards: ShardCount,
+    /// Workers to wait for before the first map of a new cluster.
+    pub expected: Option<usize>,
+    /// How workers are reached.
+    pub dial: Dial,
+}
+
+/// Why an order is not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// It cannot be.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The register did not take it.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The controller ended.
+    #[error("the controller is ending")]
+    Ended,
+}
+
+pub(crate) type Answer<T> = oneshot::Sender<T>;
+
+/// What the driver is asked for.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Join(Introduction, Answer<Result<(), NotTaken>>),
+    Leave(Owner),
+    /// A map of this version is known somewhere.
+    Known(u64),
+    Move(u16, WorkerId, Answer<Result<(), OrderError>>),
+    Drain(WorkerId, Answer<Result<(), OrderError>>),
+    CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
+}
