@@ -146,7 +146,16 @@ impl<R: Register> Driver<R> {
         }
         let life = self.fleet.life(owner);
         if life != before {
-            tracing::info!(worker = %owner, ?life, "a worker's life changed");
+            self.tell_life(owner, life);
+        }
+    }
+
+    fn tell_life(&self, worker: &Owner, life: Life) {
+        let has_crashed = life == Life::Dead && !self.fleet.ended(worker);
+        match life {
+            _ if has_crashed => tracing::warn!(%worker, "a worker died"),
+            Life::Suspect => tracing::warn!(%worker, "a worker is silent"),
+            _ => tracing::info!(%worker, ?life, "a worker's life changed"),
         }
     }
 

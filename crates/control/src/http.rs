@@ -58,9 +58,9 @@ pub(crate) struct JoinForm {
     /// not tell them.
     #[serde(default)]
     pub(crate) keys: Vec<String>,
-    /// Whether it has a session store; as well.
+    /// Where its session store is, empty without one; as well.
     #[serde(default)]
-    pub(crate) store: Option<bool>,
+    pub(crate) store: Option<String>,
     /// Whether the controller has taken it in before, as far as the worker knows.
     #[serde(default)]
     pub(crate) again: bool,
@@ -254,7 +254,7 @@ fn refused(error: OrderError) -> Refused {
 fn setup(form: &JoinForm) -> Result<Setup, String> {
     let key = |key: &String| u64::from_str_radix(key, 16).map_err(|_| "no fingerprint of a key");
     let keys = form.keys.iter().map(key).collect::<Result<_, _>>()?;
-    let store = form.store;
+    let store = form.store.clone();
     Ok(Setup { keys, store })
 }
 

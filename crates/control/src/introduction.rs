@@ -22,8 +22,9 @@ pub struct Introduction {
 pub struct Setup {
     /// The fingerprints of its key ring's keys; empty where it does not tell.
     pub keys: Vec<u64>,
-    /// Whether it has a session store.
-    pub store: Option<bool>,
+    /// Where its session store is, as `HOST:PORT/DATABASE`; empty without one, `None`
+    /// where it does not tell.
+    pub store: Option<String>,
 }
 
 /// Why a worker may not serve beside another.
@@ -50,6 +51,21 @@ pub enum Misfit {
         name: WorkerId,
         /// Who lives.
         other: WorkerId,
+    },
+    /// What one stores the other would not find.
+    #[error(
+        "the session stores of {name} and {other} are {mine} and {theirs}: give every worker the \
+         same --store, by the same host name; to go over to another, end all workers first"
+    )]
+    Stores {
+        /// Who joins.
+        name: WorkerId,
+        /// Who lives.
+        other: WorkerId,
+        /// Where the one stores.
+        mine: String,
+        /// Where the other does.
+        theirs: String,
     },
     /// Sessions would end where their shards move away from it.
     #[error(
@@ -86,10 +102,19 @@ impl Introduction {
         if !self.setup.shares_key(setup) {
             return Err(Misfit::Keys { name, other });
         }
-        match (self.setup.store, setup.store) {
-            (Some(false), Some(true)) => Err(Misfit::NoStore { name, other }),
-            (Some(true), Some(false)) => Err(Misfit::Store { name, other }),
-            _ => Ok(()),
+        let (Some(mine), Some(theirs)) = (self.setup.store.clone(), setup.store.clone()) else {
+            return Ok(());
+        };
+        match (mine.is_empty(), theirs.is_empty()) {
+            _ if mine == theirs => Ok(()),
+            (true, _) => Err(Misfit::NoStore { name, other }),
+            (_, true) => Err(Misfit::Store { name, other }),
+            (false, false) => Err(Misfit::Stores {
+                name,
+                other,
+                mine,
+                theirs,
+            }),
         }
     }
 }
@@ -107,8 +132,8 @@ mod tests {
     use super::*;
     use crate::testing::owner;
 
-    fn setup(keys: &[u64], store: Option<bool>) -> Setup {
-        let keys = keys.to_vec();
+    fn setup(keys: &[u64], store: Option<&str>) -> Setup {
+        let (keys, store) = (keys.to_vec(), store.map(str::to_owned));
         Setup { keys, store }
     }
 
@@ -132,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_was_not_told_is_not_compared() {
-        let told = setup(&[1], Some(true));
+        let told = setup(&[1], Some("s:1/0"));
         assert_eq!(fits(Setup::default(), &told), Ok(()));
         assert_eq!(fits(told.clone(), &Setup::default()), Ok(()));
         assert_eq!(fits(told.clone(), &told), Ok(()));
@@ -148,16 +173,22 @@ mod tests {
                 "--keys",
             ),
             (
-                setup(&[1], Some(false)),
-                setup(&[1], Some(true)),
+                setup(&[1], Some("")),
+                setup(&[1], Some("s:1/0")),
                 "worker-1 has no session store",
                 "--store",
             ),
             (
-                setup(&[1], Some(true)),
-                setup(&[1], Some(false)),
+                setup(&[1], Some("s:1/0")),
+                setup(&[1], Some("")),
                 "worker-0 has none",
                 "--store",
+            ),
+            (
+                setup(&[1], Some("s:1/1")),
+                setup(&[1], Some("s:1/0")),
+                "worker-1 and worker-0 are s:1/1 and s:1/0",
+                "same --store",
             ),
         ] {
             let said = fits(new, &old).unwrap_err();

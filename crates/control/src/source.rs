@@ -161,11 +161,7 @@ impl HttpSource {
             let asked = self.newer(self.known.load(Ordering::Relaxed)).await;
             let reached = asked.is_ok();
             if self.reached.send_replace(reached) != reached {
-                tracing::info!(
-                    control = self.base,
-                    reached,
-                    "the way to the controller changed"
-                );
+                self.tell_reached(asked.as_ref().err());
             }
             match asked {
                 Ok(Some(map)) => {
@@ -178,6 +174,18 @@ impl HttpSource {
                     sleep(jittered(PAUSE)).await;
                 }
             }
+        }
+    }
+
+    fn tell_reached(&self, error: Option<&SourceError>) {
+        let control = &self.base;
+        match error {
+            Some(error) => tracing::warn!(
+                control,
+                %error,
+                "the controller is out of reach; what is known of the shard map stays in force"
+            ),
+            None => tracing::info!(control, "the controller answers again"),
         }
     }
 

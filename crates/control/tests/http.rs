@@ -138,28 +138,31 @@ async fn who_does_not_go_with_a_living_worker_is_refused_while_it_lives() {
     let (address, _end) = serving(any_port(), &register).await;
     let source = HttpSource::new(&address.to_string(), "c", shards()).unwrap();
     let mut maps = source.follow();
-    let setup = |keys: &[u64], store| Setup {
+    let setup = |keys: &[u64]| Setup {
         keys: keys.to_vec(),
-        store: Some(store),
+        store: Some(String::new()),
     };
     let a = Puppet::start(0, 1, &register).await;
     let b = Puppet::start(1, 1, &register).await;
-    let a_end = member_with(&source, &a, setup(&[7], false));
-    let _b = member_with(&source, &b, setup(&[u64::MAX, 7], false));
+    let a_end = member_with(&source, &a, setup(&[7]));
+    let _b = member_with(&source, &b, setup(&[u64::MAX, 7]));
     until("a first map", &mut maps, |_| true).await;
-    let join = |keys: &str, store: bool| {
+    let join = |keys: &str, store: &str| {
         format!(
             r#"{{"cluster": "c", "shards": {SHARDS}, "name": "w", "incarnation": "7",
-                "address": "127.0.0.1:1", "keys": {keys}, "store": {store}}}"#
+                "address": "127.0.0.1:1", "keys": {keys}, "store": "{store}"}}"#
         )
     };
     for (body, text) in [
-        (join(r#"["8"]"#, false), "no key in common"),
-        (join(r#"["7"]"#, true), "w has a session store and worker-"),
-        (join(r#"["x"]"#, false), "no fingerprint"),
+        (join(r#"["8"]"#, ""), "no key in common"),
+        (
+            join(r#"["7"]"#, "s:1/0"),
+            "w has a session store and worker-",
+        ),
+        (join(r#"["x"]"#, ""), "no fingerprint"),
         // One living worker is enough, whoever joined first.
         (
-            join(r#"["ffffffffffffffff"]"#, false),
+            join(r#"["ffffffffffffffff"]"#, ""),
             "of w and worker-0 have no key",
         ),
     ] {
@@ -171,7 +174,7 @@ async fn who_does_not_go_with_a_living_worker_is_refused_while_it_lives() {
     a_end.cancel();
     let gone = |map: &hexagram_core::RegisterMap| !map.addresses().contains_key(&a.owner);
     until("a is forgotten", &mut maps, gone).await;
-    let body = join(r#"["ffffffffffffffff"]"#, false);
+    let body = join(r#"["ffffffffffffffff"]"#, "");
     let (status, said) = post(address, "/v1/workers", &body).await;
     assert_eq!(status, StatusCode::OK, "{said}");
 }

@@ -11,9 +11,15 @@ const WIDTH: usize = 8;
 
 /// Draws the owners of all shards in rows of eight, each behind the number of its
 /// first shard, with a legend. `blank` says what a shard is of which no owner is
-/// given. Without colours each shard also names its owner by letter.
-pub(crate) fn draw(owners: &[Option<String>], blank: &str, colours: bool) -> String {
-    let keys = Keys::of(owners, colours);
+/// given. Without colours each shard also names its owner by letter. `others`: who may
+/// own shards again, and keeps its colour and letter meanwhile.
+pub(crate) fn draw(
+    owners: &[Option<String>],
+    others: &[String],
+    blank: &str,
+    colours: bool,
+) -> String {
+    let keys = Keys::of(owners, others, colours);
     let mut out = String::new();
     for (row, shards) in owners.chunks(WIDTH).enumerate() {
         let first = row * WIDTH;
@@ -60,8 +66,8 @@ struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    fn of(owners: &'a [Option<String>], colours: bool) -> Self {
-        let names: BTreeSet<_> = owners.iter().flatten().collect();
+    fn of(owners: &'a [Option<String>], others: &'a [String], colours: bool) -> Self {
+        let names: BTreeSet<_> = owners.iter().flatten().chain(others).collect();
         Self {
             numbers: names.into_iter().zip(0..).collect(),
             colours,
@@ -122,21 +128,21 @@ mod tests {
         let owners: Vec<_> = (0..64)
             .map(|shard| Some(format!("worker-{}", shard % 2)))
             .collect();
-        let drawn = draw(&owners, "nobody's", false);
+        let drawn = draw(&owners, &[], "nobody's", false);
         let lines: Vec<_> = drawn.lines().collect();
         assert_eq!(lines.len(), 10);
         assert!(lines[0].starts_with("   0  \u{4DC0}a \u{4DC1}b "));
         assert!(lines[1].starts_with("   8  \u{4DC8}a "));
         assert!(lines[7].starts_with("  56  ") && lines[7].ends_with("\u{4DFF}b "));
         assert_eq!(lines[8], "  a worker-0: 32 shards");
-        assert!(draw(&owners, "nobody's", true).contains("\u{1b}[36m\u{4DC0}\u{1b}[0m"));
+        assert!(draw(&owners, &[], "nobody's", true).contains("\u{1b}[36m\u{4DC0}\u{1b}[0m"));
     }
 
     #[test]
     fn what_nobody_owns_keeps_its_place() {
         let owner = |shard| (shard == 9).then(|| "w".to_owned());
         let owners: Vec<_> = (0..16).map(owner).collect();
-        let drawn = draw(&owners, "elsewhere", false);
+        let drawn = draw(&owners, &[], "elsewhere", false);
         let lines: Vec<_> = drawn.lines().collect();
         assert!(lines[0].starts_with("   0  \u{4DC0}. "), "{drawn}");
         assert!(
@@ -144,7 +150,7 @@ mod tests {
             "{drawn}"
         );
         assert_eq!(lines[2..], ["  a w: 1 shard", "  . elsewhere: 15 shards"]);
-        assert!(draw(&owners, "elsewhere", true).contains("\u{1b}[2m\u{4DC0}\u{1b}[0m"));
-        assert_eq!(draw(&[], "elsewhere", false), "");
+        assert!(draw(&owners, &[], "elsewhere", true).contains("\u{1b}[2m\u{4DC0}\u{1b}[0m"));
+        assert_eq!(draw(&[], &[], "elsewhere", false), "");
     }
 }

@@ -43,8 +43,23 @@ impl std::fmt::Debug for Url {
 }
 
 impl StoreArgs {
+    /// Where it is, without user and password; empty where there is none.
+    pub(crate) fn place(&self, cluster: &ClusterArgs) -> Result<String> {
+        let settings = self.settings(cluster)?;
+        Ok(settings.map_or(String::new(), |settings| settings.place()))
+    }
+
     /// The store, if there is to be one; checked as far as settings decide.
     pub(crate) fn open(&self, cluster: &ClusterArgs) -> Result<Option<Arc<RedisStore>>> {
+        let Some(settings) = self.settings(cluster)? else {
+            return Ok(None);
+        };
+        let store = RedisStore::new(&settings);
+        let store = store.map_err(|error| Mistake::Settings(format!("--store: {error}")))?;
+        Ok(Some(Arc::new(store)))
+    }
+
+    fn settings(&self, cluster: &ClusterArgs) -> Result<Option<RedisSettings>> {
         let Some(url) = &self.store else {
             return Ok(None);
         };
@@ -55,15 +70,12 @@ impl StoreArgs {
                 Mistake::File(format!("cannot read {file}: {error}; check --store-ca"))
             })
         });
-        let settings = RedisSettings {
+        Ok(Some(RedisSettings {
             url: url.0.clone(),
             ca: ca.transpose()?,
             cluster: cluster.cluster.clone(),
             shards: cluster.shards,
-        };
-        let store = RedisStore::new(&settings);
-        let store = store.map_err(|error| Mistake::Settings(format!("--store: {error}")))?;
-        Ok(Some(Arc::new(store)))
+        }))
     }
 }
 

@@ -57,6 +57,13 @@ impl Journal {
         self.lanes.settled(self.owner())
     }
 
+    /// Where the record is left at least, while more may be on its way; `None` where it is
+    /// not what this owner has written.
+    #[must_use]
+    pub fn written(&self) -> Option<Mark> {
+        self.lanes.written(self.owner())
+    }
+
     pub(crate) fn owner(&self) -> Owner {
         (self.shard, self.epoch)
     }

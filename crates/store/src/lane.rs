@@ -94,8 +94,13 @@ impl Lane {
     pub(crate) fn settled(&self) -> Option<Mark> {
         let is_idle = self.waiting.is_empty() && !self.flying;
         let is_taken = self.refusal.is_none() && !self.incomplete;
-        let is_settled = self.state == State::Open && is_idle && is_taken;
-        is_settled.then_some(Mark {
+        self.written().filter(|_| is_idle && is_taken)
+    }
+
+    /// How far the record is written at least, where it is this owner's: more may be on its
+    /// way.
+    pub(crate) fn written(&self) -> Option<Mark> {
+        (self.state == State::Open).then_some(Mark {
             epoch: self.epoch,
             number: self.stored,
         })

@@ -95,6 +95,11 @@ impl Lanes {
         self.of(owner, |lane| lane.settled()).flatten()
     }
 
+    /// How far a shard is written at least.
+    pub(crate) fn written(&self, owner: Owner) -> Option<Mark> {
+        self.of(owner, |lane| lane.written()).flatten()
+    }
+
     pub(crate) fn close(&self, owner: Owner) {
         self.of(owner, |lane| lane.closed = true);
     }

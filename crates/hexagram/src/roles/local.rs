@@ -445,7 +445,7 @@ fn welcome(args: &LocalArgs, map: &ShardMap, edge: &Edge, admin: &Admin) -> Resu
         map.count(),
         map.shards_per_worker().len(),
         admin.local_addr(),
-        grid::draw(&owners, "nobody's", std::io::stdout().is_terminal()),
+        grid::draw(&owners, &[], "nobody's", std::io::stdout().is_terminal()),
     );
     if let Err(error) = print(text) {
         tracing::warn!("{error:#}");

@@ -80,7 +80,9 @@ fn text(status: &Value, colours: bool) -> String {
         true => "nobody's",
         false => "other workers'",
     };
-    let mut out = title(status, &owners) + "\n\n" + &grid::draw(&owners, blank, colours);
+    let names = items(status, "workers").filter_map(|worker| worker["name"].as_str());
+    let names: Vec<_> = names.map(str::to_owned).collect();
+    let mut out = title(status, &owners) + "\n\n" + &grid::draw(&owners, &names, blank, colours);
     if let Some(waiting) = status["waiting"].as_str() {
         out += &format!("  no shard map yet: waiting {waiting}\n");
     }

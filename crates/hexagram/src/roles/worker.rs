@@ -40,7 +40,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
     let setup = Setup {
         keys: context.sealer.fingerprints(),
-        store: Some(store.is_some()),
+        store: Some(args.store.place(&args.serve.cluster)?),
     };
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;

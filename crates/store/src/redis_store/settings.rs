@@ -61,6 +61,9 @@ pub enum SettingsError {
     BadCa(String),
 }
 
+/// Where Valkey and Redis listen where nothing else is said.
+const PORT: u16 = 6379;
+
 impl RedisSettings {
     /// Says what is wrong without connecting.
     ///
@@ -79,6 +82,21 @@ impl RedisSettings {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.to_string()
+    }
+
+    /// Where its data is, as `HOST:PORT/DATABASE`: the same text for the same database, but
+    /// for other names of the same host.
+    pub fn place(&self) -> String {
+        let Ok(url) = Url::parse(&self.url) else {
+            return self.address();
+        };
+        let host = url.host_str().unwrap_or_default().to_lowercase();
+        let port = url.port().unwrap_or(PORT);
+        let database = match url.path().trim_matches('/') {
+            "" => "0",
+            database => database,
+        };
+        format!("{host}:{port}/{database}")
     }
 
     /// What connects.
@@ -163,6 +181,19 @@ mod tests {
             cluster: "c".to_owned(),
             shards: ShardCount::default(),
         }
+    }
+
+    #[test]
+    fn the_same_database_has_one_place() {
+        let place = |url| settings(url).place();
+        for url in [
+            "redis://Valkey",
+            "redis://valkey:6379/",
+            "rediss://u:p@valkey/0",
+        ] {
+            assert_eq!(place(url), "valkey:6379/0", "{url}");
+        }
+        assert_eq!(place("redis://[::1]:1/3"), "[::1]:1/3");
     }
 
     #[test]

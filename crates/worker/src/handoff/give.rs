@@ -7,6 +7,7 @@ use hexagram_core::{Owner, Phase, Plan, ShardId};
 use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::handoff::{Move, ShardState};
 use hexagram_runtime::random::jittered;
+use hexagram_store::Journal;
 use prost::Message;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -178,8 +179,10 @@ impl Giving {
         shard.new_owner.awaited();
         let mut state = state::export(shard, &self.handoffs.host, &self.handoffs.kept);
         let ledger = shard.ledger();
-        let left = ledger.and_then(|ledger| ledger.journal().settled());
-        state.recorded = left.is_some();
+        let journal = ledger.map(|ledger| ledger.journal());
+        let settled = journal.and_then(Journal::settled);
+        let left = settled.or_else(|| journal.and_then(Journal::written));
+        state.recorded = settled.is_some();
         state.left = left.map(storage::mark);
         if seat.holding.grant().is_err() {
             shard.new_owner.nobody();

@@ -247,7 +247,11 @@ impl Handoffs {
                 _ = changes.changed() => {}
                 // Without its source the register stays as it is.
                 Ok(()) = register.changed() => {}
-                () = &mut lonely, if !self.has_peers() => return,
+                () = &mut lonely, if !self.has_peers() => {
+                    let shards = self.held_count();
+                    tracing::warn!(shards, "no other worker has come within {LONELY:?}: nobody serves the shards until one does");
+                    return;
+                }
             }
         }
     }

@@ -35,6 +35,35 @@ pub(crate) struct Storage {
     memory_secs: u64,
 }
 
+/// What a record that was claimed says of a shard that somebody has given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// All that the giver had to say.
+    All,
+    /// What it had written until it gave: some was on its way. What it has said since is
+    /// written over it; the record is never empty.
+    Most,
+    /// Something else, or nothing: it is written anew.
+    Nothing,
+}
+
+impl Known {
+    /// Of a record with this floor that is there and was left so.
+    pub(super) fn of(state: &ShardState, floor: Epoch, left: Option<RecordMark>) -> Self {
+        let is_written = |mine: &RecordMark, there: &RecordMark| {
+            mine.epoch == there.epoch && there.number >= mine.number
+        };
+        match (&state.left, &left) {
+            _ if floor.get() > state.floor => Self::Nothing,
+            // A giver of an older release does not tell.
+            (None, _) if state.recorded => Self::All,
+            (Some(mine), Some(there)) if mine == there && state.recorded => Self::All,
+            (Some(mine), Some(there)) if is_written(mine, there) => Self::Most,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// How a shard's record was claimed.
 pub(super) enum Claiming {
     /// It is this worker's.

@@ -18,9 +18,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::copy::Copies;
 use super::handoffs::{Handoffs, STATE_FORMAT, step};
 use super::state::Heir;
-use super::storage::{Claiming, SHORT};
+use super::storage::{Claiming, Known, SHORT};
 use crate::former::Former;
 use crate::ledger::Ledger;
+use crate::shard::Shard;
 
 /// A plan that the giver has seen is seen here by then.
 const SEEN: Duration = Duration::from_secs(2);
@@ -223,11 +224,16 @@ impl Handoffs {
         let seat = &self.seats[meant.shard.index()];
         seat.lock().holding.claim(meant.epoch).map_err(over)?;
         let tails = Former::of(&state, named, self.address(&meant.from));
-        let ledger = self.claim(meant, &state, tails.as_ref()).await?;
+        let claimed = self.claim(meant, &state, tails.as_ref()).await?;
+        let known = claimed.as_ref().map(|(_, known)| *known);
+        let ledger = claimed.map(|(ledger, _)| ledger);
         let shard = Heir { ledger, ..heir }
             .import(state)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         *shard.former.lock() = tails.map(Arc::new);
+        if known == Some(Known::Most) {
+            self.write_over(&shard);
+        }
         match self.activate(&mut seat.lock(), Arc::new(shard)) {
             true => Ok(meant.epoch),
             false => Err(Status::failed_precondition(
@@ -238,23 +244,20 @@ impl Handoffs {
 
     /// Claims the shard's record, where there is a store, and has it know what runs on at
     /// the giver. A store that does not answer is told later: who granted the shard writes
-    /// no more. So is one whose record is not all that the giver had to say.
+    /// no more. So is one whose record is not what the giver has written.
     async fn claim(
         &self,
         meant: &Meant,
         state: &ShardState,
         tails: Option<&Former>,
-    ) -> Result<Option<Arc<Ledger>>, Status> {
+    ) -> Result<Option<(Arc<Ledger>, Known)>, Status> {
         let Some(storage) = &self.storage else {
             return Ok(None);
         };
         let known = match storage.claim(meant.shard, meant.epoch).await {
-            Claiming::Mine { floor, known, left } => {
-                // The giver may not have noticed yet that the store was rolled back.
-                let is_as_left = state.left.is_none() || state.left == left;
-                known && state.recorded && is_as_left && floor.get() <= state.floor
-            }
-            Claiming::Away => false,
+            // The giver may not have noticed yet that the store was rolled back.
+            Claiming::Mine { floor, known, left } if known => Known::of(state, floor, left),
+            Claiming::Mine { .. } | Claiming::Away => Known::Nothing,
             Claiming::Fenced(by) => {
                 self.fenced(meant.shard, by);
                 return Err(Status::failed_precondition(format!(
@@ -262,8 +265,9 @@ impl Handoffs {
                 )));
             }
         };
-        let ledger = storage.ledger(meant.shard, meant.epoch, known);
-        if known {
+        let is_there = known != Known::Nothing;
+        let ledger = storage.ledger(meant.shard, meant.epoch, is_there);
+        if is_there {
             let none = Change::Tails(Bytes::new());
             let change = tails.map_or(none, Former::change);
             let ticket = ledger.journal().write(vec![change]);
@@ -272,7 +276,15 @@ impl Handoffs {
                 let _ = tokio::time::timeout(SHORT, ledger.settled(ticket)).await;
             }
         }
-        Ok(Some(ledger))
+        Ok(Some((ledger, known)))
+    }
+
+    /// Has all of a shard stored over what its record has.
+    fn write_over(&self, shard: &Shard) {
+        let Some(ledger) = shard.ledger() else { return };
+        let entries = shard.entries(&self.host.federation(), ledger);
+        let entries = entries.into_iter().filter(|changes| !changes.is_empty());
+        entries.for_each(|changes| ledger.journal().note(changes));
     }
 }
 

@@ -75,3 +75,53 @@ async fn a_store_that_never_comes_to_an_end_is_given_up() {
         (false, LONGEST)
     );
 }
+
+#[test]
+fn a_record_that_the_giver_was_still_writing_is_never_emptied() {
+    let mark = |epoch, number| Some(RecordMark { epoch, number });
+    let known = |recorded, mine: Option<RecordMark>, there| {
+        let state = ShardState {
+            floor: 5,
+            recorded,
+            left: mine,
+            ..ShardState::default()
+        };
+        Known::of(&state, Epoch::new(5).unwrap(), there)
+    };
+    assert_eq!(known(true, mark(7, 3), mark(7, 3)), Known::All);
+    assert_eq!(known(false, mark(7, 3), mark(7, 3)), Known::Most);
+    assert_eq!(
+        known(false, mark(7, 3), mark(7, 4)),
+        Known::Most,
+        "it came through"
+    );
+    assert_eq!(known(true, mark(7, 3), mark(7, 4)), Known::Most);
+    assert_eq!(
+        known(true, mark(7, 3), mark(7, 2)),
+        Known::Nothing,
+        "rolled back"
+    );
+    assert_eq!(
+        known(false, mark(7, 3), mark(6, 9)),
+        Known::Nothing,
+        "rolled back"
+    );
+    assert_eq!(
+        known(false, None, mark(7, 3)),
+        Known::Nothing,
+        "not the giver's"
+    );
+    assert_eq!(
+        known(true, None, mark(7, 3)),
+        Known::All,
+        "an older release"
+    );
+    let higher = ShardState {
+        floor: 4,
+        recorded: true,
+        left: mark(7, 3),
+        ..ShardState::default()
+    };
+    let of = Known::of(&higher, Epoch::new(5).unwrap(), mark(7, 3));
+    assert_eq!(of, Known::Nothing, "the record has forgotten more");
+}
