@@ -2,12 +2,12 @@
 //! of the workers, and of what was asked for. `crates/sim` walks through the same
 //! rules in every order of events; each of them was found to be needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use hexagram_core::placement::{Layout, Memory};
-use hexagram_core::{Entry, EntryError, Owner, RegisterMap, ShardId, WorkerId};
+use hexagram_core::{Entry, EntryError, Incarnation, Owner, RegisterMap, ShardId, WorkerId};
 
 use crate::fleet::Fleet;
 
@@ -36,8 +36,8 @@ pub struct View<'a> {
     pub map: &'a RegisterMap,
     /// The workers.
     pub fleet: &'a Fleet,
-    /// Workers that somebody wants to be empty.
-    pub drains: &'a BTreeSet<WorkerId>,
+    /// Workers that somebody wants to be empty, and in which life that was said.
+    pub drains: &'a BTreeMap<WorkerId, Incarnation>,
     /// What the last decision gave on; see [`Decision::memory`].
     pub memory: &'a Memory,
     /// As well; see [`Decision::suspicions`].
@@ -133,7 +133,7 @@ impl View<'_> {
     /// Whether `owner` is to be empty.
     pub(crate) fn is_draining(&self, owner: &Owner) -> bool {
         let mut living = self.fleet.living();
-        self.drains.contains(&owner.worker)
+        self.drains.contains_key(&owner.worker)
             || living.any(|(other, report)| other == owner && report.draining)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::placement::Memory;
-use hexagram_core::{Epoch, Owner, RegisterMap, WorkerId};
+use hexagram_core::{Epoch, Incarnation, Owner, RegisterMap, WorkerId};
 use hexagram_runtime::clock::unix_millis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -41,9 +41,7 @@ pub(crate) struct Driver<R> {
     settings: Settings,
     fleet: Fleet,
     losses: Losses,
-    drains: BTreeSet<WorkerId>,
-    /// The lives of those whose drain was ordered.
-    drained: BTreeSet<Owner>,
+    drains: BTreeMap<WorkerId, Incarnation>,
     memory: Memory,
     suspicions: Suspicions,
     started: Instant,
@@ -85,8 +83,7 @@ impl<R: Register> Driver<R> {
             settings,
             fleet: Fleet::default(),
             losses: Losses::default(),
-            drains: BTreeSet::new(),
-            drained: BTreeSet::new(),
+            drains: BTreeMap::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
             started: Instant::now(),
@@ -199,10 +196,9 @@ impl<R: Register> Driver<R> {
         self.order(|view| check_drain(view, &worker).map(|()| Vec::new()))
             .await?;
         tracing::info!(%worker, "its drain is ordered");
-        self.forget_drain(&worker);
-        let life = self.fleet.named(&worker).map(|(owner, _)| owner.clone());
-        self.drained.extend(life);
-        self.drains.insert(worker);
+        let life = self.fleet.named(&worker);
+        let life = life.map(|(owner, _)| (worker, owner.incarnation));
+        self.drains.extend(life);
         Ok(())
     }
 
@@ -210,13 +206,8 @@ impl<R: Register> Driver<R> {
         self.order(|view| check_cancel(view, worker).map(|()| Vec::new()))
             .await?;
         tracing::info!(%worker, "its drain is cancelled");
-        self.forget_drain(worker);
-        Ok(())
-    }
-
-    fn forget_drain(&mut self, worker: &WorkerId) {
         self.drains.remove(worker);
-        self.drained.retain(|owner| owner.worker != *worker);
+        Ok(())
     }
 
     fn join(&mut self, who: &Introduction) -> Result<(), NotTaken> {
@@ -227,10 +218,9 @@ impl<R: Register> Driver<R> {
         if is_new {
             tracing::info!(worker = %owner, address, "a worker joined");
             self.joined = Instant::now();
-            if !self.drained.contains(owner) {
-                // Who was drained is gone: this is another process.
-                self.forget_drain(&owner.worker);
-            }
+            // Of that name another process was drained, which is gone.
+            self.drains
+                .retain(|name, life| *name != owner.worker || *life == owner.incarnation);
         }
         Ok(())
     }

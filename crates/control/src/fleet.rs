@@ -174,8 +174,7 @@ impl Fleet {
     /// not go with a worker that was a member before.
     fn put_out(&mut self, who: &Introduction) {
         let is_misfit = |(other, member): &(&Owner, &Member)| {
-            let fits = who.fits(&other.worker, &member.setup);
-            who.again && !member.again && fits.is_err()
+            who.again && !member.again && who.fits(&other.worker, &member.setup).is_err()
         };
         let misfits = self.others(who).filter(is_misfit);
         let misfits: Vec<_> = misfits.map(|(other, _)| other.clone()).collect();

@@ -69,7 +69,7 @@ impl Former {
     }
 
     /// It does not answer. Who does so for long is lost, and with it what ran there.
-    pub(crate) fn is_silent(&self) {
+    pub(crate) fn stays_silent(&self) {
         if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
             self.sessions.lock().clear();
         }

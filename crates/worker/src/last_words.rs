@@ -31,12 +31,12 @@ pub(crate) async fn bequeath(call: &Call, id: EventId, message: Bytes) {
         return;
     };
     if call.shard.new_owner.is_there() {
-        pass_on(&call.shard, claims.key, id, message).await;
+        hand_on(&call.shard, claims.key, id, message).await;
     }
 }
 
 /// Tells the new owner; gives whether it has heard.
-pub(crate) async fn pass_on(
+pub(crate) async fn hand_on(
     shard: &Shard,
     session: SessionKey,
     id: EventId,
@@ -109,7 +109,7 @@ pub(crate) async fn forget_ended(shard: &Shard) {
             }
             // One of the release before: it cannot be asked.
             Ok(Err(status)) if status.code() == Code::Unimplemented => return,
-            _ => return former.is_silent(),
+            _ => return former.stays_silent(),
         }
     }
 }

@@ -156,7 +156,7 @@ pub fn check_cancel(view: &View<'_>, worker: &WorkerId) -> Result<(), Refusal> {
     if living.any(|(owner, report)| owner.worker == *worker && report.draining) {
         return Err(Refusal::Ending(worker.clone()));
     }
-    if view.drains.contains(worker) {
+    if view.drains.contains_key(worker) {
         return Ok(());
     }
     living_named(view, worker)?;

@@ -97,7 +97,7 @@ impl Handoffs {
         }
         for shard in self.given_away(tail.shard) {
             if shard.epoch >= tail.given
-                && last_words::pass_on(&shard, tail.session, id, said.message.clone()).await
+                && last_words::hand_on(&shard, tail.session, id, said.message.clone()).await
             {
                 return Ok(());
             }

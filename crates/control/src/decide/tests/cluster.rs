@@ -1,10 +1,12 @@
 //! A cluster whose workers do at once what the map says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hexagram_core::placement::Memory;
-use hexagram_core::{Entry, Epoch, Holding, Owner, Phase, RegisterMap, ShardId, WorkerId};
+use hexagram_core::{
+    Entry, Epoch, Holding, Incarnation, Owner, Phase, RegisterMap, ShardId, WorkerId,
+};
 use hexagram_proto::admin;
 
 use super::super::{Change, Decision, Suspicions, View};
@@ -18,7 +20,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Cluster {
     pub(super) map: RegisterMap,
     pub(super) fleet: Fleet,
-    pub(super) drains: BTreeSet<WorkerId>,
+    pub(super) drains: BTreeMap<WorkerId, Incarnation>,
     pub(super) memory: Memory,
     pub(super) suspicions: Suspicions,
     pub(super) now: Duration,
@@ -38,7 +40,7 @@ impl Cluster {
         let mut this = Self {
             map: map(1, entries),
             fleet: Fleet::default(),
-            drains: BTreeSet::new(),
+            drains: BTreeMap::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
             now: Duration::ZERO,
@@ -50,6 +52,11 @@ impl Cluster {
         };
         this.join(first);
         this
+    }
+
+    /// Somebody wants it to be empty.
+    pub(super) fn drain(&mut self, owner: Owner) {
+        self.drains.insert(owner.worker, owner.incarnation);
     }
 
     pub(super) fn join(&mut self, owner: Owner) {

@@ -40,7 +40,7 @@ impl Happens {
                 cluster.die(worker);
                 cluster.rise(worker);
             }
-            Happens::Drains(worker) => drop(cluster.drains.insert(owner(worker, 1).worker)),
+            Happens::Drains(worker) => cluster.drain(owner(worker, 1)),
             Happens::Rounds(rounds) => (0..rounds).for_each(|_| _ = cluster.round()),
             Happens::Joins(_) | Happens::Restarts(_) => {}
         }
@@ -57,7 +57,7 @@ proptest! {
         let rest = (0..500).find(|_| !cluster.round());
         prop_assert!(rest.is_some(), "it never comes to rest");
         let drains = cluster.drains.clone();
-        let open = |owner: &&Owner| !drains.contains(&owner.worker);
+        let open = |owner: &&Owner| !drains.contains_key(&owner.worker);
         let targets: Vec<_> = cluster.workers.keys().filter(open).cloned().collect();
         prop_assume!(!targets.is_empty());
         let owned = |owner: &Owner| cluster.map.entries().filter(|(_, e)| e.owner() == owner).count();
@@ -119,7 +119,7 @@ fn a_busy_worker_gives_shards_to_an_idle_one_but_not_while_another_drains() {
     cluster.loads = before.iter().map(|shard| (*shard, 50_000)).collect();
     cluster.obey();
     assert!(!tick(&mut cluster) && !tick(&mut cluster));
-    cluster.drains.insert(owner(2, 3).worker);
+    cluster.drain(owner(2, 3));
     assert!(tick(&mut cluster), "it is emptied");
     let emptied = owned(&cluster);
     assert!(

@@ -1,6 +1,6 @@
 //! Workers that die of a shard, and shards whose own code fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hexagram_core::{Owner, ShardId, WorkerId};
@@ -267,7 +267,7 @@ fn quarantine_ends_after_ten_minutes_and_begins_again_with_one_death() {
 fn a_worker_that_joins_or_drains_gets_nothing_of_what_is_withheld() {
     let mut cluster = withheld(5);
     cluster.rise(3);
-    cluster.drains.insert(owner(0, 1).worker);
+    cluster.drain(owner(0, 1));
     while cluster.round() {}
     assert_eq!(quarantined(&cluster), [shard(5)]);
     let own = |number| cluster.count(number);
@@ -350,7 +350,7 @@ fn a_shard_that_moves_is_left_to_its_move() {
     let view = View {
         map: &map,
         fleet: &fleet,
-        drains: &BTreeSet::new(),
+        drains: &BTreeMap::new(),
         memory: &hexagram_core::placement::Memory::default(),
         suspicions: &super::super::Suspicions::default(),
         now: LOOK,

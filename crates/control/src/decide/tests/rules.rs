@@ -1,6 +1,6 @@
 //! One shard, and who may be given it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hexagram_core::placement::Memory;
@@ -20,7 +20,7 @@ fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
     let view = View {
         map: &map,
         fleet,
-        drains: &BTreeSet::new(),
+        drains: &BTreeMap::new(),
         memory: &Memory::default(),
         suspicions: &Suspicions::default(),
         now: Duration::ZERO,
@@ -235,8 +235,8 @@ fn orders_are_refused_with_the_reason() {
         (&dead, held(Absent, 0)),
     ]);
     fleet.died(&dead);
-    let drains = BTreeSet::new();
-    let ordered = |entry: Entry<Owner>, shard, to: &Owner, drains: &BTreeSet<_>| {
+    let drains = BTreeMap::new();
+    let ordered = |entry: Entry<Owner>, shard, to: &Owner, drains: &BTreeMap<_, _>| {
         let map = map(1, vec![entry]);
         let view = View {
             map: &map,
@@ -267,7 +267,7 @@ fn orders_are_refused_with_the_reason() {
             "worker-0, the owner of shard 0, does not serve it now",
         ),
         (
-            ordered(own(), 0, &b, &[b.worker.clone()].into()),
+            ordered(own(), 0, &b, &[(b.worker.clone(), b.incarnation)].into()),
             "draining",
         ),
     ] {
@@ -285,7 +285,7 @@ fn orders_are_refused_with_the_reason() {
         now: Duration::ZERO,
     };
     assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
-    let other = [b.worker].into();
+    let other = [(b.worker, b.incarnation)].into();
     let last = check_drain(&view(&other), &a.worker);
     assert_eq!(last, Err(Refusal::Last(a.worker)));
 }
@@ -309,7 +309,10 @@ fn only_an_ordered_drain_can_be_cancelled() {
         let view = View {
             map: &map,
             fleet: &fleet,
-            drains: &drains.iter().map(|owner| owner.worker.clone()).collect(),
+            drains: &drains
+                .iter()
+                .map(|owner| (owner.worker.clone(), owner.incarnation))
+                .collect(),
             memory: &Memory::default(),
             suspicions: &Suspicions::default(),
             now: Duration::ZERO,
