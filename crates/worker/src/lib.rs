@@ -110,9 +110,10 @@ pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use reload::Replaced;
 pub use upstream::{
-    ChildLimit, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Retry, RetryRule,
-    ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, UpstreamName,
-    UpstreamSpec, UpstreamTarget, carry_over, close_stream, handler, handler_without_tasks,
+    ChildLimit, Export, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Portable,
+    Retry, RetryRule, ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits,
+    UpstreamName, UpstreamSpec, UpstreamTarget, carry_over, close_stream, handler,
+    handler_without_tasks, portable_handler,
 };
 
 /// How often idle sessions are looked for.

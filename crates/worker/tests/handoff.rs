@@ -67,6 +67,20 @@ async fn a_session_goes_on_at_the_new_owner() {
 }
 
 #[tokio::test]
+async fn what_a_handler_exports_goes_on_in_another_process() {
+    let cluster = Cluster::apart();
+    let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);
+    let session = session(&mut old).await;
+    for number in 1..=3 {
+        served(&mut old, &session, &call("count", number)).await;
+    }
+    cluster.plan(shard(&session), 1);
+    active(&mut new, shard(&session)).await;
+    let open = moved(&new, &session, &call("count", 4));
+    assert_eq!(count(new.send(open).await), "4");
+}
+
+#[tokio::test]
 async fn the_old_owner_names_the_new_one() {
     let cluster = Cluster::start();
     let (mut old, mut new) = (cluster.edge(0).await, cluster.edge(1).await);

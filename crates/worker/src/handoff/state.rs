@@ -6,6 +6,7 @@ use hexagram_core::{DeadSet, Epoch, EventId, SessionKey, ShardId};
 use hexagram_proto::Malformed;
 use hexagram_proto::handoff::{DeadWords, SessionState, ShardState, Tail, UpstreamSession};
 
+use crate::facts::ClientFacts;
 use crate::federation::Federation;
 use crate::former::{key, key_message};
 use crate::host::Host;
@@ -96,13 +97,17 @@ fn session_state(
     }
 }
 
-/// What it takes to go on with an upstream session within this process: its place.
+/// What it takes to go on with an upstream session that lives in this process: its place
+/// here, and for another process what its handler exports.
 fn kept_session(opened: &Opened, kept: &Kept) -> Option<UpstreamSession> {
-    let is_here = matches!(&*opened.connection, Connection::Duplex(_));
-    is_here.then(|| UpstreamSession {
+    let Connection::Duplex(duplex) = &*opened.connection else {
+        return None;
+    };
+    Some(UpstreamSession {
         upstream: opened.upstream.name().to_owned(),
         kept: kept.put(&opened.connection),
         process: kept.process(),
+        state: duplex.exported().unwrap_or_default(),
         ..UpstreamSession::default()
     })
 }
@@ -169,7 +174,7 @@ impl Heir<'_> {
         restore_settings(&session, state, federation);
         for carried in &state.upstreams {
             if let Some(upstream) = find(federation, &carried.upstream)
-                && let Some(connection) = connection(upstream, carried, self.kept)
+                && let Some(connection) = connection(upstream, carried, &session.facts, self.kept)
             {
                 session.adopt(upstream, &connection);
             }
@@ -242,10 +247,13 @@ fn restore_settings(session: &Session, state: &SessionState, federation: &Federa
 fn connection(
     upstream: &Upstream,
     carried: &UpstreamSession,
+    facts: &ClientFacts,
     kept: &Kept,
 ) -> Option<Arc<Connection>> {
-    match carried.process {
-        0 => upstream.go_on(&record::carried(carried)).map(Arc::new),
-        process => kept.take(process, carried.kept),
+    if carried.process == 0 {
+        return upstream.go_on(&record::carried(carried)).map(Arc::new);
     }
+    let here = kept.take(carried.process, carried.kept);
+    let import = || upstream.import(facts, &carried.state).map(Arc::new);
+    here.or_else(|| (!carried.state.is_empty()).then(import).flatten())
 }

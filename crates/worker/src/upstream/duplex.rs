@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::export::Export;
 use super::{Incoming, UpstreamError};
 use waiting::{Audience, Item, Waiting};
 
@@ -26,6 +27,7 @@ pub(crate) struct Duplex {
     waiting: Arc<Mutex<Waiting>>,
     closed: CancellationToken,
     silence: Duration,
+    export: Option<Export>,
 }
 
 impl Duplex {
@@ -40,6 +42,7 @@ impl Duplex {
             silence,
             waiting: Arc::default(),
             closed: CancellationToken::new(),
+            export: None,
         };
         let sorter = Sorter {
             outgoing: this.outgoing.clone(),
@@ -47,6 +50,19 @@ impl Duplex {
         };
         tokio::spawn(sorter.run(incoming, this.closed.clone()));
         this
+    }
+
+    /// With what exports the state of who answers.
+    pub(super) fn exporting(self, export: Export) -> Self {
+        Self {
+            export: Some(export),
+            ..self
+        }
+    }
+
+    /// What it takes to go on in another process.
+    pub(crate) fn exported(&self) -> Option<Bytes> {
+        self.export.as_ref()?.now()
     }
 
     /// Fires when the session is closed from our side.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ServerInfo;
 use super::duplex::Duplex;
+use super::export::Export;
 use super::mirrored::arguments;
 use super::without_tasks;
 use crate::facts::ClientFacts;
@@ -44,15 +45,56 @@ pub trait HandlerFactory: Send + Sync + 'static {
     /// # Errors
     /// Which header does not agree with its argument.
     fn check_params(&self, call: &Envelope<'_>, headers: &HeaderMap) -> Result<(), HeaderError>;
-    /// Serves a new handler on a pipe of raw messages until the pipe closes.
-    fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>);
+    /// Serves a new handler on a pipe of raw messages until the pipe closes. It goes on
+    /// with what one in another process has exported, where there is that; gives what
+    /// exports its own state.
+    fn serve(
+        &self,
+        pipe: Pipe,
+        client: Option<InitializeRequestParams>,
+        state: Option<&[u8]>,
+    ) -> Export;
+}
+
+/// A handler whose state moves along when its session's shard moves to another process
+/// (DESIGN 5b). It is asked for while no message is admitted; a call that still runs may
+/// change it after that, which the next owner does not see.
+pub trait Portable: ServerHandler {
+    /// What [`import`](Self::import) goes on with; empty: nothing is worth keeping. All
+    /// state of a shard's sessions together is 256 MiB at most.
+    fn export(&self) -> Vec<u8>;
+
+    /// Goes on with what another has exported, maybe one of another release: what cannot
+    /// be read is left aside, and the session begins anew.
+    fn import(&mut self, state: &[u8]);
 }
 
 /// Makes each session's handler with `make`.
 pub fn handler<H: ServerHandler>(
     make: impl Fn() -> H + Send + Sync + 'static,
 ) -> Arc<dyn HandlerFactory> {
-    Arc::new(Factory { make, tasks: true })
+    let build = move |_: Option<&[u8]>| make();
+    Arc::new(Factory {
+        build,
+        export: |_: &H| Vec::new(),
+        tasks: true,
+    })
+}
+
+/// As [`handler`], for handlers whose state moves with their shard to other processes.
+pub fn portable_handler<H: Portable>(
+    make: impl Fn() -> H + Send + Sync + 'static,
+) -> Arc<dyn HandlerFactory> {
+    let build = move |state: Option<&[u8]>| {
+        let mut handler = make();
+        state.into_iter().for_each(|state| handler.import(state));
+        handler
+    };
+    Arc::new(Factory {
+        build,
+        export: H::export,
+        tasks: true,
+    })
 }
 
 /// As [`handler`], in a process that cannot promise to keep a task: its handlers
@@ -60,21 +102,27 @@ pub fn handler<H: ServerHandler>(
 pub fn handler_without_tasks<H: ServerHandler>(
     make: impl Fn() -> H + Send + Sync + 'static,
 ) -> Arc<dyn HandlerFactory> {
-    Arc::new(Factory { make, tasks: false })
+    let build = move |_: Option<&[u8]>| make();
+    Arc::new(Factory {
+        build,
+        export: |_: &H| Vec::new(),
+        tasks: false,
+    })
 }
 
-struct Factory<F> {
-    make: F,
+struct Factory<F, H> {
+    build: F,
+    export: fn(&H) -> Vec<u8>,
     tasks: bool,
 }
 
-impl<H, F> HandlerFactory for Factory<F>
+impl<H, F> HandlerFactory for Factory<F, H>
 where
     H: ServerHandler,
-    F: Fn() -> H + Send + Sync + 'static,
+    F: Fn(Option<&[u8]>) -> H + Send + Sync + 'static,
 {
     fn info(&self) -> ServerInfo {
-        let info = ServerHandler::get_info(&(self.make)());
+        let info = ServerHandler::get_info(&(self.build)(None));
         let info = serde_json::to_value(info).unwrap_or_default();
         let info = ServerInfo::from_initialize(&info);
         match self.tasks {
@@ -85,7 +133,7 @@ where
 
     fn check_params(&self, call: &Envelope<'_>, headers: &HeaderMap) -> Result<(), HeaderError> {
         let name = call.name.as_deref().unwrap_or_default();
-        let Some(tool) = (self.make)().get_tool(name) else {
+        let Some(tool) = (self.build)(None).get_tool(name) else {
             return Ok(());
         };
         let properties = tool.input_schema.get("properties");
@@ -94,23 +142,41 @@ where
         })
     }
 
-    fn serve(&self, pipe: Pipe, client: Option<InitializeRequestParams>) {
+    fn serve(
+        &self,
+        pipe: Pipe,
+        client: Option<InitializeRequestParams>,
+        state: Option<&[u8]>,
+    ) -> Export {
         let closed = CancellationToken::new();
         let pipe = Pipe {
             tasks: self.tasks,
             ..pipe
         };
-        let running = serve_directly_with_ct(Guarded((self.make)()), pipe, client, closed);
+        let handler = Arc::new((self.build)(state));
+        let (export, held) = (self.export, Arc::downgrade(&handler));
+        let running = serve_directly_with_ct(Guarded(handler), pipe, client, closed);
         tokio::spawn(async move {
             if let Err(error) = running.waiting().await {
                 tracing::error!(%error, "a handler's task failed");
             }
         });
+        Export::new(move || {
+            let handler = held.upgrade()?;
+            // A panic is an error of its exchange, and there is none.
+            let state = std::panic::catch_unwind(AssertUnwindSafe(|| export(&handler))).ok()?;
+            (!state.is_empty()).then(|| state.into())
+        })
     }
 }
 
-/// Opens a session with a handler.
-pub(super) fn connect(factory: &dyn HandlerFactory, facts: &ClientFacts) -> Duplex {
+/// Opens a session with a handler, which goes on with what another has exported, where
+/// there is that.
+pub(super) fn connect(
+    factory: &dyn HandlerFactory,
+    facts: &ClientFacts,
+    state: Option<&[u8]>,
+) -> Duplex {
     let (to_handler, incoming) = mpsc::channel(QUEUE);
     let (outgoing, from_handler) = mpsc::channel(QUEUE);
     let pipe = Pipe {
@@ -118,8 +184,8 @@ pub(super) fn connect(factory: &dyn HandlerFactory, facts: &ClientFacts) -> Dupl
         outgoing,
         tasks: true,
     };
-    factory.serve(pipe, peer_info(facts));
-    Duplex::new(to_handler, from_handler, SILENCE)
+    let export = factory.serve(pipe, peer_info(facts), state);
+    Duplex::new(to_handler, from_handler, SILENCE).exporting(export)
 }
 
 fn peer_info(facts: &ClientFacts) -> Option<InitializeRequestParams> {
@@ -204,7 +270,7 @@ impl Pipe {
 }
 
 /// Turns a handler's panic into an error of its exchange.
-struct Guarded<H>(H);
+struct Guarded<H>(Arc<H>);
 
 impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
     async fn handle_request(
@@ -212,7 +278,7 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
         request: <RoleServer as ServiceRole>::PeerReq,
         context: RequestContext<RoleServer>,
     ) -> Result<<RoleServer as ServiceRole>::Resp, ErrorData> {
-        AssertUnwindSafe(Service::handle_request(&self.0, request, context))
+        AssertUnwindSafe(Service::handle_request(&*self.0, request, context))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Err(ErrorData::internal_error("the handler panicked", None)))
@@ -223,19 +289,23 @@ impl<H: ServerHandler> Service<RoleServer> for Guarded<H> {
         notification: <RoleServer as ServiceRole>::PeerNot,
         context: NotificationContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        AssertUnwindSafe(Service::handle_notification(&self.0, notification, context))
-            .catch_unwind()
-            .await
-            .unwrap_or(Ok(()))
+        AssertUnwindSafe(Service::handle_notification(
+            &*self.0,
+            notification,
+            context,
+        ))
+        .catch_unwind()
+        .await
+        .unwrap_or(Ok(()))
     }
 
     fn get_info(&self) -> <RoleServer as ServiceRole>::Info {
-        Service::get_info(&self.0)
+        Service::get_info(&*self.0)
     }
 
     fn supported_protocol_versions(
         &self,
     ) -> std::borrow::Cow<'static, [rmcp::model::ProtocolVersion]> {
-        Service::supported_protocol_versions(&self.0)
+        Service::supported_protocol_versions(&*self.0)
     }
 }

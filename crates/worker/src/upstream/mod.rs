@@ -9,6 +9,7 @@ mod doubt;
 mod duplex;
 mod era;
 mod error;
+mod export;
 mod handler;
 mod health;
 mod http;
@@ -58,7 +59,10 @@ pub use close_stream::close_stream;
 pub(crate) use close_stream::{BEGIN_STREAM, CLOSE_STREAM};
 pub(crate) use connection::Connection;
 pub use error::UpstreamError;
-pub use handler::{HandlerFactory, Pipe, handler, handler_without_tasks};
+pub use export::Export;
+pub use handler::{
+    HandlerFactory, Pipe, Portable, handler, handler_without_tasks, portable_handler,
+};
 pub use health::{LastError, UpstreamHealth};
 pub(crate) use life::UpstreamId;
 pub(crate) use listed_tools::Asker;
@@ -294,6 +298,16 @@ impl Upstream {
         Some(Connection::Http(HttpConnection::going_on(target, carried)))
     }
 
+    /// A handler that goes on with what one in another process has exported; `None` where
+    /// this upstream is no handler.
+    pub(crate) fn import(&self, facts: &ClientFacts, state: &[u8]) -> Option<Connection> {
+        let Kind::Handler(factory) = &self.kind else {
+            return None;
+        };
+        let duplex = handler::connect(factory.as_ref(), facts, Some(state));
+        Some(Connection::Duplex(duplex))
+    }
+
     /// Opens a session of this client's own.
     pub(crate) async fn open(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
         let opened = self.open_now(facts).await;
@@ -335,7 +349,8 @@ impl Upstream {
                 (Connection::Duplex(duplex), launcher.limits())
             }
             Kind::Handler(factory) => {
-                let connection = Connection::Duplex(handler::connect(factory.as_ref(), facts));
+                let connection =
+                    Connection::Duplex(handler::connect(factory.as_ref(), facts, None));
                 // Its handshake was ours; it hears of the end of it.
                 connection.send(connection::initialized()).await?;
                 return Ok((connection, None));
@@ -367,6 +382,7 @@ impl Upstream {
             Kind::Handler(factory) => Ok(Connection::Duplex(handler::connect(
                 factory.as_ref(),
                 facts,
+                None,
             ))),
             Kind::Http(target) => {
                 let http = HttpConnection::stateless(target.lock().clone(), params);

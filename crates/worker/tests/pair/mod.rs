@@ -17,7 +17,7 @@ use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::link::Open;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_store::{MemoryStore, Store};
-use hexagram_worker::{Kept, Membership, ReadMap, Upstream, handler};
+use hexagram_worker::{Kept, Membership, Portable, ReadMap, Upstream, portable_handler};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, LoggingLevel,
     LoggingMessageNotificationParam, ProgressNotificationParam,
@@ -63,6 +63,18 @@ impl ServerHandler for Counter {
         }
         let count = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(CallToolResult::success(vec![ContentBlock::text(count.to_string())]).into())
+    }
+}
+
+impl Portable for Counter {
+    fn export(&self) -> Vec<u8> {
+        self.calls.load(Ordering::Relaxed).to_be_bytes().to_vec()
+    }
+
+    fn import(&mut self, state: &[u8]) {
+        if let Ok(state) = state.try_into() {
+            self.calls = AtomicU64::new(u64::from_be_bytes(state));
+        }
     }
 }
 
@@ -141,9 +153,19 @@ impl Cluster {
         Self::with(None)
     }
 
+    /// Workers that share nothing, as those of two processes.
+    pub(crate) fn apart() -> Self {
+        Self::of(None, Kept::new)
+    }
+
     /// Workers that share a store.
     pub(crate) fn with(store: Option<&MemoryStore>) -> Self {
-        let (register, kept) = (watch::Sender::new(Some(Arc::new(first_map()))), Kept::new());
+        let kept = Kept::new();
+        Self::of(store, move || kept.clone())
+    }
+
+    fn of(store: Option<&MemoryStore>, kept: impl Fn() -> Kept) -> Self {
+        let register = watch::Sender::new(Some(Arc::new(first_map())));
         let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
         let (ways, reached) = (pipes.clone(), watch::Sender::new(true));
         let reads = watch::Sender::new(Reads::AsFollowed);
@@ -162,12 +184,12 @@ impl Cluster {
             let place = Place {
                 name: NAMES[number],
                 membership: Some(membership),
-                kept: kept.clone(),
+                kept: kept(),
                 pipe: pipes[number].clone(),
                 pipes: place,
                 store: store.map(|store| Arc::new(store.clone()) as Arc<dyn Store>),
             };
-            let counter = handler(Counter::default);
+            let counter = portable_handler(Counter::default);
             worker_at(
                 place,
                 Arc::new(Upstream::from_handler("counter".parse().unwrap(), counter)),
