@@ -53,11 +53,9 @@ impl Duplex {
     }
 
     /// With what exports the state of who answers.
-    pub(super) fn exporting(self, export: Export) -> Self {
-        Self {
-            export: Some(export),
-            ..self
-        }
+    pub(super) fn exporting(mut self, export: Export) -> Self {
+        self.export = Some(export);
+        self
     }
 
     /// What it takes to go on in another process.

@@ -65,7 +65,8 @@ pub trait Portable: ServerHandler {
     fn export(&self) -> Vec<u8>;
 
     /// Goes on with what another has exported, maybe one of another release: what cannot
-    /// be read is left aside, and the session begins anew.
+    /// be read is left aside, and the session begins anew. The handshake is not repeated:
+    /// `on_initialized` is not called.
     fn import(&mut self, state: &[u8]);
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -71,11 +71,26 @@ impl Orders {
             let shard = drawn % self.owners.len();
             let others = self.workers - 1;
             let to = (self.owners[shard] + 1 + drawn / self.owners.len() % others) % self.workers;
-            self.order(shard, to).await?;
-            self.owners[shard] = to;
-            self.moves.fetch_add(1, Ordering::Relaxed);
+            match self.order(shard, to).await {
+                Ok(()) => {
+                    self.owners[shard] = to;
+                    self.moves.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(refused) => self.look_again(shard, refused).await?,
+            }
         }
         Ok(())
+    }
+
+    /// The controller balances by itself: it may have moved a shard first, or be at it.
+    async fn look_again(&mut self, shard: usize, refused: Error) -> Result<()> {
+        let status = ask(&self.binary, self.admin).await?;
+        let (believed, is_moving) = (self.owners[shard], is_moving(&status, shard));
+        self.owners = owners(&status)?;
+        match is_moving || self.owners[shard] != believed {
+            true => Ok(()),
+            false => Err(refused),
+        }
     }
 
     async fn order(&self, shard: usize, to: usize) -> Result<()> {
@@ -90,6 +105,10 @@ impl Orders {
         );
         Ok(())
     }
+}
+
+fn is_moving(status: &Value, shard: usize) -> bool {
+    !status["shards"][shard]["moving_to"].is_null()
 }
 
 /// The number of each shard's worker, as a controller's status says it.
@@ -119,5 +138,12 @@ mod tests {
         assert_eq!(owners(&status).unwrap(), [2, 0]);
         assert!(owners(&json!({"shards": [{"owner": null}]})).is_err());
         assert!(owners(&json!({})).is_err());
+    }
+
+    #[test]
+    fn a_move_of_the_controllers_own_is_seen() {
+        let status = json!({"shards": [{"moving_to": null}, {"moving_to": "worker-0"}]});
+        assert!(!is_moving(&status, 0));
+        assert!(is_moving(&status, 1));
     }
 }
