@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
+use hexagram_core::{Epoch, Owner, RegisterMap, Setup, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
-use crate::introduction::{Introduction, Misfit, Setup};
+use crate::introduction::{Introduction, Misfit};
 
 /// Earlier lives of names that are remembered, so that none of them joins again.
 const EARLIER: usize = 64;
