@@ -76,7 +76,10 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_written() {
-        let pod = |cost| WorkerPod { host: None, cost };
+        let pod = |cost| WorkerPod {
+            cost,
+            ..WorkerPod::default()
+        };
         let pods: WorkerPods = [("a", Some(32)), ("b", None), ("c", Some(500))]
             .map(|(name, cost)| (name.to_owned(), pod(cost)))
             .into();

@@ -21,6 +21,7 @@ mod register;
 mod repair;
 mod shard_map;
 mod source;
+mod story;
 
 pub use client::{ConnectError, Place};
 pub use operator::{KeyRingFailure, Leading, Operator, OperatorError, Settings, Standing};

@@ -15,6 +15,7 @@ use crate::key_ring::{self, KeyRingError};
 use crate::lease::Candidate;
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
+use crate::story;
 
 /// What an operator is told at its start.
 #[derive(Clone)]
@@ -155,17 +156,22 @@ impl Operator {
                 register: register.clone(),
                 api,
             })));
+        let about = register.reference().await;
+        let news = controller.news();
+        let (place, name) = (self.place.clone(), self.settings.name.clone());
+        let story = news.map(|news| spawn(story::tell(place, name, about, news)));
         let end = end.drop_guard();
         let lasting = async move {
             let _end = end;
             register.tend().await;
         };
-        Ok(vec![
+        let tasks = [
             spawn(lasting),
             spawn(pods.clone().follow(seen)),
             spawn(pods.clone().introduce(controller.clone(), workers.clone())),
             spawn(annotate(pods, controller, workers)),
-        ])
+        ];
+        Ok(tasks.into_iter().chain(story).collect())
     }
 
     fn pods(&self, cluster: &str, shards: ShardCount, dial: &Dial) -> Pods {

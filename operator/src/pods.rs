@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use hexagram_control::{Controller, visit};
-use hexagram_core::ShardCount;
+use hexagram_core::{ShardCount, WorkerId};
 use hexagram_proto::Dial;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -24,13 +25,33 @@ use crate::source::Steady;
 /// life at the same address.
 const ROUND: Duration = Duration::from_secs(2);
 
+/// The label in which a Deployment says of which template a pod is.
+const TEMPLATE: &str = "pod-template-hash";
+
 /// A worker's pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WorkerPod {
     /// Its address, while it may be asked there.
     pub(crate) host: Option<String>,
     /// The cost that stands on it.
     pub(crate) cost: Option<i64>,
+    /// Of which template it was made.
+    pub(crate) template: Option<String>,
+    pub(crate) made: Option<Timestamp>,
+    /// It is being deleted.
+    pub(crate) is_going: bool,
+}
+
+/// Those whose end is near: which are being deleted, or are of another template than the
+/// newest pod, so that a rollout replaces them.
+fn outgoing(pods: &WorkerPods) -> BTreeSet<WorkerId> {
+    let newest = pods.values().max_by_key(|pod| pod.made);
+    let current = newest.and_then(|pod| pod.template.clone());
+    let outgoing = pods
+        .iter()
+        .filter(|(_, pod)| pod.is_going || pod.template != current);
+    // What is no worker's name is no worker's pod.
+    outgoing.filter_map(|(name, _)| name.parse().ok()).collect()
 }
 
 /// All of them, by name.
@@ -77,6 +98,7 @@ impl Pods {
         let mut silent = BTreeSet::new();
         loop {
             let now = pods.borrow_and_update().clone();
+            controller.outgoing(outgoing(&now)).await;
             let visits = now.iter().filter_map(|(name, pod)| {
                 let host = pod.host.as_deref()?;
                 Some(self.introduce_one(&controller, name, host))
@@ -152,9 +174,13 @@ fn read(pod: &Pod) -> WorkerPod {
     let phase = status.and_then(|status| status.phase.as_deref());
     let host = status.and_then(|status| status.pod_ip.clone());
     let cost = pod.annotations().get(COST);
+    let made = pod.metadata.creation_timestamp.as_ref();
     WorkerPod {
         host: host.filter(|_| phase == Some("Running")),
         cost: cost.and_then(|cost| cost.parse().ok()),
+        template: pod.labels().get(TEMPLATE).cloned(),
+        made: made.map(|time| time.0),
+        is_going: pod.metadata.deletion_timestamp.is_some(),
     }
 }
 
@@ -196,6 +222,29 @@ mod tests {
         assert_eq!(read(&pod("a", "Running")).host.as_deref(), Some("10.0.0.7"));
         assert_eq!(read(&pod("a", "Pending")).host, None);
         assert_eq!(read(&pod("a", "Failed")).host, None);
+    }
+
+    #[test]
+    fn who_is_deleted_or_of_an_older_template_is_outgoing() {
+        let at = |made: i64, template: &str| WorkerPod {
+            template: Some(template.to_owned()),
+            made: Timestamp::from_second(made).ok(),
+            ..WorkerPod::default()
+        };
+        let going = WorkerPod {
+            is_going: true,
+            ..at(5, "new")
+        };
+        let pods = [
+            ("a", at(1, "old")),
+            ("b", at(9, "new")),
+            ("c", at(4, "new")),
+            ("d", going),
+        ];
+        let pods = pods.map(|(name, pod)| (name.to_owned(), pod)).into();
+        let names: Vec<_> = outgoing(&pods).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "d"]);
+        assert!(outgoing(&WorkerPods::new()).is_empty());
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use hexagram_control::{Maps, Register, RegisterError, follows};
 use hexagram_core::{RegisterMap, ShardCount};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -76,6 +77,15 @@ impl KubeRegister {
             .refresh(&mut *this.inner.state.lock().await)
             .await?;
         Ok(this)
+    }
+
+    /// The object, for those who tell about it.
+    pub(crate) async fn reference(&self) -> ObjectReference {
+        let state = self.inner.state.lock().await;
+        let object = state.object.as_ref();
+        object
+            .map(|object| object.object_ref(&()))
+            .unwrap_or_default()
     }
 
     /// Looks after the object until nobody does any more: what another operator wrote is
