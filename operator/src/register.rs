@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryFutureExt};
 use hexagram_control::{Maps, Register, RegisterError, follows};
 use hexagram_core::{RegisterMap, ShardCount};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -191,7 +191,9 @@ impl Inner {
     async fn make(&self) -> Result<ShardMap, RegisterError> {
         tracing::info!(shard_map = self.name, "the shard map is made");
         let object = ShardMap::new(&self.name, self.spec.clone());
-        answered(self.api.create(&PostParams::default(), &object)).await
+        let options = PostParams::default();
+        let making = self.api.create(&options, &object);
+        answered(making.map_err(without_kind)).await
     }
 
     fn check(&self, object: &ShardMap) -> Result<(), RegisterError> {
@@ -248,8 +250,20 @@ fn unwritten(error: kube::Error) -> Unwritten {
     }
 }
 
-async fn answered<T>(
-    asked: impl Future<Output = Result<T, kube::Error>>,
+/// Where objects of a kind cannot be made because nobody knows the kind, that is the cause.
+fn without_kind(error: kube::Error) -> String {
+    match &error {
+        kube::Error::Api(status) if status.code == 404 => {
+            "the cluster has no kind ShardMap: install it with `hexagram crd | kubectl apply \
+             --server-side -f -`, or the chart with crds.install=true"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+async fn answered<T, E: ToString>(
+    asked: impl Future<Output = Result<T, E>>,
 ) -> Result<T, RegisterError> {
     let unusable = RegisterError::Unusable;
     let answer = timeout(PATIENCE, asked).await;

@@ -153,7 +153,7 @@ pub struct Summary {
 /// When one cannot be written, which is a fault of this program.
 pub fn crds() -> Result<String, serde_saphyr::ser::Error> {
     let document = serde_saphyr::to_string(&ShardMap::crd())?;
-    Ok(format!("---\n{document}"))
+    Ok(format!("# Written by `hexagram crd`.\n---\n{document}"))
 }
 
 #[cfg(test)]

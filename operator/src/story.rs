@@ -37,7 +37,6 @@ pub(crate) async fn tell(
         controller: TELLER.to_owned(),
         instance: Some(name),
     };
-    let recorder = Recorder::new(place.client, reporter);
     while let Some(first) = next(&mut news).await {
         sleep(GATHER).await;
         let mut ways = Ways::default();
@@ -45,7 +44,10 @@ pub(crate) async fn tell(
         while let Ok(written) = news.try_recv() {
             ways.add(&written);
         }
+        // A recorder counts what has the same reason, under the first one's text: each gets
+        // its own.
         for tale in ways.tales() {
+            let recorder = Recorder::new(place.client.clone(), reporter.clone());
             publish(&recorder, tale, &about).await;
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Driver<R> {
     heard: mpsc::Receiver<(Owner, Sign)>,
     shown: watch::Sender<Overview>,
     news: broadcast::Sender<Written>,
+    /// Why the register was not written the last time.
+    unwritten: Option<String>,
 }
 
 /// What the first map has to wait for.
@@ -103,6 +105,7 @@ impl<R: Register> Driver<R> {
             heard,
             shown,
             news,
+            unwritten: None,
         }
     }
 
@@ -122,10 +125,21 @@ impl<R: Register> Driver<R> {
                 .into_iter()
                 .for_each(|(owner, sign)| self.hear(&owner, sign));
             self.count_time();
-            if let Err(error) = self.settle().await {
-                tracing::warn!(%error, "the register is not written, trying again");
-            }
+            let settled = self.settle().await;
+            self.tell_settled(settled.err().map(|error| error.to_string()));
         }
+    }
+
+    /// Tells once of a cause that keeps the register from being written.
+    fn tell_settled(&mut self, error: Option<String>) {
+        match &error {
+            Some(reason) if error != self.unwritten => {
+                tracing::warn!(error = reason, "the register is not written, trying again");
+            }
+            None if self.unwritten.is_some() => tracing::info!("the register is written again"),
+            _ => {}
+        }
+        self.unwritten = error;
     }
 
     /// When something is to be decided though nothing is heard.
