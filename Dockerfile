@@ -49,6 +49,8 @@ LABEL org.opencontainers.image.title="Hexagram" \
       org.opencontainers.image.description="One MCP endpoint for a whole fleet of clients: a stateless edge in front of sharded workers" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=root /image/ /
+# So that `kubectl exec POD -- hexagram ...` finds it.
+ENV PATH=/usr/bin
 USER 65532:65532
 # A library that is missing, or too old, fails the build and not the pod.
 RUN ["/usr/bin/hexagram", "--version"]

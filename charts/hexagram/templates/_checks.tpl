@@ -35,6 +35,9 @@
 {{- if and .Values.store.caSecret.name (not (or .Values.store.url .Values.store.existingSecret.name)) }}
 {{- fail "store.caSecret.name needs store.url or store.existingSecret.name" }}
 {{- end }}
+{{- if and .Values.store.caSecret.name (hasPrefix "redis://" .Values.store.url) }}
+{{- fail "store.caSecret.name needs a store.url with TLS: rediss://" }}
+{{- end }}
 {{- end }}
 
 {{- /* The shard map outlives the release, so this also sees one of an earlier install. */ -}}
