@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use http::{HeaderName, HeaderValue};
 
-use crate::target::{Era, Target, Tool, check_url};
+use crate::endpoint::check_url;
+use crate::sessions;
+use crate::sessions::args::SessionsArgs;
+use crate::target::{Era, Target, Tool};
 
 /// Arguments of `hexagram bench`.
 #[derive(Debug, Args)]
@@ -27,6 +30,10 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Open idle keep-alive connections and print the memory each one costs.
     Idle(IdleArgs),
+    /// Keep many clients of both eras calling, and tell what they notice of what is done
+    /// to the server meanwhile: a rollout, a lost node.
+    #[command(after_help = sessions::args::HELP)]
+    Sessions(SessionsArgs),
 }
 
 /// Which server to call, and how.
@@ -45,7 +52,8 @@ pub(crate) struct TargetArgs {
     #[arg(long, default_value = "message")]
     pub(crate) argument: String,
     /// Extra request header, as 'Name: value'. May be repeated.
-    #[arg(long = "header", value_name = "K: V", value_parser = parse_header)]
+    // It may be secret: --help would show what its variable holds.
+    #[arg(long = "header", value_name = "K: V", hide_env_values = true, value_parser = parse_header)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     /// Threads of the load generator.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
@@ -161,11 +169,11 @@ pub(crate) enum Output {
     Json,
 }
 
-fn parse_url(text: &str) -> Result<String, String> {
+pub(crate) fn parse_url(text: &str) -> Result<String, String> {
     check_url(text).map(|_| text.to_owned())
 }
 
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(crate) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("write a header as 'Name: value'")?;
@@ -175,7 +183,7 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("give a time above 0 and up to 86400 seconds".to_owned()),

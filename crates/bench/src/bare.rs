@@ -15,11 +15,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::args::BareArgs;
 use crate::bare_answer::{BareAnswer, answer};
+use crate::signals::Signals;
 
 /// Every client gets the same session: nothing is kept for it.
 const SESSION: HeaderValue = HeaderValue::from_static("bare");
@@ -111,13 +111,11 @@ fn not_allowed() -> Response<Full<Bytes>> {
 
 /// SIGINT, SIGTERM, or, for a child of the bench, the end of standard input.
 fn end_of(with_parent: bool) -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     let parent = with_parent.then(parent_gone);
     Ok(async move {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = signals.next() => {}
             Some(_) = async { Some(parent?.await) } => {}
         }
     })

@@ -12,7 +12,9 @@ use crate::args::{BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs,
 use crate::fleet::{Fleet, GRACE, Pace, Plan};
 use crate::measure::measure;
 use crate::report::LoadReport;
-use crate::{bare, compare, idle, process};
+use crate::sessions::args::SessionsArgs;
+use crate::signals::Signals;
+use crate::{bare, compare, idle, process, sessions};
 
 /// Runs `hexagram bench`, on a runtime of its own. Results go to standard
 /// output, progress to standard error. The code is a failure when a call had an
@@ -27,6 +29,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
         Command::Http(args) => run_http(&args),
         Command::Compare(args) => run_compare(&args),
         Command::Idle(args) => run_idle(&args),
+        Command::Sessions(args) => run_sessions(&args),
     }
 }
 
@@ -51,6 +54,13 @@ fn run_idle(args: &IdleArgs) -> anyhow::Result<ExitCode> {
     let report = runtime(args.target.threads)?.block_on(idle::run(args))?;
     print(args.target.output, &report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_sessions(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
+    let run = async { sessions::run(args, Signals::new()?).await };
+    let report = runtime(args.threads)?.block_on(run)?;
+    print(args.output, &report)?;
+    Ok(exit_code(report.troubles()))
 }
 
 async fn http(args: &HttpArgs) -> anyhow::Result<LoadReport> {

@@ -13,13 +13,17 @@ const LONGEST_SAID: usize = 300;
 /// Why a call counts as an error.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Failure {
-    /// No connection, or it broke before the answer was complete.
+    /// No connection, or it ended before anything of a reply came.
     #[error("{0}")]
     Connection(String),
+    /// The connection broke in the middle of a reply.
+    #[error("the reply broke off: {0}")]
+    Broken(String),
     /// The server refused: HTTP status, and the JSON-RPC code if the body has one.
     #[error(
-        "HTTP {status}{}{said}{}",
+        "HTTP {status}{}{}{said}{}",
         .code.map(|code| format!(", JSON-RPC {code}")).unwrap_or_default(),
+        .reason.as_ref().map(|reason| format!(" {reason}")).unwrap_or_default(),
         hint(*.status, *.code)
     )]
     Refused {
@@ -27,7 +31,9 @@ pub enum Failure {
         status: u16,
         /// JSON-RPC error code.
         code: Option<i64>,
-        /// The server's reason.
+        /// The error's `data.reason`, a word for machines that some servers give.
+        reason: Option<String>,
+        /// What it said to people.
         said: Said,
     },
     /// The body is neither a JSON-RPC answer nor an event stream with one.
@@ -41,6 +47,9 @@ pub enum Failure {
         "the answer lacks the text that was sent{0}; name a tool that echoes with --tool and --argument"
     )]
     WrongText(Said),
+    /// The tool was called and says that it failed (`isError`).
+    #[error("the tool's result is an error{0}")]
+    ToolError(Said),
     /// No answer within the grace after the end of the run.
     #[error("no answer in time")]
     TimedOut,
@@ -119,6 +128,11 @@ impl Failure {
 
     /// Whether there may be no server at all, so that asking again at once is useless.
     pub(crate) fn is_connection(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Broken(_))
+    }
+
+    /// Whether nothing of a reply came, so that another connection may serve better.
+    pub(crate) fn is_unheard(&self) -> bool {
         matches!(self, Self::Connection(_))
     }
 
@@ -130,7 +144,10 @@ impl Failure {
 
 impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
-        Self::Connection(error.to_string())
+        match error.is_parse() {
+            true => Self::Broken(error.to_string()),
+            false => Self::Connection(error.to_string()),
+        }
     }
 }
 
@@ -151,7 +168,14 @@ mod tests {
     fn refusals_show_both_codes() {
         let text = |status, code, said| {
             let said = Said::new(said);
-            Failure::Refused { status, code, said }.to_string()
+            let reason = None;
+            Failure::Refused {
+                status,
+                code,
+                reason,
+                said,
+            }
+            .to_string()
         };
         assert_eq!(text(503, Some(-32011), ""), "HTTP 503, JSON-RPC -32011");
         assert_eq!(text(502, None, " bad\n gateway"), "HTTP 502: bad gateway");

@@ -83,7 +83,7 @@ impl Fleet {
             match plan.pace {
                 Pace::Closed => tasks.spawn(driver.closed_loop()),
                 Pace::Open(rate) => {
-                    let schedule = Schedule { rate, connections };
+                    let schedule = Schedule::in_all(rate, connections);
                     let offsets = schedule.intended(index, plan.length);
                     tasks.spawn(driver.open_loop(offsets.map(move |offset| start + offset)))
                 }

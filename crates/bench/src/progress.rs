@@ -1,11 +1,13 @@
-//! A progress bar on stderr while a run goes on; hidden when stderr is no terminal.
+//! A progress bar on stderr while a run goes on. Where stderr is no terminal it is
+//! hidden; a long run writes a line now and then instead.
 
 use std::future::Future;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::time::interval;
+use tokio::time::{Instant, interval, interval_at};
 
 use crate::tally::SharedTally;
 use crate::text::grouped;
@@ -21,6 +23,34 @@ pub(crate) async fn shown<T>(
     work: impl Future<Output = T>,
 ) -> T {
     let bar = bar(label, length);
+    drawn(&bar, || calls(tally), work).await
+}
+
+/// The same with what `say` says, and, where there is no terminal, with a line of it
+/// each `every`.
+pub(crate) async fn told<T>(
+    label: &str,
+    length: Duration,
+    every: Duration,
+    say: impl Fn() -> String,
+    work: impl Future<Output = T>,
+) -> T {
+    let bar = bar(label, length);
+    let mut work = pin!(drawn(&bar, &say, work));
+    let mut due = interval_at(Instant::now() + every, every);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            _ = due.tick(), if bar.is_hidden() => {
+                let seconds = bar.elapsed().as_secs();
+                // Nobody reads it: no reason to end the run.
+                let _ = writeln!(io::stderr(), "{label} {seconds} s: {}", say());
+            }
+        }
+    }
+}
+
+async fn drawn<T>(bar: &ProgressBar, say: impl Fn() -> String, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut redraw = interval(REDRAW);
     loop {
@@ -29,7 +59,10 @@ pub(crate) async fn shown<T>(
                 bar.finish_and_clear();
                 return output;
             }
-            _ = redraw.tick() => draw(&bar, tally),
+            _ = redraw.tick() => {
+                bar.set_position(millis(bar.elapsed()));
+                bar.set_message(say());
+            }
         }
     }
 }
@@ -42,13 +75,10 @@ fn bar(label: &str, length: Duration) -> ProgressBar {
         .with_style(style)
 }
 
-fn draw(bar: &ProgressBar, tally: &SharedTally) {
-    let (answered, failed) = {
-        let tally = tally.lock();
-        (tally.answered(), tally.failed())
-    };
-    bar.set_position(millis(bar.elapsed()));
-    bar.set_message(format!("{} calls, {failed} errors", grouped(answered)));
+fn calls(tally: &SharedTally) -> String {
+    let tally = tally.lock();
+    let (answered, failed) = (tally.answered(), tally.failed());
+    format!("{} calls, {failed} errors", grouped(answered))
 }
 
 fn millis(time: Duration) -> u64 {

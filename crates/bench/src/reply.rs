@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::failure::{Failure, Said};
+use crate::sse::events;
 
 /// A reply as it came, read to its end.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +26,31 @@ struct Answer<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
-    error: Option<RpcError>,
+    #[serde(borrow)]
+    error: Option<RpcError<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct RpcError {
+struct RpcError<'a> {
     code: i64,
     #[serde(default)]
     message: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The member of an error's data that some servers give to machines.
+#[derive(Debug, Deserialize)]
+struct Reason {
+    reason: Option<String>,
+}
+
+impl RpcError<'_> {
+    /// Data may be anything; only an object can have a reason.
+    fn reason(&self) -> Option<String> {
+        let reason = serde_json::from_str::<Reason>(self.data?.get());
+        reason.ok()?.reason
+    }
 }
 
 impl Reply<'_> {
@@ -67,6 +85,12 @@ impl Reply<'_> {
         }
     }
 
+    /// Whether an answer is in it, to whatever request.
+    pub(crate) fn has_answer(&self) -> bool {
+        let message = self.message();
+        message.is_some_and(|message| parse_answer(&message).is_some())
+    }
+
     /// Why the server refused.
     pub(crate) fn refusal(&self) -> Failure {
         let message = self.message();
@@ -74,10 +98,11 @@ impl Reply<'_> {
         self.refused(answer.as_ref().and_then(|answer| answer.error.as_ref()))
     }
 
-    fn refused(&self, error: Option<&RpcError>) -> Failure {
+    fn refused(&self, error: Option<&RpcError<'_>>) -> Failure {
         Failure::Refused {
             status: self.status.as_u16(),
             code: error.map(|error| error.code),
+            reason: error.and_then(RpcError::reason),
             said: match error {
                 Some(error) => Said::new(&error.message),
                 None => Said::new(&String::from_utf8_lossy(self.body)),
@@ -98,41 +123,6 @@ impl Reply<'_> {
 fn parse_answer(message: &[u8]) -> Option<Answer<'_>> {
     let answer: Answer<'_> = serde_json::from_slice(message).ok()?;
     (answer.result.is_some() || answer.error.is_some()).then_some(answer)
-}
-
-/// The data of each server-sent event, its `data:` lines joined by a newline.
-fn events(mut stream: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    std::iter::from_fn(move || {
-        let mut data: Option<Cow<'_, [u8]>> = None;
-        while !stream.is_empty() {
-            let line = take_line(&mut stream);
-            match (line.is_empty(), data_of(line)) {
-                (true, _) if data.is_some() => break,
-                (_, Some(more)) => data = Some(join(data, more)),
-                _ => {}
-            }
-        }
-        data
-    })
-}
-
-fn take_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-    let line = &rest[..end];
-    *rest = rest.get(end + 1..).unwrap_or_default();
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn data_of(line: &[u8]) -> Option<&[u8]> {
-    let data = line.strip_prefix(b"data:")?;
-    Some(data.strip_prefix(b" ").unwrap_or(data))
-}
-
-fn join<'a>(data: Option<Cow<'a, [u8]>>, more: &'a [u8]) -> Cow<'a, [u8]> {
-    match data {
-        None => Cow::Borrowed(more),
-        Some(data) => Cow::Owned([&data, b"\n".as_slice(), more].concat()),
-    }
 }
 
 #[cfg(test)]
@@ -176,8 +166,12 @@ mod tests {
     fn refusals_keep_status_and_code() {
         let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32011,"message":"moving"}}"#;
         let refused = |status, code| {
-            let said = Said::default();
-            Err(Failure::Refused { status, code, said })
+            Err(Failure::Refused {
+                status,
+                code,
+                reason: None,
+                said: Said::default(),
+            })
         };
         assert_eq!(check(503, false, body), refused(503, Some(-32011)));
         assert_eq!(check(200, false, body), refused(200, Some(-32011)));
@@ -191,6 +185,20 @@ mod tests {
         let body = r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32011,"message":"moving; wait"}}"#;
         assert_eq!(said(503, body), "HTTP 503, JSON-RPC -32011: moving; wait");
         assert_eq!(said(502, "bad gateway"), "HTTP 502: bad gateway");
+    }
+
+    #[test]
+    fn a_reason_is_part_of_the_kind_where_there_is_one() {
+        let with = |data| {
+            let error = format!(r#"{{"code":-32011,"message":"later","data":{data}}}"#);
+            let body = format!(r#"{{"jsonrpc":"2.0","id":7,"error":{error}}}"#);
+            check(503, false, &body).expect_err("refused").to_string()
+        };
+        let named = with(r#"{"reason":"moving","retryAfterMs":5}"#);
+        assert_eq!(named, "HTTP 503, JSON-RPC -32011 moving: later");
+        for other in ["\"text\"", "null", "[1]", r#"{"reason":7}"#] {
+            assert_eq!(with(other), "HTTP 503, JSON-RPC -32011: later");
+        }
     }
 
     #[test]

@@ -15,31 +15,47 @@ const LOWEST_NANOS: u64 = 1_000;
 const HIGHEST_NANOS: u64 = 600 * 1_000_000_000;
 const DIGITS: u8 = 3;
 
+/// How long calls took.
+#[derive(Debug)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(LOWEST_NANOS, HIGHEST_NANOS, DIGITS);
+        Self(histogram.expect("the bounds are constants in the allowed range"))
+    }
+}
+
+impl Latencies {
+    pub(crate) fn note(&mut self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.0.saturating_record(nanos);
+    }
+
+    /// Takes over all that `other` has.
+    pub(crate) fn add(&mut self, other: &Self) {
+        // Both have the same bounds, so nothing can be out of range.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// At a quantile between 0 and 1.
+    pub(crate) fn at(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_quantile(quantile))
+    }
+}
+
 /// One tally for all connections of a run; sharing keeps memory flat at
 /// thousands of connections.
 pub type SharedTally = Arc<Mutex<Tally>>;
 
 /// Counts of one run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
-    latency: Histogram<u64>,
+    latency: Latencies,
     answered: u64,
     unsent: u64,
     failures: BTreeMap<Failure, u64>,
     last: Option<Instant>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        let latency = Histogram::new_with_bounds(LOWEST_NANOS, HIGHEST_NANOS, DIGITS);
-        Self {
-            latency: latency.expect("the bounds are constants in the allowed range"),
-            answered: 0,
-            unsent: 0,
-            failures: BTreeMap::new(),
-            last: None,
-        }
-    }
 }
 
 impl Tally {
@@ -49,7 +65,7 @@ impl Tally {
         match outcome {
             Ok(()) => {
                 self.answered += 1;
-                self.note_latency(now.saturating_duration_since(from));
+                self.latency.note(now.saturating_duration_since(from));
             }
             Err(failure) => self.fail(failure),
         }
@@ -64,12 +80,7 @@ impl Tally {
     /// this long, and the percentiles must show it.
     pub(crate) fn skip(&mut self, waited: Duration) {
         self.unsent += 1;
-        self.note_latency(waited);
-    }
-
-    fn note_latency(&mut self, latency: Duration) {
-        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency.saturating_record(nanos);
+        self.latency.note(waited);
     }
 
     /// Calls answered with the right id and text.
@@ -99,7 +110,7 @@ impl Tally {
     /// Latency at a quantile between 0 and 1, of answered and unsent calls.
     #[must_use]
     pub fn latency(&self, quantile: f64) -> Duration {
-        Duration::from_nanos(self.latency.value_at_quantile(quantile))
+        self.latency.at(quantile)
     }
 
     /// When the last call ended.

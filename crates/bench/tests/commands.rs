@@ -68,6 +68,17 @@ fn compare_and_idle_take_a_reference_that_runs_already() {
 }
 
 #[test]
+fn sessions_of_both_eras_call_even_a_server_without_streams() {
+    let url = bare();
+    let tool = r#"--tool echo --arguments {"message":"hi"}"#;
+    let load = format!("sessions --url {url} --legacy 2 --modern 2 --seconds 0.3 --rate 10");
+    assert_succeeds(&format!("{load} {tool}"));
+    assert_succeeds(&format!("{load} {tool} --streams 0 -o json --threads 2"));
+    let unfit = run(&load).unwrap_err();
+    assert!(format!("{unfit:#}").contains("--tool"), "{unfit:#}");
+}
+
+#[test]
 fn errors_of_the_target_fail_the_command() {
     let url = bare();
     let code = run(&format!(
@@ -87,6 +98,8 @@ fn bad_arguments_are_refused() {
         "http --rate 0",
         "http --bare-url x",
         "http --seconds 0",
+        "sessions --rate 0",
+        "sessions --arguments {}",
     ] {
         assert!(run(bad).is_err(), "{bad}");
     }

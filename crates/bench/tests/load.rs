@@ -110,6 +110,7 @@ async fn a_lost_session_is_an_error_once_and_then_replaced() {
     let lost = Failure::Refused {
         status: 404,
         code: None,
+        reason: None,
         said: Said::default(),
     };
     assert_eq!((tally.failed(), tally.failures().get(&lost)), (1, Some(&1)));
