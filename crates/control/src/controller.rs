@@ -1,8 +1,10 @@
 //! A running controller, as the rest of its process speaks to it: what workers and
 //! people ask for goes to its driver (`driver.rs`).
 
+use std::collections::BTreeSet;
+
 use hexagram_core::{Owner, WorkerId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
@@ -10,10 +12,12 @@ use crate::fleet::NotTaken;
 use crate::introduction::Introduction;
 use crate::overview::Overview;
 use crate::register::Register;
-use crate::request::{Answer, OrderError, Request, Settings};
+use crate::request::{Answer, OrderError, Request, Settings, Written};
 
 /// Requests that wait.
 const QUEUE: usize = 256;
+/// News that wait for who follows them: every shard of the largest cluster, once.
+const NEWS: usize = 1024;
 
 /// Why a worker may not join.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,7 @@ pub enum JoinError {
 pub struct Controller {
     requests: mpsc::Sender<Request>,
     overview: watch::Receiver<Overview>,
+    news: broadcast::WeakSender<Written>,
 }
 
 impl Controller {
@@ -41,9 +46,15 @@ impl Controller {
     pub fn start(register: impl Register, settings: Settings, shutdown: CancellationToken) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (shown, overview) = watch::channel(Overview::default());
-        let driver = Driver::new(register, settings, shown);
+        let (written, _) = broadcast::channel(NEWS);
+        let news = written.downgrade();
+        let driver = Driver::new(register, settings, shown, written);
         tokio::spawn(shutdown.run_until_cancelled_owned(driver.run(inbox)));
-        Self { requests, overview }
+        Self {
+            requests,
+            overview,
+            news,
+        }
     }
 
     /// A worker wants to be given shards; repeating it is harmless.
@@ -96,6 +107,20 @@ impl Controller {
             .ask(|answer| Request::CancelDrain(worker, answer))
             .await;
         asked.unwrap_or(Err(OrderError::Ended))
+    }
+
+    /// The end of these workers is near, and of no others: they are given shards only where
+    /// nobody else can take them, and keep theirs until they drain.
+    pub async fn outgoing(&self, workers: BTreeSet<WorkerId>) {
+        // A controller that ended places nothing.
+        let _ = self.requests.send(Request::Outgoing(workers)).await;
+    }
+
+    /// What is written from now on; `None` when the controller has ended. Who is slow
+    /// misses some.
+    #[must_use]
+    pub fn news(&self) -> Option<broadcast::Receiver<Written>> {
+        Some(self.news.upgrade()?.subscribe())
     }
 
     /// What this controller knows beside the map.

@@ -47,7 +47,7 @@ pub struct View<'a> {
 }
 
 /// Why an entry changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// An epoch is in use that the register did not know.
     Behind,
@@ -137,13 +137,24 @@ impl View<'_> {
             || living.any(|(other, report)| other == owner && report.draining)
     }
 
-    /// Those that may be given a shard.
+    /// Those that may be given a shard: those whose end is near only where there is
+    /// nobody else.
     fn targets(&self) -> Vec<Owner> {
         let living = self.fleet.living().map(|(owner, _)| owner);
-        living
-            .filter(|owner| !self.is_draining(owner))
+        let open = living.filter(|owner| !self.is_draining(owner));
+        let (outgoing, lasting): (Vec<_>, Vec<_>) = open
             .cloned()
-            .collect()
+            .partition(|owner| self.fleet.is_outgoing(&owner.worker));
+        match lasting.is_empty() {
+            true => outgoing,
+            false => lasting,
+        }
+    }
+
+    /// Whether its shards stay until it drains: moved earlier, they would all go to the
+    /// first of those that come instead, and move again to the next.
+    fn keeps_its_shards(&self, owner: &Owner) -> bool {
+        self.fleet.is_outgoing(&owner.worker) && !self.is_draining(owner)
     }
 }
 

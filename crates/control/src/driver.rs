@@ -9,7 +9,7 @@ use std::time::Duration;
 use hexagram_core::placement::Memory;
 use hexagram_core::{Epoch, Incarnation, Owner, RegisterMap, WorkerId};
 use hexagram_runtime::clock::unix_millis;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -22,7 +22,7 @@ use crate::introduction::Introduction;
 use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
-use crate::request::{OrderError, Request, Settings};
+use crate::request::{OrderError, Request, Settings, Written};
 use crate::watcher::{Sign, Watcher};
 
 /// Between two looks at what no sign announces: that workers ceased to join.
@@ -57,6 +57,7 @@ pub(crate) struct Driver<R> {
     signs: mpsc::Sender<(Owner, Sign)>,
     heard: mpsc::Receiver<(Owner, Sign)>,
     shown: watch::Sender<Overview>,
+    news: broadcast::Sender<Written>,
 }
 
 /// What the first map has to wait for.
@@ -76,7 +77,12 @@ impl Wait {
 }
 
 impl<R: Register> Driver<R> {
-    pub(crate) fn new(register: R, settings: Settings, shown: watch::Sender<Overview>) -> Self {
+    pub(crate) fn new(
+        register: R,
+        settings: Settings,
+        shown: watch::Sender<Overview>,
+        news: broadcast::Sender<Written>,
+    ) -> Self {
         let (signs, heard) = mpsc::channel(QUEUE);
         Self {
             register,
@@ -96,6 +102,7 @@ impl<R: Register> Driver<R> {
             signs,
             heard,
             shown,
+            news,
         }
     }
 
@@ -178,6 +185,7 @@ impl<R: Register> Driver<R> {
             Request::Drain(worker, answer) => {
                 let _ = answer.send(self.drain(worker).await);
             }
+            Request::Outgoing(workers) => self.fleet.set_outgoing(workers),
             Request::CancelDrain(worker, answer) => {
                 let _ = answer.send(self.cancel_drain(&worker).await);
             }
@@ -357,6 +365,14 @@ impl<R: Register> Driver<R> {
         for Change { shard, entry, why } in &changes {
             let to = entry.plan().map_or(entry.owner(), |plan| &plan.to);
             tracing::info!(%shard, epoch = %entry.epoch(), %to, "{why}");
+            let written = Written {
+                shard: *shard,
+                from: map.entry(*shard).owner().worker.clone(),
+                to: to.worker.clone(),
+                why: *why,
+            };
+            // Without anybody who follows them, these are no news.
+            let _ = self.news.send(written);
         }
         Ok(next)
     }

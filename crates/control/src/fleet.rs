@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use hexagram_core::{Epoch, Owner, RegisterMap, ShardCount, ShardId, WorkerId};
+use hexagram_core::{Epoch, Owner, RegisterMap, Setup, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
-use crate::introduction::{Introduction, Misfit, Setup};
+use crate::introduction::{Introduction, Misfit};
 
 /// Earlier lives of names that are remembered, so that none of them joins again.
 const EARLIER: usize = 64;
@@ -91,6 +91,8 @@ pub struct Fleet {
     members: BTreeMap<Owner, Member>,
     /// How many were ever taken in.
     taken: u64,
+    /// Those whose end is near, as somebody outside says.
+    outgoing: BTreeSet<WorkerId>,
 }
 
 impl Report {
@@ -213,6 +215,18 @@ impl Fleet {
         self.members.entry(owner.clone()).or_insert_with(member);
         self.taken += u64::from(is_new);
         is_new
+    }
+
+    /// Whose end is near, all of them: they keep their shards until they drain, and are
+    /// given none where others can take them.
+    pub fn set_outgoing(&mut self, outgoing: BTreeSet<WorkerId>) {
+        self.outgoing = outgoing;
+    }
+
+    /// Whether its end is near.
+    #[must_use]
+    pub fn is_outgoing(&self, worker: &WorkerId) -> bool {
+        self.outgoing.contains(worker)
     }
 
     /// Whether a dead `owner`'s name is another's now.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hexagram_core::{Entry, Epoch, Incarnation, Owner, Plan, RegisterMap, ShardCount};
+use hexagram_core::{Entry, Epoch, Owner, Plan, RegisterMap, ShardCount};
 use serde::{Deserialize, Serialize};
 
 /// A map that cannot be used here.
@@ -141,14 +141,7 @@ fn epoch(number: u64) -> Result<Epoch, FormError> {
     Epoch::new(number).ok_or_else(|| FormError::Damaged("epoch 0".to_owned()))
 }
 
-/// What [`Owner`]'s `Display` shows.
 pub(crate) fn owner(text: &str) -> Result<Owner, FormError> {
-    let read = || {
-        let (worker, incarnation) = text.split_once('/')?;
-        Some(Owner {
-            worker: worker.parse().ok()?,
-            incarnation: Incarnation::new(u64::from_str_radix(incarnation, 16).ok()?)?,
-        })
-    };
-    read().ok_or_else(|| FormError::Damaged(text.to_owned()))
+    text.parse()
+        .map_err(|_| FormError::Damaged(text.to_owned()))
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount, WorkerId};
+use hexagram_core::{Incarnation, Owner, RegisterMap, Setup, ShardCount, WorkerId};
 use hexagram_runtime::admin::Orders;
 use hexagram_runtime::listener::Listener;
 use hexagram_runtime::serve::{Page, json, serve};
@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::controller::{Controller, JoinError};
 use crate::decide::Refusal;
 use crate::form::MapForm;
-use crate::introduction::{Introduction, Setup};
+use crate::introduction::Introduction;
 use crate::register::Register;
 use crate::request::OrderError;
 

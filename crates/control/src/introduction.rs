@@ -1,6 +1,6 @@
 //! What a worker says of itself as it joins, and whether it fits to those that live.
 
-use hexagram_core::{Owner, WorkerId};
+use hexagram_core::{Owner, Setup, WorkerId};
 
 /// A worker that joins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +14,6 @@ pub struct Introduction {
     /// Whether a controller of this cluster has taken it in before. It weighs against
     /// others that came to a restarted controller first and do not go with it.
     pub again: bool,
-}
-
-/// What the workers of a cluster are to have alike, as far as one tells it. Workers of
-/// older releases tell nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Setup {
-    /// The fingerprints of its key ring's keys; empty where it does not tell.
-    pub keys: Vec<u64>,
-    /// Where its session store is, as `HOST:PORT/DATABASE`; empty without one, `None`
-    /// where it does not tell.
-    pub store: Option<String>,
 }
 
 /// Why a worker may not serve beside another.
@@ -116,14 +105,6 @@ impl Introduction {
                 theirs,
             }),
         }
-    }
-}
-
-impl Setup {
-    /// During a rotation rings differ, but never by all of their keys.
-    fn shares_key(&self, other: &Self) -> bool {
-        let untold = self.keys.is_empty() || other.keys.is_empty();
-        untold || self.keys.iter().any(|key| other.keys.contains(key))
     }
 }
 

@@ -23,14 +23,17 @@ mod request;
 mod source;
 #[cfg(test)]
 mod testing;
+mod visit;
 mod watcher;
 
 pub use controller::{Controller, JoinError};
+pub use decide::Why;
 pub use fleet::{Fleet, Held, Life, Member, NotTaken, Report};
 pub use form::{FormError, MapForm};
 pub use http::Api;
-pub use introduction::{Introduction, Misfit, Setup};
+pub use introduction::{Introduction, Misfit};
 pub use overview::{LostOverview, Overview, WorkerOverview};
-pub use register::{Maps, MemoryRegister, Register, RegisterError};
-pub use request::{OrderError, Settings};
+pub use register::{Maps, MemoryRegister, Register, RegisterError, follows, goes_back};
+pub use request::{OrderError, Settings, Written};
 pub use source::{Ask, HttpSource, Joining, SourceError};
+pub use visit::{Unheard, VisitError, visit};

@@ -150,7 +150,10 @@ impl Register for MemoryRegister {
 }
 
 /// Whether `given` may take the place of `stored`.
-fn follows(stored: &RegisterMap, given: &RegisterMap) -> Result<(), RegisterError> {
+///
+/// # Errors
+/// The reason why not.
+pub fn follows(stored: &RegisterMap, given: &RegisterMap) -> Result<(), RegisterError> {
     if stored.count() != given.count() {
         return Err(RegisterError::Shards {
             stored: stored.count(),
@@ -163,11 +166,19 @@ fn follows(stored: &RegisterMap, given: &RegisterMap) -> Result<(), RegisterErro
             given: given.version(),
         });
     }
-    let mut pairs = stored.entries().zip(given.entries());
-    match pairs.find(|((_, before), (_, after))| back(before, after)) {
-        Some(((shard, _), _)) => Err(RegisterError::Backwards(shard)),
+    match goes_back(stored, given) {
+        Some(shard) => Err(RegisterError::Backwards(shard)),
         None => Ok(()),
     }
+}
+
+/// The first shard that `given` takes back to an earlier epoch, or whose epoch it gives to
+/// another owner (invariant I4).
+#[must_use]
+pub fn goes_back(stored: &RegisterMap, given: &RegisterMap) -> Option<ShardId> {
+    let mut pairs = stored.entries().zip(given.entries());
+    let found = pairs.find(|((_, before), (_, after))| back(before, after));
+    found.map(|((shard, _), _)| shard)
 }
 
 fn back(before: &Entry<Owner>, after: &Entry<Owner>) -> bool {

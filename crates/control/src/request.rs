@@ -1,10 +1,12 @@
 //! What a controller is told and asked for, by whoever runs it and speaks to it.
 
-use hexagram_core::{Owner, ShardCount, WorkerId};
+use std::collections::BTreeSet;
+
+use hexagram_core::{Owner, ShardCount, ShardId, WorkerId};
 use hexagram_proto::Dial;
 use tokio::sync::oneshot;
 
-use crate::decide::Refusal;
+use crate::decide::{Refusal, Why};
 use crate::fleet::NotTaken;
 use crate::introduction::Introduction;
 use crate::register::RegisterError;
@@ -48,4 +50,19 @@ pub(crate) enum Request {
     Move(u16, WorkerId, Answer<Result<(), OrderError>>),
     Drain(WorkerId, Answer<Result<(), OrderError>>),
     CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
+    /// The end of these is near.
+    Outgoing(BTreeSet<WorkerId>),
+}
+
+/// A change that the register took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its owner before.
+    pub from: WorkerId,
+    /// Its owner now, or the taker of the move that began.
+    pub to: WorkerId,
+    /// The reason.
+    pub why: Why,
 }

@@ -1,20 +1,18 @@
 //! One worker, watched over its own gRPC port: what it reports, and whether it
 //! lives (DESIGN section 8, "Detection").
 
-use std::error::Error;
-use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use hexagram_core::{Owner, ShardCount};
 use hexagram_proto::WorkerAddress;
-use hexagram_proto::admin::admin_client::AdminClient;
-use hexagram_proto::admin::{self, WatchRequest};
+use hexagram_proto::admin;
 use hexagram_runtime::random::jittered;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use crate::fleet::Report;
+use crate::visit::{Unheard, reports};
 
 /// A worker reports each second; one that missed three is suspect.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -88,24 +86,12 @@ impl Watcher {
     }
 
     async fn connect(&self) -> Result<(Report, Streaming<admin::Report>), Lost> {
-        let dialled = self.address.dial().await;
-        let channel = dialled.map_err(|error| match is_refusal(&error) {
-            true => Lost::Gone,
-            false => Lost::Silent,
+        let asked = reports(&self.address, &self.cluster, self.shards).await;
+        let (first, reports) = asked.map_err(|unheard| match unheard {
+            Unheard::Refused(_) => Lost::Gone,
+            Unheard::Unreached(_) | Unheard::Empty => Lost::Silent,
+            Unheard::Answered(status) => self.unheard(&status),
         })?;
-        let request = WatchRequest {
-            cluster: self.cluster.clone(),
-            shards: u32::from(self.shards.get()),
-        };
-        let answered = AdminClient::new(channel).watch(request).await;
-        let mut reports = answered
-            .map_err(|status| self.unheard(&status))?
-            .into_inner();
-        let first = reports
-            .message()
-            .await
-            .map_err(|status| self.unheard(&status))?;
-        let first = first.ok_or(Lost::Silent)?;
         Ok((self.read(&first)?, reports))
     }
 
@@ -145,16 +131,4 @@ impl Watcher {
         // A controller that ended needs no more signs.
         let _ = self.signs.send((self.owner.clone(), sign)).await;
     }
-}
-
-/// Whether somebody's kernel says that nobody listens.
-fn is_refusal(error: &(dyn Error + 'static)) -> bool {
-    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.any(|cause| {
-        let kind = cause.downcast_ref().map(io::Error::kind);
-        matches!(
-            kind,
-            Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
-        )
-    })
 }

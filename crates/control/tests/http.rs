@@ -7,7 +7,8 @@ mod support;
 
 use std::net::SocketAddr;
 
-use hexagram_control::{Api, HttpSource, MemoryRegister, Setup};
+use hexagram_control::{Api, HttpSource, MemoryRegister};
+use hexagram_core::Setup;
 use reqwest::{Client, Method, StatusCode};
 use support::{Puppet, SHARDS, control, owned, rests, shards, until};
 use tokio::net::TcpListener;

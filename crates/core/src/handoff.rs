@@ -20,5 +20,5 @@ mod tests;
 
 pub use entry::{Entry, EntryError, Plan};
 pub use holding::{Holding, HoldingError, Phase};
-pub use register_map::{Owner, RegisterMap};
+pub use register_map::{Owner, OwnerError, RegisterMap};
 pub use route::Route;

@@ -20,6 +20,7 @@ pub mod placement;
 mod pulse;
 mod seal;
 mod session;
+mod setup;
 mod shard;
 #[cfg(test)]
 mod testing;
@@ -31,7 +32,7 @@ pub use epoch::{Epoch, Incarnation};
 pub use event_id::{EventId, StreamId, StreamKind};
 pub use handle::{Binding, Handle, HandleError};
 pub use handoff::{
-    Entry, EntryError, Holding, HoldingError, Owner, Phase, Plan, RegisterMap, Route,
+    Entry, EntryError, Holding, HoldingError, Owner, OwnerError, Phase, Plan, RegisterMap, Route,
 };
 pub use identity::{ClientId, Principal, PrincipalId, PrincipalKind};
 pub use keyring::{KeyRing, KeyRingError, LineProblem};
@@ -41,5 +42,6 @@ pub use placement::{PlacementError, preference, spread};
 pub use pulse::{Doubt, Pulse};
 pub use seal::{Purpose, SealError, Sealer};
 pub use session::{CLOCK_SKEW_SECS, ClaimsError, Serial, SessionClaims, SessionKey};
+pub use setup::Setup;
 pub use shard::{ShardCount, ShardCountError, ShardId, shard_of};
 pub use version::{Era, ProtocolVersion, UnknownVersion};

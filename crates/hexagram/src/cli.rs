@@ -14,8 +14,9 @@ use hexagram_runtime::threads::RuntimeArgs;
 use hexagram_worker::UpstreamArgs;
 
 use crate::check::CheckArgs;
-use crate::cluster::{ClusterArgs, MemberArgs};
+use crate::cluster::ClusterArgs;
 use crate::demo::DemoKind;
+use crate::members::{MemberArgs, NamespaceArgs};
 use crate::roles::keys::KeysCommand;
 use crate::roles::order::{DrainOrder, MoveArgs};
 use crate::roles::status::StatusArgs;
@@ -52,6 +53,12 @@ pub(crate) enum Role {
     /// Run the controller: find out which workers live, and place the shards.
     #[command(after_help = CONTROL_EXAMPLES)]
     Control(ControlRole),
+    /// Run the operator: the controller of a cluster in Kubernetes.
+    #[command(after_help = OPERATOR_EXAMPLES)]
+    Operator(OperatorRole),
+    /// Print the definitions of the Kubernetes kinds, as YAML.
+    #[command(after_help = "Example:\n  hexagram crd | kubectl apply --server-side -f -")]
+    Crd,
     /// Move one shard to a worker, and wait until it is there.
     #[command(after_help = MOVE_EXAMPLES)]
     Move(MoveArgs),
@@ -93,6 +100,8 @@ pub(crate) enum ConfigRole {
     Worker(WorkerRole),
     /// Of `hexagram control`.
     Control(ControlRole),
+    /// Of `hexagram operator`.
+    Operator(OperatorRole),
 }
 
 const LOCAL_EXAMPLES: &str = "Examples:
@@ -134,6 +143,17 @@ Workers and edges are given the --control-listen address; `hexagram status`, `mo
 `drain` the --admin address. The shards of a worker that dies go to others within about two
 seconds, those of one that hangs within ten; edges hold its calls for three. Without a
 controller everything that is placed goes on, and nothing moves.";
+
+const OPERATOR_EXAMPLES: &str = "Example (the Helm chart gives all of it):
+  hexagram operator --name operator-0 --shard-map hexagram --keys-secret hexagram-keys \\
+      --worker-selector app.kubernetes.io/instance=hexagram,app.kubernetes.io/component=worker
+
+It makes the ShardMap and the key ring's Secret where they are not, asks the workers' pods who
+they are, and places the shards. Edges and workers follow the object with --shard-map. Of
+several operators one leads, the holder of the Lease; the others stand by. Without an operator
+everything that is placed goes on, and nothing moves. `hexagram status`, `move` and `drain`
+take its --admin address, from its own pod:
+  kubectl exec deployment/hexagram-operator -- hexagram status";
 
 const MOVE_EXAMPLES: &str = "Examples:
   hexagram move 17 worker-1
@@ -213,6 +233,37 @@ pub(crate) struct ControlRole {
     /// again from the workers.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    /// Workers to wait for before the shards of a new cluster are placed; without
+    /// it, until none has joined for a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers_expected: Option<u16>,
+}
+
+/// Settings of `hexagram operator`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OperatorRole {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    /// This operator's name among others, such as its pod's.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The ShardMap object to write; it is made if it is not there.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) shard_map: String,
+    /// The Lease whose holder leads; without it one of the ShardMap's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) lease: Option<String>,
+    /// The Secret with the key ring (at ring.txt); it is made if it is not there.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) keys_secret: String,
+    /// The labels of the workers' pods.
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) worker_selector: String,
+    /// The port of the workers' links.
+    #[arg(long, default_value_t = 7100, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) link_port: u16,
     /// Workers to wait for before the shards of a new cluster are placed; without
     /// it, until none has joined for a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

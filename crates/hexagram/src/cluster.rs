@@ -1,18 +1,13 @@
-//! What the processes of one cluster agree on, and how they find each other
-//! by a static map.
+//! What the processes of one cluster agree on.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use hexagram_core::{
-    Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, ShardMap, WorkerId, spread,
-};
-use hexagram_edge::{Directory, LINK_VERSION_MAX, LINK_VERSION_MIN, WorkerAddress};
+use hexagram_core::{Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, ShardMap, WorkerId};
+use hexagram_edge::{LINK_VERSION_MAX, LINK_VERSION_MIN};
 use hexagram_runtime::clock::unix_millis;
 use hexagram_runtime::random;
 
@@ -95,85 +90,6 @@ pub(crate) fn incarnation() -> Incarnation {
         if let Some(incarnation) = Incarnation::new(u64::from_be_bytes(random::bytes())) {
             return incarnation;
         }
-    }
-}
-
-/// A worker of the static map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
-    pub(crate) name: WorkerId,
-    pub(crate) address: String,
-}
-
-impl FromStr for Peer {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, address) = text.split_once('=').ok_or("expected NAME=HOST:PORT")?;
-        let port = address
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) {
-            return Err(format!(
-                "{address:?} is not HOST:PORT; write NAME=HOST:PORT"
-            ));
-        }
-        Ok(Self {
-            name: name.parse().map_err(|error| format!("{error}"))?,
-            address: address.to_owned(),
-        })
-    }
-}
-
-/// How a process finds the others: by a static map, or by a controller.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct MemberArgs {
-    /// A worker of the cluster, NAME=HOST:PORT; give all of them, to every process alike.
-    #[arg(long = "peer", value_name = "NAME=HOST:PORT")]
-    pub(crate) peers: Vec<Peer>,
-
-    /// Instead of peers: the --control-listen address of `hexagram control`.
-    #[arg(long, value_name = "URL")]
-    pub(crate) control: Option<String>,
-}
-
-impl MemberArgs {
-    /// The controller's address, if it is a controller that tells who owns what.
-    pub(crate) fn controller(&self) -> Result<Option<&str>, Mistake> {
-        let error = match (&self.control, self.peers.is_empty()) {
-            (Some(control), true) => return Ok(Some(control)),
-            (None, false) => return Ok(None),
-            (Some(_), false) => "--peer and --control do not go together: give one of them",
-            (None, true) => {
-                "--peer or --control is missing: name all workers with --peer NAME=HOST:PORT, \
-                 or the controller with --control URL"
-            }
-        };
-        Err(Mistake::Settings(error.to_owned()))
-    }
-
-    pub(crate) fn map(&self, shards: ShardCount) -> Result<ShardMap> {
-        let names: Vec<_> = self.peers.iter().map(|peer| peer.name.clone()).collect();
-        Ok(spread(1, shards, &names)?)
-    }
-
-    pub(crate) fn directory(&self, shards: ShardCount) -> Result<Directory> {
-        let address = |peer: &Peer| (peer.name.clone(), WorkerAddress::Tcp(peer.address.clone()));
-        Ok(Directory {
-            map: self.map(shards)?,
-            workers: self.peers.iter().map(address).collect::<HashMap<_, _>>(),
-        })
-    }
-
-    /// The address of the peer called `name`.
-    pub(crate) fn address(&self, name: &WorkerId) -> Result<&str, Mistake> {
-        let peer = self.peers.iter().find(|peer| peer.name == *name);
-        let address = peer.map(|peer| peer.address.as_str());
-        address.ok_or_else(|| {
-            Mistake::Settings(format!(
-                "--name {name} is none of the --peer workers; name one"
-            ))
-        })
     }
 }
 

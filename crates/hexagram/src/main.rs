@@ -8,6 +8,7 @@ mod demo;
 mod documents;
 mod follow;
 mod grid;
+mod members;
 mod mistake;
 mod output;
 mod roles;

@@ -78,12 +78,16 @@ impl Reporter {
         }
         self.changes.mark_unchanged();
         let me = &self.handoffs.me;
+        let setup = self.handoffs.setup();
         Report {
             name: me.worker.to_string(),
             incarnation: me.incarnation.get(),
             shards: self.handoffs.held(),
             draining: self.draining.is_cancelled(),
             capacity: busy::capacity(),
+            keys: setup.keys.clone(),
+            store: setup.store.clone(),
+            joined: self.handoffs.has_joined(),
         }
     }
 }

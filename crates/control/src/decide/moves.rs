@@ -102,7 +102,8 @@ const fn reason(motive: Motive) -> Why {
 
 /// Whether the owner can give the shard away. One on trial stays to its end.
 fn may_leave(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
-    is_served(view, shard, entry) && !view.suspicions.is_tried(shard, view.now)
+    let stays = view.suspicions.is_tried(shard, view.now) || view.keeps_its_shards(entry.owner());
+    is_served(view, shard, entry) && !stays
 }
 
 /// Whether the owner serves the shard in the epoch that the register knows.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use super::{Entry, EntryError};
 use crate::{Assignment, Incarnation, ShardCount, ShardId, ShardMap, WorkerId};
@@ -29,6 +30,27 @@ pub struct RegisterMap {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.worker, self.incarnation)
+    }
+}
+
+/// What is no owner: `NAME/INCARNATION`, the latter in hexadecimal, is one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no worker in one life: write NAME/INCARNATION")]
+pub struct OwnerError(String);
+
+impl FromStr for Owner {
+    type Err = OwnerError;
+
+    /// What its `Display` shows.
+    fn from_str(text: &str) -> Result<Self, OwnerError> {
+        let read = || {
+            let (worker, incarnation) = text.split_once('/')?;
+            Some(Self {
+                worker: worker.parse().ok()?,
+                incarnation: Incarnation::new(u64::from_str_radix(incarnation, 16).ok()?)?,
+            })
+        };
+        read().ok_or_else(|| OwnerError(text.to_owned()))
     }
 }
 

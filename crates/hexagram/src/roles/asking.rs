@@ -35,7 +35,7 @@ fn takes_orders(admin: &str, status: &Value) -> Result<(), Mistake> {
     let whom = "give --admin of `hexagram control` (or of `hexagram local`)";
     let name = status["name"].as_str().unwrap_or("without a name");
     Err(Mistake::Settings(match status["role"].as_str() {
-        Some("control" | "local") => return Ok(()),
+        Some("control" | "local" | "operator") => return Ok(()),
         Some(role) => {
             format!("{admin} is the admin address of {role} {name}, which takes no orders: {whom}")
         }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn only_a_controller_takes_orders() {
-        for role in ["control", "local"] {
+        for role in ["control", "local", "operator"] {
             let status = json!({"role": role, "name": role});
             takes_orders("h:1", &status).unwrap();
         }

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::{
-    Api, Controller, Maps, MemoryRegister, Overview, Register, RegisterError, Settings,
-};
-use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
+use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError, Settings};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ControlRole;
 use crate::follow::over_tcp;
 use crate::mistake::Mistake;
+use crate::roles::overview;
 
 pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
     let cluster = &args.serve.cluster;
@@ -79,33 +76,12 @@ async fn register(args: &ControlRole) -> Result<MemoryRegister> {
 fn status(cluster: String, maps: Maps, controller: Controller) -> Status {
     Arc::new(move || {
         let map = maps.borrow().clone();
-        let map = map.as_deref();
-        let overview = controller.overview();
-        json!({
-            "role": "control",
-            "name": "control",
-            "cluster": cluster,
-            "version": env!("CARGO_PKG_VERSION"),
-            "map_version": map.map(RegisterMap::version),
-            "waiting": overview.waiting,
-            "shards": map.map(|map| shards(map, &overview)).unwrap_or_default(),
-            "workers": overview.workers,
-            "lost": overview.lost,
-            "imbalance": overview.imbalance,
-        })
+        overview::page(
+            "control",
+            "control",
+            &cluster,
+            map.as_deref(),
+            &controller.overview(),
+        )
     })
-}
-
-fn shards(map: &RegisterMap, overview: &Overview) -> Vec<Value> {
-    let shard = |(shard, entry): (ShardId, &Entry<Owner>)| {
-        json!({
-            "shard": shard.get(),
-            "owner": entry.owner().worker.as_str(),
-            "epoch": entry.epoch().get(),
-            "moving_to": entry.plan().map(|plan| plan.to.worker.as_str()),
-            "quarantined": entry.is_quarantined(),
-            "load": overview.loads.get(shard.index()),
-        })
-    };
-    map.entries().map(shard).collect()
 }

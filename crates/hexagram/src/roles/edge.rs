@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::HttpSource;
 use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
@@ -68,9 +67,8 @@ async fn directory(
     watch::Receiver<Arc<Directory>>,
 )> {
     let cluster = &args.serve.cluster;
-    if let Some(url) = args.members.controller()? {
-        let source = HttpSource::new(url, &cluster.cluster, cluster.shards)?;
-        tracing::info!(control = url, "waiting for the shard map");
+    if let Some(source) = args.members.source(cluster).await? {
+        tracing::info!("waiting for the shard map");
         let directory = Directory::follow(source.follow(), follow::over_tcp()).await;
         return Ok((None, directory.context("the shard map has no source")?));
     }
@@ -81,7 +79,7 @@ async fn directory(
 /// Whether the edge could start, as far as its settings decide.
 pub(super) fn check(args: &EdgeRole) -> Result<()> {
     let cluster = &args.serve.cluster;
-    if args.members.controller()?.is_none() {
+    if !args.members.has_register()? {
         args.members.directory(cluster.shards)?;
     }
     cluster.sealer()?;

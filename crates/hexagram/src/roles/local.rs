@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hexagram_control::{Api, Controller, Introduction, Maps, MemoryRegister, Register, Settings};
-use hexagram_core::{Entry, Owner, Sealer, ShardMap, WorkerId};
+use hexagram_core::{Entry, Owner, Sealer, Setup, ShardMap, WorkerId};
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
@@ -328,6 +328,7 @@ fn workers<'a>(
                 reached: watch::channel(true).1,
                 dial: parts.dial.clone(),
                 hands_over: false,
+                setup: Setup::default(),
             }),
             kept: kept.clone(),
             map_fingerprint: None,

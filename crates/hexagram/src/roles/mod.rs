@@ -5,7 +5,9 @@ mod control;
 mod edge;
 pub(crate) mod keys;
 mod local;
+mod operator;
 pub(crate) mod order;
+mod overview;
 mod reload;
 pub(crate) mod status;
 mod worker;
@@ -45,6 +47,10 @@ pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
         Role::Control(args) => serve(&args.serve.clone(), |shutdown, _| {
             control::run(args, shutdown)
         }),
+        Role::Operator(args) => serve(&args.serve.clone(), |shutdown, _| {
+            operator::run(args, shutdown)
+        }),
+        Role::Crd => crd(),
         Role::Status(args) => ask(status::run(&args)),
         Role::Move(args) => ask(order::move_shard(&args)),
         Role::Drain(args) => ask(order::drain(&args)),
@@ -98,6 +104,11 @@ fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
         ConfigRole::Edge(args) => edge::check(args),
         ConfigRole::Worker(args) => worker::check(args),
         // Its settings cannot contradict each other.
-        ConfigRole::Control(_) => Ok(()),
+        ConfigRole::Control(_) | ConfigRole::Operator(_) => Ok(()),
     }
+}
+
+/// Prints the definitions of our kinds.
+fn crd() -> Result<()> {
+    print(hexagram_operator::crds()?)
 }

@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use hexagram_control::{HttpSource, Introduction, Joining, Setup};
-use hexagram_core::{Incarnation, Owner, ShardMap};
+use hexagram_control::{Introduction, Joining, Maps};
+use hexagram_core::{Incarnation, Owner, Setup, ShardMap};
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Membership, ReadMap, Upstream, UpstreamArgs, Worker, WorkerContext,
+    Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
 use crate::follow::over_tcp;
+use crate::members::{Source, named};
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 use crate::store;
@@ -34,14 +35,11 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     no_command(&args.upstream)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let life = incarnation();
-    let source = source(&args)?;
+    let source = args.members.source(&args.serve.cluster).await?;
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
+    let setup = setup(&args)?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
-    let setup = Setup {
-        keys: context.sealer.fingerprints(),
-        store: Some(args.store.place(&args.serve.cluster)?),
-    };
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
@@ -86,16 +84,31 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     Ok(())
 }
 
-/// Stays a member of the controller's cluster until `leave`.
+/// Becomes a member of the controller's cluster and stays it until `leave`.
 fn join(
-    source: HttpSource,
+    source: Source,
     who: Introduction,
     health: &Health,
     leave: CancellationToken,
 ) -> JoinHandle<()> {
     let condition = health.condition("controller");
-    tokio::spawn(ready_once_joined(condition, source.joining()));
-    tokio::spawn(async move { source.member(who, leave).await })
+    match source {
+        Source::Control(source) => {
+            tokio::spawn(ready_once_joined(condition, source.joining()));
+            tokio::spawn(async move { source.member(who, leave).await })
+        }
+        // The operator finds the workers' pods by itself.
+        Source::ShardMap(source) => tokio::spawn(async move {
+            let ready = ready_once_named(&condition, source.follow(), &who.owner);
+            leave.run_until_cancelled(ready).await;
+        }),
+    }
+}
+
+async fn ready_once_named(condition: &Condition, mut maps: Maps, owner: &Owner) {
+    condition.set(false, "the operator has not taken this worker in yet");
+    named(&mut maps, owner).await;
+    condition.set(true, "joined");
 }
 
 /// Nobody gives shards to a worker that has not joined. One that has serves on also
@@ -114,17 +127,18 @@ async fn ready_once_joined(condition: Condition, mut joining: watch::Receiver<Jo
     }
 }
 
-/// The controller, if there is one to follow.
-fn source(args: &WorkerRole) -> Result<Option<HttpSource>> {
+/// What this worker is to have in common with the others.
+fn setup(args: &WorkerRole) -> Result<Setup> {
     let cluster = &args.serve.cluster;
-    let source = args.members.controller()?;
-    let source = source.map(|url| HttpSource::new(url, &cluster.cluster, cluster.shards));
-    Ok(source.transpose()?)
+    Ok(Setup {
+        keys: cluster.sealer()?.fingerprints(),
+        store: Some(args.store.place(cluster)?),
+    })
 }
 
 /// Whether the worker could start, as far as its settings decide.
 pub(super) fn check(args: &WorkerRole) -> Result<()> {
-    args.members.controller()?;
+    args.members.way()?;
     no_command(&args.upstream)?;
     let store = open_store(args)?;
     let context = context(args, &Metrics::new(), incarnation(), None, store.as_ref())?;
@@ -135,9 +149,9 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 /// would read it.
 fn open_store(args: &WorkerRole) -> Result<Option<Arc<RedisStore>>> {
     let store = args.store.open(&args.serve.cluster)?;
-    if store.is_some() && args.members.controller()?.is_none() {
-        let alone =
-            "--store goes with --control: with --peer no worker takes over another's shards";
+    if store.is_some() && !args.members.has_register()? {
+        let alone = "--store goes with --control or --shard-map: with --peer no worker takes over \
+                     another's shards";
         return Err(Mistake::Settings(alone.to_owned()).into());
     }
     Ok(store)
@@ -215,14 +229,14 @@ fn context(
     args: &WorkerRole,
     metrics: &Metrics,
     life: Incarnation,
-    source: Option<&HttpSource>,
+    source: Option<&Source>,
     store: Option<&Arc<RedisStore>>,
 ) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
     // Under a controller the register says what is owned; the map is no fixed one.
-    let fixed = match args.members.controller()? {
-        Some(_) => None,
-        None => {
+    let fixed = match args.members.has_register()? {
+        true => None,
+        false => {
             args.members.address(&args.name)?;
             Some(args.members.map(cluster.shards)?)
         }
@@ -234,13 +248,10 @@ fn context(
         incarnation: life,
         shards: cluster.shards,
         owned: own.unwrap_or_default(),
-        membership: source.map(|source| Membership {
-            register: source.follow(),
-            reached: source.reached(),
-            read: read(source),
-            dial: over_tcp(),
-            hands_over: true,
-        }),
+        membership: match source {
+            Some(source) => Some(membership(source, setup(args)?)),
+            None => None,
+        },
         kept: Kept::new(),
         map_fingerprint: fixed.as_ref().map(ShardMap::fingerprint),
         sealer: cluster.sealer()?,
@@ -254,20 +265,22 @@ fn context(
     })
 }
 
-/// Reads the map of now.
-fn read(source: &HttpSource) -> ReadMap {
-    let source = source.clone();
-    Arc::new(move || {
-        let source = source.clone();
-        Box::pin(async move { source.read().await })
-    })
+fn membership(source: &Source, setup: Setup) -> Membership {
+    Membership {
+        register: source.follow(),
+        reached: source.reached(),
+        read: source.read(),
+        dial: over_tcp(),
+        hands_over: true,
+        setup,
+    }
 }
 
 async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
     if let Some(link) = args.link {
         return Ok(link);
     }
-    if args.members.controller()?.is_some() {
+    if args.members.has_register()? {
         return Ok(ANY_PORT);
     }
     let address = args.members.address(&args.name)?;

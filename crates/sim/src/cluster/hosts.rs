@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use hexagram_control::{Api, Controller, HttpSource, Introduction, Settings};
-use hexagram_core::{Incarnation, KeyRing, Owner, Sealer, ShardCount};
+use hexagram_core::{Incarnation, KeyRing, Owner, Sealer, Setup, ShardCount};
 use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext};
 use hexagram_proto::LINK_VERSION_MAX;
 use hexagram_runtime::drain::DrainArgs;
@@ -133,6 +133,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>)
             register: source.follow(),
             dial: dial(&here),
             hands_over: true,
+            setup: Setup::default(),
             reached: source.reached(),
             read: read(&source),
         }),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hexagram_core::{Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, ShardId};
+use hexagram_core::{
+    Entry, Epoch, Holding, Incarnation, Owner, Phase, Plan, RegisterMap, Setup, ShardId,
+};
 use hexagram_proto::admin::{self, Held};
 use hexagram_proto::handoff::Move;
 use hexagram_proto::{Dial, STEPS, WorkerAddress};
@@ -46,6 +48,8 @@ pub struct Membership {
     /// Whether a worker that ends has its shards moved away first. Not where all
     /// workers end together.
     pub hands_over: bool,
+    /// What the controller is told of this process.
+    pub setup: Setup,
 }
 
 /// What this worker holds, and how that changes.
@@ -106,6 +110,18 @@ impl Handoffs {
             changed: watch::Sender::new(0),
             tails: RwLock::default(),
         }
+    }
+
+    /// What the controller is told of this process.
+    pub(crate) const fn setup(&self) -> &Setup {
+        &self.membership.setup
+    }
+
+    /// Whether a controller has taken this process in.
+    pub(crate) fn has_joined(&self) -> bool {
+        let map = self.membership.register.borrow();
+        map.as_ref()
+            .is_some_and(|map| map.addresses().contains_key(&self.me))
     }
 
     /// The register names this worker; gives what is to be done about it.

@@ -30,7 +30,7 @@ mod tests {
 
     use clap::Parser;
     use hexagram_core::{
-        Entry, Epoch, Incarnation, KeyRing, Owner, RegisterMap, Sealer, ShardCount, ShardId,
+        Entry, Epoch, Incarnation, KeyRing, Owner, RegisterMap, Sealer, Setup, ShardCount, ShardId,
     };
     use hexagram_runtime::drain::DrainArgs;
     use hexagram_runtime::metrics::Metrics;
@@ -76,6 +76,7 @@ mod tests {
             reached: watch::Sender::new(true).subscribe(),
             dial: Arc::new(|address| hexagram_proto::WorkerAddress::Tcp(address.to_owned())),
             hands_over: false,
+            setup: Setup::default(),
         };
         let context = WorkerContext {
             cluster: "c".to_owned(),

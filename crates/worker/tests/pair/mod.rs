@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, ShardId, shard_of};
+use hexagram_core::{
+    Entry, Epoch, Incarnation, Owner, RegisterMap, Setup, ShardCount, ShardId, shard_of,
+};
 use hexagram_proto::WorkerAddress;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::link::Open;
@@ -180,6 +182,7 @@ impl Cluster {
                 reached: reached.subscribe(),
                 dial: dial.clone(),
                 hands_over: true,
+                setup: Setup::default(),
             };
             let place = Place {
                 name: NAMES[number],

@@ -12,7 +12,7 @@ use super::super::{
     order_move,
 };
 use crate::fleet::{Fleet, Held};
-use crate::testing::{count, epoch, fleet, held, introduced, map, owner};
+use crate::testing::{count, epoch, fleet, held, introduced, map, owner, report};
 
 /// What shard 0 becomes.
 fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
@@ -341,4 +341,50 @@ fn only_an_ordered_drain_can_be_cancelled() {
         let refusal = refused.unwrap_err().to_string();
         assert!(refusal.contains(text), "{refusal}");
     }
+}
+
+/// What workers 0 and 1 own, and where the shards of 0 go.
+fn moves(fleet: &Fleet, drains: &[u8]) -> Vec<(u16, Owner)> {
+    let map = map(
+        1,
+        vec![Entry::new(a(), epoch(3)), Entry::new(b(), epoch(3))],
+    );
+    let drained = drains.iter().map(|number| {
+        let Owner {
+            worker,
+            incarnation,
+        } = owner(*number, 1);
+        (worker, incarnation)
+    });
+    let view = View {
+        map: &map,
+        fleet,
+        drains: &drained.collect(),
+        memory: &Memory::default(),
+        suspicions: &Suspicions::default(),
+        now: Duration::ZERO,
+    };
+    let changes = view.decide().changes.into_iter();
+    let moves =
+        changes.filter_map(|change| Some((change.shard.get(), change.entry.plan()?.to.clone())));
+    moves.collect()
+}
+
+#[test]
+fn shards_of_a_rollout_go_to_those_that_stay_only() {
+    let c = owner(2, 1);
+    let own = |shard: u16| vec![(count(2).shard(shard).unwrap(), held(Serving, 3))];
+    let mut fleet = Fleet::default();
+    for (owner, shards) in [(a(), own(0)), (b(), own(1)), (c.clone(), Vec::new())] {
+        fleet.join(&introduced(&owner)).unwrap();
+        fleet.reported(&owner, report(&shards));
+    }
+    // Another worker is new, and takes nothing from those that are to end.
+    fleet.set_outgoing([a().worker, b().worker].into());
+    assert_eq!(moves(&fleet, &[]), []);
+    // The one that drains gives to the new one, not to the next that is to end.
+    assert_eq!(moves(&fleet, &[0]), [(0, c)]);
+    // Where nobody stays, they go somewhere all the same.
+    fleet.set_outgoing([a().worker, b().worker, owner(2, 1).worker].into());
+    assert_eq!(moves(&fleet, &[0]).len(), 1);
 }

@@ -1,0 +1,68 @@
+{{- /* What the schema cannot say. Each message names the values to change. */ -}}
+{{- define "hexagram.checks" -}}
+{{- if not (or .Values.upstreams .Values.demo) }}
+{{- fail "upstreams is empty: give at least one, or set demo to tour for a built-in server" }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
+{{- fail "ingress.enabled needs ingress.hosts" }}
+{{- end }}
+{{- include "hexagram.checkAuth" .Values.edge }}
+{{- include "hexagram.checkStore" . }}
+{{- include "hexagram.checkShards" . }}
+{{- include "hexagram.checkStoreChange" . }}
+{{- end }}
+
+{{- define "hexagram.checkAuth" -}}
+{{- if and (eq .auth.kind "api-keys") (not .auth.keysSecret.name) }}
+{{- fail "edge.auth.kind api-keys needs edge.auth.keysSecret.name" }}
+{{- end }}
+{{- if and (eq .auth.kind "trusted-header") (not .trustedProxies) }}
+{{- fail "edge.auth.kind trusted-header needs edge.trustedProxies: anyone could send the header" }}
+{{- end }}
+{{- if and .routing.header (not .trustedProxies) }}
+{{- fail "edge.routing.header needs edge.trustedProxies: anyone could send the header" }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.checkStore" -}}
+{{- $stores := list .Values.store.url .Values.store.existingSecret.name (ternary "valkey" "" .Values.valkey.enabled) }}
+{{- if gt (len (compact $stores)) 1 }}
+{{- fail "more than one store: give one of store.url, store.existingSecret.name and valkey.enabled" }}
+{{- end }}
+{{- if and .Values.valkey.enabled (not .Values.valkey.existingSecret.name) (not .Values.networkPolicy.enabled) }}
+{{- fail "valkey would be open to every pod: set valkey.existingSecret.name, or networkPolicy.enabled" }}
+{{- end }}
+{{- if and .Values.store.caSecret.name (not (or .Values.store.url .Values.store.existingSecret.name)) }}
+{{- fail "store.caSecret.name needs store.url or store.existingSecret.name" }}
+{{- end }}
+{{- end }}
+
+{{- /* The shard map outlives the release, so this also sees one of an earlier install. */ -}}
+{{- define "hexagram.checkShards" -}}
+{{- if .Capabilities.APIVersions.Has "hexagram.dev/v1alpha1/ShardMap" }}
+{{- $name := include "hexagram.fullname" . }}
+{{- $map := lookup "hexagram.dev/v1alpha1" "ShardMap" .Release.Namespace $name }}
+{{- $shards := dig "spec" "shards" .Values.shards $map | int }}
+{{- if ne $shards (int .Values.shards) }}
+{{- fail (printf "shards is fixed for the cluster's life: the ShardMap %s has %d, the values say %d; set shards to %d, or delete the ShardMap and lose every session" $name $shards (int .Values.shards) $shards) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* A rolling update to another store would wait for ever: a worker is not taken in
+       where its store is not that of the others. */ -}}
+{{- define "hexagram.checkStoreChange" -}}
+{{- $name := printf "%s-worker" (include "hexagram.fullname" .) }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace $name }}
+{{- if and $live (ne .Values.worker.updateStrategy "Recreate") }}
+{{- $now := dig "metadata" "annotations" "hexagram.dev/store" "none" $live }}
+{{- $wanted := include "hexagram.storePlace" . }}
+{{- if ne $now $wanted }}
+{{- fail (printf "the store changes from %s to %s: set worker.updateStrategy to Recreate for this upgrade, which ends all legacy sessions" $now $wanted) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.storePlace" -}}
+{{- regexReplaceAll "//[^/]*@" (include "hexagram.store" .) "//" | default "none" }}
+{{- end }}

@@ -1,0 +1,139 @@
+//! Asking a worker what it is, at an address where one is to be found.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use hexagram_core::{Incarnation, Owner, Setup, ShardCount};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::admin::admin_client::AdminClient;
+use hexagram_proto::admin::{Report, WatchRequest};
+use tokio::time::timeout;
+use tonic::Streaming;
+
+use crate::introduction::Introduction;
+
+/// For a connection and the first report.
+const VISIT: Duration = Duration::from_secs(1);
+
+/// Why nobody introduced himself.
+#[derive(Debug, thiserror::Error)]
+pub enum VisitError {
+    /// No report came.
+    #[error(transparent)]
+    Unheard(#[from] Unheard),
+    /// Not within a second.
+    #[error("no worker answers within {VISIT:?}")]
+    Late,
+    /// What answers has no name or no life.
+    #[error("what answers there is no worker: it calls itself {0:?}")]
+    Nameless(String),
+}
+
+/// Why a worker did not report.
+#[derive(Debug, thiserror::Error)]
+pub enum Unheard {
+    /// Nobody listens there: its process is gone.
+    #[error("nobody listens there: {0}")]
+    Refused(tonic::transport::Error),
+    /// It cannot be reached.
+    #[error("it cannot be reached: {0}")]
+    Unreached(tonic::transport::Error),
+    /// It answers, but not with a report.
+    #[error("it does not report: {}", .0.message())]
+    Answered(Box<tonic::Status>),
+    /// It ended its reports before the first.
+    #[error("it ended before it reported")]
+    Empty,
+}
+
+/// Asks the worker at `address`, which others reach at `place`, to introduce itself.
+///
+/// # Errors
+/// When none of `cluster` with so many `shards` does within a second.
+pub async fn visit(
+    address: &WorkerAddress,
+    place: &str,
+    cluster: &str,
+    shards: ShardCount,
+) -> Result<Introduction, VisitError> {
+    let asked = timeout(VISIT, reports(address, cluster, shards)).await;
+    let (first, _) = asked.map_err(|_| VisitError::Late)??;
+    introduction(&first, place).ok_or(VisitError::Nameless(first.name))
+}
+
+fn introduction(report: &Report, place: &str) -> Option<Introduction> {
+    let owner = Owner {
+        worker: report.name.parse().ok()?,
+        incarnation: Incarnation::new(report.incarnation)?,
+    };
+    let setup = Setup {
+        keys: report.keys.clone(),
+        store: report.store.clone(),
+    };
+    Some(Introduction {
+        owner,
+        address: place.to_owned(),
+        setup,
+        again: report.joined,
+    })
+}
+
+/// The first report of the worker at `address`, and those that follow.
+pub(crate) async fn reports(
+    address: &WorkerAddress,
+    cluster: &str,
+    shards: ShardCount,
+) -> Result<(Report, Streaming<Report>), Unheard> {
+    let dialled = address.dial().await;
+    let channel = dialled.map_err(|error| match is_refusal(&error) {
+        true => Unheard::Refused(error),
+        false => Unheard::Unreached(error),
+    })?;
+    let request = WatchRequest {
+        cluster: cluster.to_owned(),
+        shards: u32::from(shards.get()),
+    };
+    let answered = AdminClient::new(channel).watch(request).await;
+    let mut reports = answered.map_err(answer)?.into_inner();
+    let first = reports.message().await.map_err(answer)?;
+    Ok((first.ok_or(Unheard::Empty)?, reports))
+}
+
+fn answer(status: tonic::Status) -> Unheard {
+    Unheard::Answered(Box::new(status))
+}
+
+/// Whether somebody's kernel says that nobody listens.
+fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref().map(io::Error::kind);
+        matches!(
+            kind,
+            Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_worker_with_a_name_and_a_life_is_introduced() {
+        let report = |name: &str, incarnation| Report {
+            name: name.to_owned(),
+            incarnation,
+            keys: vec![7],
+            joined: true,
+            ..Report::default()
+        };
+        let known = introduction(&report("worker-0", 3), "10.0.0.1:7100").unwrap();
+        assert_eq!(known.owner.to_string(), "worker-0/0000000000000003");
+        assert_eq!(known.address, "10.0.0.1:7100");
+        assert_eq!((known.setup.keys, known.again), (vec![7], true));
+        assert!(introduction(&report("", 3), "h:1").is_none());
+        assert!(introduction(&report("worker-0", 0), "h:1").is_none());
+    }
+}

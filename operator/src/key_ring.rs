@@ -1,0 +1,93 @@
+//! The sealing key ring: a Secret that edges and workers mount (DESIGN 9b). It is made
+//! here, once: a chart that is rendered twice must give the same text.
+
+use hexagram_core::KeyRing;
+use hexagram_runtime::random;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
+
+use crate::client::Place;
+
+/// The ring's key in the Secret.
+const FILE: &str = "ring.txt";
+
+/// There is no key ring.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyRingError {
+    /// The API server does not give or take it.
+    #[error("the key ring's Secret {0} cannot be had: {1}")]
+    Api(String, kube::Error),
+    /// It holds something else.
+    #[error(
+        "Secret {0} holds no usable key ring at {FILE}: {1}; put `hexagram keys ring` there, or \
+         delete the Secret for a new one, which ends all sessions"
+    )]
+    Unusable(String, String),
+}
+
+/// Makes the key ring, unless it is there.
+pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError> {
+    let api: Api<Secret> = Api::namespaced(place.client.clone(), &place.namespace);
+    let failed = |error| KeyRingError::Api(name.to_owned(), error);
+    if let Some(secret) = api.get_opt(name).await.map_err(failed)? {
+        return check(name, &secret);
+    }
+    match api.create(&PostParams::default(), &fresh(name)).await {
+        Ok(_) => {
+            tracing::info!(secret = name, "the key ring is made");
+            Ok(())
+        }
+        // Another operator was faster.
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn fresh(name: &str) -> Secret {
+    let ring = KeyRing::generate(1, random::bytes()).to_text();
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: Some([(FILE.to_owned(), ByteString(ring.into_bytes()))].into()),
+        ..Secret::default()
+    }
+}
+
+fn check(name: &str, secret: &Secret) -> Result<(), KeyRingError> {
+    let unusable = |reason: String| KeyRingError::Unusable(name.to_owned(), reason);
+    let ring = secret.data.as_ref().and_then(|data| data.get(FILE));
+    let ring = ring.ok_or_else(|| unusable("nothing is there".to_owned()))?;
+    let text = str::from_utf8(&ring.0).map_err(|error| unusable(error.to_string()))?;
+    let ring = KeyRing::parse(text).map_err(|error| unusable(error.to_string()));
+    ring.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_is_usable() {
+        assert!(check("k", &fresh("k")).is_ok());
+    }
+
+    #[test]
+    fn anything_else_is_told_with_the_cure() {
+        let mut secret = fresh("k");
+        secret
+            .data
+            .get_or_insert_default()
+            .insert(FILE.to_owned(), ByteString(b"x".to_vec()));
+        for secret in [secret, Secret::default()] {
+            let error = check("k", &secret).unwrap_err().to_string();
+            assert!(
+                error.contains("Secret k") && error.contains("hexagram keys ring"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Hexagram in Kubernetes (DESIGN sections 6 and 9b): the shard map as an object, and the
+//! operator that writes it.
+//!
+//! ```text
+//! pods of the workers -> pods -> control::Controller -> register -> ShardMap (API server)
+//! ShardMap -> source -> edges and workers
+//! ```
+//!
+//! The controller is `hexagram-control`'s, as in a process cluster; here are a register and
+//! a way to find workers. Nothing that serves stops while the API server or the operator
+//! is away.
+
+mod client;
+mod cost;
+mod form;
+mod key_ring;
+mod lease;
+mod operator;
+mod pods;
+mod register;
+mod repair;
+mod shard_map;
+mod source;
+mod story;
+
+pub use client::{ConnectError, Place};
+pub use operator::{KeyRingFailure, Leading, Operator, OperatorError, Settings, Standing};
+pub use register::KubeRegister;
+pub use shard_map::{
+    MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,
+};
+pub use source::MapSource;

@@ -1,0 +1,159 @@
+//! The shard map as edges and workers have it: watched in its object. While the API
+//! server is away the last map stays in force.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use hexagram_control::Maps;
+use hexagram_core::{RegisterMap, ShardCount};
+use hexagram_runtime::random::jittered;
+use kube::Api;
+use kube::runtime::utils::Backoff;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::client::Place;
+use crate::form;
+use crate::shard_map::ShardMap;
+
+/// Between two tries to reach the API server.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For a map that is asked for at once.
+const NOW: Duration = Duration::from_secs(1);
+
+/// Follows one `ShardMap`. Clones share what is known.
+#[derive(Clone)]
+pub struct MapSource {
+    api: Api<ShardMap>,
+    name: String,
+    cluster: String,
+    count: ShardCount,
+    reached: watch::Sender<bool>,
+}
+
+impl MapSource {
+    /// Follows the object called `name`, once it is asked to.
+    #[must_use]
+    pub fn new(place: &Place, name: &str, cluster: &str, count: ShardCount) -> Self {
+        Self {
+            api: place.shard_maps(),
+            name: name.to_owned(),
+            cluster: cluster.to_owned(),
+            count,
+            reached: watch::Sender::new(true),
+        }
+    }
+
+    /// Whether the API server answered when it was asked last.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<bool> {
+        self.reached.subscribe()
+    }
+
+    /// Follows the map until nobody listens; `None` until there is a first one.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as [`tokio::spawn`].
+    #[must_use]
+    pub fn follow(&self) -> Maps {
+        let (sender, maps) = watch::channel(None);
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = sender.closed() => {}
+                () = this.keep_watching(&sender) => {}
+            }
+        });
+        maps
+    }
+
+    /// The map as it is now; `None` where there is none, or nobody answers within a second.
+    pub async fn read(&self) -> Option<Arc<RegisterMap>> {
+        let object = timeout(NOW, self.api.get_opt(&self.name)).await;
+        let object = object
+            .ok()?
+            .inspect_err(|error| tracing::debug!(%error, "the shard map was not read"));
+        self.open(&object.ok()??).map(Arc::new)
+    }
+
+    async fn keep_watching(&self, maps: &watch::Sender<Option<Arc<RegisterMap>>>) {
+        let mut seen = pin!(watched(self.api.clone(), &self.name));
+        while let Some(seen) = seen.next().await {
+            self.tell_reached(seen.as_ref().err());
+            // A map that is deleted is made again; until then the last one holds.
+            let map = seen.ok().flatten().and_then(|object| self.open(&object));
+            let Some(map) = map else { continue };
+            maps.send_if_modified(|known| {
+                let is_news = known.as_deref() != Some(&map);
+                if is_news {
+                    *known = Some(Arc::new(map));
+                }
+                is_news
+            });
+        }
+    }
+
+    fn tell_reached(&self, error: Option<&watcher::Error>) {
+        let reached = error.is_none();
+        if self.reached.send_replace(reached) == reached {
+            return;
+        }
+        let shard_map = &self.name;
+        match error {
+            Some(error) => tracing::warn!(
+                shard_map,
+                %error,
+                "the API server is out of reach; what is known of the shard map stays in force"
+            ),
+            None => tracing::info!(shard_map, "the API server answers again"),
+        }
+    }
+
+    /// The map in an object, if it is one of this cluster.
+    fn open(&self, object: &ShardMap) -> Option<RegisterMap> {
+        let shard_map = &self.name;
+        if object.spec.cluster != self.cluster {
+            let (theirs, ours) = (&object.spec.cluster, &self.cluster);
+            tracing::error!(
+                shard_map,
+                theirs,
+                ours,
+                "the shard map is of another cluster: give --cluster as its spec says"
+            );
+            return None;
+        }
+        let status = object.status.as_ref()?;
+        let map = form::map(status, self.count);
+        let map = map.inspect_err(|error| {
+            tracing::error!(shard_map, %error, "the shard map is unusable; what was known of it stays in force");
+        });
+        map.ok().flatten()
+    }
+}
+
+/// The object called `name`, at each change; `None` where it is not. Tried again a
+/// second after each error, forever.
+pub(crate) fn watched(
+    api: Api<ShardMap>,
+    name: &str,
+) -> impl Stream<Item = Result<Option<ShardMap>, watcher::Error>> + Send + use<> {
+    watcher::watch_object(api, name).backoff(Steady)
+}
+
+/// The API server is to be back in use at once: failovers wait for it.
+pub(crate) struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(jittered(PAUSE))
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
+}

@@ -1,0 +1,163 @@
+//! What happens to the shards, told as events on the `ShardMap`: `kubectl describe` has
+//! the story.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hexagram_control::{Why, Written};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
+
+use crate::client::Place;
+
+/// Who tells.
+const TELLER: &str = "hexagram-operator";
+/// What happens within so long is told at once: a drain is one event, not one a shard.
+const GATHER: Duration = Duration::from_secs(3);
+
+/// Something that happened.
+#[derive(Debug, PartialEq, Eq)]
+struct Tale {
+    reason: &'static str,
+    note: String,
+    type_: EventType,
+}
+
+/// Tells about the object what is written into it, for as long as it runs.
+pub(crate) async fn tell(
+    place: Place,
+    name: String,
+    about: ObjectReference,
+    mut news: broadcast::Receiver<Written>,
+) {
+    let reporter = Reporter {
+        controller: TELLER.to_owned(),
+        instance: Some(name),
+    };
+    let recorder = Recorder::new(place.client, reporter);
+    while let Some(first) = next(&mut news).await {
+        sleep(GATHER).await;
+        let mut ways = Ways::default();
+        ways.add(&first);
+        while let Ok(written) = news.try_recv() {
+            ways.add(&written);
+        }
+        for tale in ways.tales() {
+            publish(&recorder, tale, &about).await;
+        }
+    }
+}
+
+/// The next of the news; who was too slow for some goes on with what is left.
+async fn next(news: &mut broadcast::Receiver<Written>) -> Option<Written> {
+    loop {
+        match news.recv().await {
+            Ok(written) => return Some(written),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return None,
+        }
+    }
+}
+
+async fn publish(recorder: &Recorder, tale: Tale, about: &ObjectReference) {
+    let event = Event {
+        type_: tale.type_,
+        reason: tale.reason.to_owned(),
+        note: Some(tale.note),
+        action: "Place".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&event, about).await {
+        tracing::debug!(%error, "an event is not published");
+    }
+}
+
+/// How many shards went from whom to whom, and why.
+#[derive(Default)]
+struct Ways(BTreeMap<(Why, String, String), usize>);
+
+impl Ways {
+    fn add(&mut self, written: &Written) {
+        let Written { from, to, why, .. } = written;
+        *self
+            .0
+            .entry((*why, from.to_string(), to.to_string()))
+            .or_default() += 1;
+    }
+
+    fn tales(&self) -> Vec<Tale> {
+        let ways = self.0.iter();
+        let tales = ways.filter_map(|((why, from, to), count)| tale(*why, from, to, *count));
+        tales.collect()
+    }
+}
+
+/// What is worth telling: the end of a move shows in the map, its beginning says why.
+fn tale(why: Why, from: &str, to: &str, count: usize) -> Option<Tale> {
+    let (reason, type_) = match why {
+        Why::Behind | Why::Committed => return None,
+        Why::Drained | Why::Filled | Why::Balanced | Why::Ordered => {
+            ("ShardsMove", EventType::Normal)
+        }
+        Why::Aborted => ("MoveGivenUp", EventType::Warning),
+        Why::FailedOver => ("ShardsFailedOver", EventType::Warning),
+        Why::Restarted => ("ShardsRestarted", EventType::Warning),
+        Why::Quarantined => ("ShardsQuarantined", EventType::Warning),
+    };
+    let shards = match count {
+        1 => "1 shard".to_owned(),
+        _ => format!("{count} shards"),
+    };
+    let way = match from == to {
+        true => format!("on {to}"),
+        false => format!("from {from} to {to}"),
+    };
+    let note = format!("{shards} {way}: {why}");
+    Some(Tale {
+        reason,
+        note,
+        type_,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use hexagram_core::ShardCount;
+
+    use super::*;
+
+    fn written(from: &str, to: &str, why: Why) -> Written {
+        Written {
+            shard: ShardCount::default().shard(3).unwrap(),
+            from: from.parse().unwrap(),
+            to: to.parse().unwrap(),
+            why,
+        }
+    }
+
+    #[test]
+    fn what_goes_the_same_way_is_one_event() {
+        let mut ways = Ways::default();
+        for _ in 0..16 {
+            ways.add(&written("a", "b", Why::Drained));
+            ways.add(&written("a", "b", Why::Committed));
+        }
+        ways.add(&written("c", "c", Why::FailedOver));
+        let told: Vec<_> = ways
+            .tales()
+            .into_iter()
+            .map(|tale| (tale.reason, tale.note))
+            .collect();
+        let moves = "16 shards from a to b: move begun: its worker drains";
+        let failover = "1 shard on c: failed over";
+        assert_eq!(told.len(), 2);
+        assert!(told.contains(&("ShardsMove", moves.to_owned())), "{told:?}");
+        assert!(
+            told.contains(&("ShardsFailedOver", failover.to_owned())),
+            "{told:?}"
+        );
+    }
+}
