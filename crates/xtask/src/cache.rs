@@ -48,6 +48,11 @@ impl Cache {
         self.dir.join(kit.name)
     }
 
+    /// A file of the cache that is not installed but written by its user.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// One installer at a time: held until the returned file is dropped.
     pub(crate) fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.dir)

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{conformance, fuzz, sim, suite, tidy, tools};
+use crate::{cluster, conformance, e2e, fuzz, sim, suite, tidy, tools};
 
 /// Developer commands of Hexagram.
 #[derive(Parser)]
@@ -36,6 +36,12 @@ enum Command {
     /// Run the MCP conformance suite against clusters of the release binary
     #[command(after_help = conformance::HELP)]
     Conformance(conformance::Selection),
+    /// Make, show or delete the Kubernetes cluster that the tests use (kind)
+    #[command(subcommand, after_help = cluster::HELP)]
+    Cluster(cluster::Order),
+    /// Install Hexagram in a Kubernetes cluster, load it and break things
+    #[command(after_help = e2e::HELP)]
+    E2e(e2e::Selection),
     /// Fuzz what parses bytes from outside (needs a nightly toolchain)
     #[command(after_help = FUZZ_HELP)]
     Fuzz(FuzzArgs),
@@ -109,6 +115,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => return suite::run(&workspace, &Cache::locate()?, &args.only),
         Command::Tools => tools::install_and_print(&Cache::locate()?)?,
         Command::Conformance(selection) => return conformance(&workspace, &selection),
+        Command::Cluster(order) => cluster::command(&workspace, &Cache::locate()?, &order)?,
+        Command::E2e(selection) => return e2e(&workspace, &selection),
         Command::Fuzz(args) => fuzz::command(
             &workspace,
             &Cache::locate()?,
@@ -131,6 +139,13 @@ fn conformance(workspace: &Workspace, selection: &conformance::Selection) -> Res
     let verdict = |tally: &Tally| if tally.failed == 0 { "ok" } else { "FAILED" };
     task.end(ran.as_ref().map_or("FAILED", verdict));
     let Tally { passed, failed } = ran?;
+    writeln!(stdout(), "{passed} passed, {failed} failed")?;
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// As [`conformance()`]; the report comes before.
+fn e2e(workspace: &Workspace, selection: &e2e::Selection) -> Result<ExitCode> {
+    let Tally { passed, failed } = e2e::command(workspace, &Cache::locate()?, selection)?;
     writeln!(stdout(), "{passed} passed, {failed} failed")?;
     Ok(ExitCode::from(u8::from(failed > 0)))
 }

@@ -6,7 +6,9 @@ pub mod cli;
 pub mod tidy;
 
 mod cache;
+mod cluster;
 mod conformance;
+mod e2e;
 mod fuzz;
 mod process;
 mod progress;

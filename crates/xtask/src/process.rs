@@ -70,6 +70,23 @@ pub(crate) fn require(command: Command, task: &mut Task) -> Result<Vec<String>> 
     run(command, task)?.require_success(task)
 }
 
+/// What a short command says on stdout: for what it says to be read, not shown.
+///
+/// # Errors
+/// When it cannot be started or fails, with what it said on stderr.
+pub(crate) fn output(mut command: Command) -> Result<String> {
+    let what = describe(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("start `{what}`: is it installed?"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{what}` failed: {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn spawn_reader(pipe: PipeReader) -> Receiver<String> {
     let (sender, receiver) = sync_channel(READ_AHEAD);
     thread::spawn(move || {
@@ -138,6 +155,13 @@ mod tests {
         let mut task = Task::start("test");
         let error = require(shell("exit 3"), &mut task).unwrap_err();
         assert_eq!(error.to_string(), "`sh -c exit 3` failed: exit status: 3");
+    }
+
+    #[test]
+    fn only_stdout_is_read_and_stderr_is_the_reason() {
+        assert_eq!(output(shell("echo a; echo b >&2")).unwrap(), "a\n");
+        let error = output(shell("echo no daemon >&2; exit 1")).unwrap_err();
+        assert!(error.to_string().ends_with("exit status: 1: no daemon"));
     }
 
     #[test]

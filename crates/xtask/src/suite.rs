@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{conformance, fuzz, process, tools};
+use crate::{conformance, e2e, fuzz, process, tools};
 
 /// How long all fuzz targets together run as a part of the tests, in seconds.
 const FUZZ_SECONDS: u64 = 60;
@@ -76,6 +76,11 @@ const STEPS: &[Step] = &[
         name: "conformance",
         about: "the official MCP conformance suite, both eras, in two shapes of cluster",
         run: conformance,
+    },
+    Step {
+        name: "e2e",
+        about: "a real Kubernetes cluster: install, call, scale, restart, kill, where kind is there",
+        run: e2e,
     },
     Step {
         name: "fuzz",
@@ -161,6 +166,17 @@ fn conformance(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
     suite.tally += ran;
     ensure!(ran.failed == 0, "{} checks failed", ran.failed);
     Ok(Some(format!("{} checks passed", ran.passed)))
+}
+
+/// On a machine without the programs that make a cluster, passes and says so.
+fn e2e(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
+    if let Some(note) = e2e::cannot_run() {
+        return Ok(Some(note));
+    }
+    let ran = e2e::step(suite.workspace, suite.cache, task)?;
+    suite.tally += ran;
+    ensure!(ran.failed == 0, "{} scenarios failed", ran.failed);
+    Ok(Some(format!("{} scenarios passed", ran.passed)))
 }
 
 /// The names of the steps, in order.

@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 
 pub(crate) use cargo::{CARGO_DENY, CARGO_FUZZ, has_nightly};
+pub(crate) use debian::on_path;
 
 /// Installs what is missing; quick when nothing is.
 ///

@@ -45,6 +45,7 @@ const ARROWS: &[(&str, Ours)] = &[
     ("hexagram-bench", Only(&[])),
     ("hexagram", Everything),
     ("xtask", Only(&[])),
+    (E2E, Only(&[])),
 ];
 
 /// Never import each other, not even in tests: only the link joins them.

@@ -32,7 +32,7 @@ pub(super) fn install(what: &str, packages: &[&str], task: &mut Task) -> Result<
 }
 
 /// Where a program is, by `PATH`.
-pub(super) fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))

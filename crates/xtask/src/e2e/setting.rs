@@ -1,0 +1,187 @@
+//! Where the tests run, as the variables that tell them.
+
+use super::*;
+
+use crate::cluster::{IMAGE, Kind};
+
+/// Where everything is installed; deleted as a whole.
+const NAMESPACE: &str = "hexagram-e2e";
+/// Of each era, by default, where breaking things is the point.
+const FEW: u32 = 50;
+/// Of each era, for figures.
+const MANY: u32 = 300;
+
+/// A cluster, and what is done to it.
+pub(super) struct Setting<'a> {
+    selection: &'a Selection,
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl<'a> Setting<'a> {
+    pub(super) fn new(
+        workspace: &Workspace,
+        cache: &Cache,
+        selection: &'a Selection,
+    ) -> Result<Self> {
+        let kind = Kind::new(workspace, cache);
+        let kubeconfig = match &selection.kubeconfig {
+            Some(file) => {
+                fs::canonicalize(file).with_context(|| format!("find {}", file.display()))?
+            }
+            None => kind.kubeconfig().to_owned(),
+        };
+        let folder = workspace.target.join("e2e");
+        let binary = selection.binary.clone();
+        let binary = binary.unwrap_or_else(|| workspace.release_binary());
+        let paths = [
+            ("HEXAGRAM_E2E_KUBECONFIG", &kubeconfig),
+            ("HEXAGRAM_E2E_FOLDER", &folder),
+            ("HEXAGRAM_BIN", &binary),
+        ];
+        let paths = paths.map(|(name, path)| (name, path.display().to_string()));
+        let variables = paths.into_iter().chain(selection.variables()).collect();
+        Ok(Self {
+            selection,
+            kubeconfig,
+            folder,
+            variables,
+        })
+    }
+
+    /// Runs the tests, from an empty namespace, and prints their report.
+    pub(super) fn run(&self, workspace: &Workspace, cache: &Cache) -> Result<Tally> {
+        self.remove().context("remove what an earlier run left")?;
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder).context("remove the report of the last run")?;
+        }
+        fs::create_dir_all(&self.folder).context("make the folder of the report")?;
+        let mut task = Task::start("scenarios");
+        let finished = process::run(self.tests(workspace, cache)?, &mut task)?;
+        let tally = Tally::of(finished.lines.iter().map(String::as_str));
+        let ended = finished.require_success(&task).map(|_| ());
+        task.end(if ended.is_ok() { "ok" } else { "FAILED" });
+        self.print_report()?;
+        // Cargo fails as well when a test does: that one is counted.
+        if tally.failed == 0 {
+            ended?;
+        }
+        Ok(tally)
+    }
+
+    fn tests(&self, workspace: &Workspace, cache: &Cache) -> Result<Command> {
+        let name = if self.selection.load { "load" } else { "short" };
+        let mut tests = workspace.cargo(&["test", "--package", "hexagram-e2e", "--test", name]);
+        tests
+            .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(&self.selection.only)
+            .envs(self.variables.iter().cloned())
+            .envs(tools::env(cache)?);
+        Ok(tests)
+    }
+
+    fn print_report(&self) -> Result<()> {
+        let file = self.folder.join("report.md");
+        let report = fs::read_to_string(&file)
+            .with_context(|| format!("no scenario came to an end: read {}", file.display()))?;
+        writeln!(stdout(), "{report}\nreport: {}", file.display())?;
+        Ok(())
+    }
+
+    /// Uninstalls, and deletes what stays after that for people who upgrade.
+    pub(super) fn remove(&self) -> Result<()> {
+        let mut task = Task::start("uninstall");
+        let uninstall = ["uninstall", "hexagram", "--ignore-not-found", "--wait"];
+        let delete = [
+            "delete",
+            "namespace",
+            NAMESPACE,
+            "--ignore-not-found",
+            "--timeout=180s",
+        ];
+        let removed = process::require(self.client("helm", &uninstall), &mut task)
+            .and_then(|_| process::require(self.client("kubectl", &delete), &mut task));
+        task.end(if removed.is_ok() { "ok" } else { "FAILED" });
+        removed.map(|_| ())
+    }
+
+    fn client(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        command.args(["--namespace", NAMESPACE]).args(args);
+        command
+    }
+}
+
+impl Selection {
+    /// What the tests are told besides where files are.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let many = self.all || self.load;
+        let clients = self.clients.unwrap_or(if many { MANY } else { FEW });
+        let image = self.image.clone().unwrap_or_else(|| IMAGE.to_owned());
+        let nodes = if self.kubeconfig.is_none() {
+            "containers"
+        } else {
+            "remote"
+        };
+        vec![
+            (
+                "HEXAGRAM_E2E",
+                if self.all { "all" } else { "short" }.to_owned(),
+            ),
+            ("HEXAGRAM_E2E_NAMESPACE", NAMESPACE.to_owned()),
+            ("HEXAGRAM_E2E_IMAGE", image),
+            (
+                "HEXAGRAM_E2E_URL",
+                self.url.clone().unwrap_or_else(Kind::url),
+            ),
+            ("HEXAGRAM_E2E_NODES", nodes.to_owned()),
+            ("HEXAGRAM_E2E_CLIENTS", clients.to_string()),
+            ("HEXAGRAM_E2E_RATE", self.rate.unwrap_or(1.0).to_string()),
+            (
+                "HEXAGRAM_E2E_SECONDS",
+                self.seconds.unwrap_or(60).to_string(),
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(selection: &Selection, name: &str) -> String {
+        let mut variables = selection.variables().into_iter();
+        variables.find(|(known, _)| *known == name).unwrap().1
+    }
+
+    #[test]
+    fn figures_are_taken_with_many_clients() {
+        let clients = |all, load| {
+            let selection = Selection {
+                all,
+                load,
+                ..Selection::default()
+            };
+            told(&selection, "HEXAGRAM_E2E_CLIENTS")
+        };
+        assert_eq!(clients(false, false), "50");
+        assert_eq!(clients(true, false), "300");
+        assert_eq!(clients(false, true), "300");
+    }
+
+    #[test]
+    fn a_cluster_of_others_has_no_nodes_to_break() {
+        let own = Selection::default();
+        assert_eq!(told(&own, "HEXAGRAM_E2E_NODES"), "containers");
+        assert_eq!(told(&own, "HEXAGRAM_E2E_URL"), "http://127.0.0.1:30080/mcp");
+        let others = Selection {
+            kubeconfig: Some("file".into()),
+            url: Some("http://node:30080/mcp".into()),
+            ..Selection::default()
+        };
+        assert_eq!(told(&others, "HEXAGRAM_E2E_NODES"), "remote");
+        assert_eq!(told(&others, "HEXAGRAM_E2E_URL"), "http://node:30080/mcp");
+    }
+}

@@ -1,0 +1,204 @@
+//! Kubernetes, asked and ordered through `kubectl`: what a user's hands do.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::command;
+use crate::setting::Setting;
+
+/// An order that Kubernetes only has to note.
+const PROMPT: Duration = Duration::from_secs(60);
+/// A rollout: every pod of a deployment, one after the other, with drains of up to 60 s.
+const ROLLOUT: Duration = Duration::from_secs(300);
+
+/// The three deployments of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Speaks to clients.
+    Edge,
+    /// Owns shards.
+    Worker,
+    /// Writes the shard map.
+    Operator,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Edge => "edge",
+            Self::Worker => "worker",
+            Self::Operator => "operator",
+        })
+    }
+}
+
+/// A pod, as far as tests care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub node: String,
+    /// Whether it gets traffic.
+    pub is_ready: bool,
+    /// Whether it was told to end.
+    pub is_ending: bool,
+    /// How often its container was started again.
+    pub restarts: u64,
+}
+
+/// The namespace of the tests.
+#[derive(Debug, Clone)]
+pub struct Kubectl {
+    kubeconfig: PathBuf,
+    namespace: String,
+}
+
+impl Kubectl {
+    /// In this cluster and namespace.
+    #[must_use]
+    pub fn new(setting: &Setting) -> Self {
+        Self {
+            kubeconfig: setting.kubeconfig.clone(),
+            namespace: setting.namespace.clone(),
+        }
+    }
+
+    /// `kubectl` with these arguments, or another program that takes the same flags.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .arg(format!("--namespace={}", self.namespace))
+            .args(args);
+        command
+    }
+
+    /// What `kubectl` says.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn run(&self, args: &[&str]) -> Result<String> {
+        command::output(&mut self.command("kubectl", args), PROMPT).await
+    }
+
+    /// What `kubectl get ... -o json` says.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn get(&self, args: &[&str]) -> Result<Value> {
+        let args = [&["get", "--output=json"], args].concat();
+        serde_json::from_str(&self.run(&args).await?).context("read what kubectl said")
+    }
+
+    /// What `helm` says.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn helm(&self, args: &[&str]) -> Result<String> {
+        command::output(&mut self.command("helm", args), ROLLOUT).await
+    }
+
+    /// The pods of a role, those that are ending too.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn pods(&self, role: Role) -> Result<Vec<Pod>> {
+        let selector = format!(
+            "--selector=app.kubernetes.io/name=hexagram,app.kubernetes.io/component={role}"
+        );
+        let list = self.get(&["pods", &selector]).await?;
+        let items = list["items"].as_array().context("a list of pods")?;
+        Ok(items.iter().map(Pod::of).collect())
+    }
+
+    /// `kubectl scale`.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn scale(&self, role: Role, replicas: usize) -> Result<()> {
+        let replicas = format!("--replicas={replicas}");
+        let done = self.run(&["scale", &deployment(role), &replicas]).await;
+        done.map(|_| ())
+    }
+
+    /// `kubectl rollout restart`, to its end.
+    ///
+    /// # Errors
+    /// When it does not come to its end.
+    pub async fn restart(&self, role: Role) -> Result<()> {
+        let deployment = deployment(role);
+        self.run(&["rollout", "restart", &deployment]).await?;
+        let status = ["rollout", "status", &deployment];
+        let done = command::output(&mut self.command("kubectl", &status), ROLLOUT).await;
+        done.map(|_| ())
+    }
+
+    /// Deletes a pod without letting it end.
+    ///
+    /// # Errors
+    /// When it cannot be deleted.
+    pub async fn delete_now(&self, pod: &Pod) -> Result<()> {
+        let args = ["delete", "pod", &pod.name, "--grace-period=0", "--force"];
+        self.run(&args).await.map(|_| ())
+    }
+}
+
+fn deployment(role: Role) -> String {
+    format!("deployment/hexagram-{role}")
+}
+
+impl Pod {
+    fn of(pod: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let status = &pod["status"];
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let containers = status["containerStatuses"].as_array().into_iter().flatten();
+        Self {
+            name: text(&pod["metadata"]["name"]),
+            node: text(&pod["spec"]["nodeName"]),
+            is_ready: { conditions }.any(|it| it["type"] == "Ready" && it["status"] == "True"),
+            is_ending: !pod["metadata"]["deletionTimestamp"].is_null(),
+            restarts: containers
+                .filter_map(|it| it["restartCount"].as_u64())
+                .sum(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reads_a_pod() {
+        let pod = json!({
+            "metadata": {"name": "hexagram-worker-a", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "node-1"},
+            "status": {
+                "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"restartCount": 2}],
+            },
+        });
+        let expected = Pod {
+            name: "hexagram-worker-a".to_owned(),
+            node: "node-1".to_owned(),
+            is_ready: true,
+            is_ending: true,
+            restarts: 2,
+        };
+        assert_eq!(Pod::of(&pod), expected);
+    }
+
+    #[test]
+    fn a_pod_that_is_not_scheduled_yet_is_not_ready() {
+        let pod = Pod::of(&json!({"metadata": {"name": "a"}, "spec": {}, "status": {}}));
+        assert!(!pod.is_ready && !pod.is_ending && pod.node.is_empty());
+    }
+}

@@ -1,0 +1,259 @@
+//! The bar of a scenario, what came out, and the table of all.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::load::{Counts, Figures};
+
+/// What came out of a scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What to show.
+    pub figure: Vec<String>,
+    /// Why the bar does not hold; nothing where it does.
+    pub broken: Vec<String>,
+}
+
+/// A line of the report.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) bar: String,
+    pub(crate) figure: String,
+    pub(crate) passed: bool,
+    pub(crate) seconds: u64,
+}
+
+impl Verdict {
+    /// A figure, whatever it is.
+    #[must_use]
+    pub fn shows(mut self, figure: impl Into<String>) -> Self {
+        self.figure.push(figure.into());
+        self
+    }
+
+    /// A condition of the bar.
+    #[must_use]
+    pub fn requires(mut self, holds: bool, else_: impl Into<String>) -> Self {
+        if !holds {
+            self.broken.push(else_.into());
+        }
+        self
+    }
+
+    /// What the load saw, without judging it.
+    #[must_use]
+    pub fn load(self, figures: &Figures) -> Self {
+        let Counts {
+            sent,
+            retried,
+            latency_ms,
+            sessions,
+            streams,
+            ..
+        } = &figures.total;
+        let unanswered = figures.total.unanswered();
+        let ended = streams.ended + streams.broken + streams.failed;
+        let mut verdict = self
+            .shows(format!(
+                "{unanswered} of {sent} requests failed ({retried} retried)"
+            ))
+            .shows(format!(
+                "{} of {} sessions lost",
+                sessions.lost, sessions.opened
+            ))
+            .shows(format!(
+                "{ended} of {} streams closed ({} broken)",
+                streams.opened, streams.broken
+            ))
+            .shows(format!(
+                "p99 {:.0} ms, longest {:.0} ms",
+                latency_ms.p99, latency_ms.max
+            ));
+        verdict.figure.extend(figures.total.reasons());
+        verdict
+    }
+
+    /// The bar of planned worker changes: no client noticed anything.
+    #[must_use]
+    pub fn unnoticed(self, figures: &Figures) -> Self {
+        let streams = &figures.total.streams;
+        let closed = streams.ended + streams.broken + streams.failed;
+        self.load(figures)
+            .calls_answered(figures)
+            .requires(closed == 0, format!("{closed} streams were closed"))
+    }
+
+    /// The bar of planned edge changes: streams may end, if they say how to go on.
+    #[must_use]
+    pub fn resumable(self, figures: &Figures) -> Self {
+        let streams = &figures.total.streams;
+        let lost = streams.broken + streams.failed;
+        let gap = format!("longest stream gap {:.0} ms", streams.longest_gap_ms);
+        self.load(figures)
+            .shows(gap)
+            .calls_answered(figures)
+            .requires(
+                lost == 0,
+                format!("{lost} streams broke or did not open again"),
+            )
+    }
+
+    fn calls_answered(self, figures: &Figures) -> Self {
+        let (failed, lost) = (figures.total.unanswered(), figures.total.sessions.lost);
+        self.requires(figures.total.sent > 0, "nothing was sent")
+            .requires(failed == 0, format!("{failed} requests failed"))
+            .requires(lost == 0, format!("{lost} sessions were lost"))
+    }
+
+    /// The bar of losses: everybody is served again soon.
+    #[must_use]
+    pub fn back_within(self, limit: Duration, back: Duration) -> Self {
+        let seconds = back.as_secs_f64();
+        self.shows(format!("full service after {seconds:.1} s"))
+            .requires(back < limit, format!("full service took {seconds:.1} s"))
+    }
+
+    /// In one line.
+    pub(crate) fn line(&self) -> String {
+        let broken = self.broken.iter().map(|why| format!("**{why}**"));
+        let parts: Vec<_> = broken.chain(self.figure.iter().cloned()).collect();
+        parts.join("; ")
+    }
+}
+
+/// Adds a row to the report in `folder`, which is written anew as a whole.
+pub(crate) fn add(folder: &Path, head: &str, row: Row) -> Result<()> {
+    let file = folder.join("rows.json");
+    let known = std::fs::read(&file).unwrap_or_default();
+    // The first row finds no file.
+    let mut rows: Vec<Row> = serde_json::from_slice(&known).unwrap_or_default();
+    rows.push(row);
+    std::fs::write(&file, serde_json::to_vec_pretty(&rows)?).context("keep the rows")?;
+    std::fs::write(folder.join("report.md"), markdown(head, &rows)).context("write the report")
+}
+
+fn markdown(head: &str, rows: &[Row]) -> String {
+    let mut text =
+        format!("{head}\n\n| Scenario | Bar | | Figure | Took |\n|---|---|---|---|---|\n");
+    for row in rows {
+        let verdict = if row.passed { "holds" } else { "**BROKEN**" };
+        let cells = [&row.name, &row.bar, verdict, &row.figure].map(cell);
+        let [name, bar, verdict, figure] = cells;
+        // A string takes everything.
+        let _ = writeln!(
+            text,
+            "| {name} | {bar} | {verdict} | {figure} | {} s |",
+            row.seconds
+        );
+    }
+    text
+}
+
+/// On one line, and without what would end the cell.
+fn cell(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::{Sessions, Streams};
+
+    fn figures(failed: u64, lost: u64, ended: u64, broken: u64) -> Figures {
+        let total = Counts {
+            sent: 100,
+            failed,
+            retried: 1,
+            sessions: Sessions { opened: 10, lost },
+            streams: Streams {
+                opened: 20,
+                ended,
+                broken,
+                ..Streams::default()
+            },
+            ..Counts::default()
+        };
+        Figures {
+            seconds: 1.0,
+            legacy: total.clone(),
+            modern: Counts::default(),
+            total,
+            outage_ms: 0.0,
+        }
+    }
+
+    fn broken(verdict: &Verdict) -> Vec<&str> {
+        verdict.broken.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_planned_change_of_workers_is_not_noticed() {
+        let verdict = |figures| Verdict::default().unnoticed(&figures);
+        assert_eq!(broken(&verdict(figures(0, 0, 0, 0))), [""; 0]);
+        assert_eq!(broken(&verdict(figures(2, 0, 0, 0))), ["2 requests failed"]);
+        assert_eq!(
+            broken(&verdict(figures(0, 3, 0, 0))),
+            ["3 sessions were lost"]
+        );
+        assert_eq!(
+            broken(&verdict(figures(0, 0, 1, 1))),
+            ["2 streams were closed"]
+        );
+    }
+
+    #[test]
+    fn edges_may_end_streams_that_can_be_resumed() {
+        let verdict = |figures| Verdict::default().resumable(&figures);
+        assert_eq!(broken(&verdict(figures(0, 0, 9, 0))), [""; 0]);
+        let noticed = verdict(figures(0, 0, 9, 1));
+        assert_eq!(broken(&noticed), ["1 streams broke or did not open again"]);
+    }
+
+    #[test]
+    fn a_load_that_sent_nothing_proves_nothing() {
+        let mut idle = figures(0, 0, 0, 0);
+        idle.total.sent = 0;
+        let verdict = Verdict::default().unnoticed(&idle);
+        assert_eq!(broken(&verdict), ["nothing was sent"]);
+    }
+
+    #[test]
+    fn what_takes_too_long_is_named_first() {
+        let limit = Duration::from_secs(10);
+        let verdict = Verdict::default().back_within(limit, Duration::from_secs(12));
+        assert_eq!(
+            verdict.line(),
+            "**full service took 12.0 s**; full service after 12.0 s"
+        );
+    }
+
+    #[test]
+    fn the_report_grows_by_a_row_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |name: &str, passed| Row {
+            name: name.to_owned(),
+            bar: "a | b".to_owned(),
+            figure: "two\nlines".to_owned(),
+            passed,
+            seconds: 7,
+        };
+        add(folder.path(), "# Head", row("one", true)).unwrap();
+        add(folder.path(), "# Head", row("two", false)).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("report.md")).unwrap();
+        assert!(text.starts_with("# Head\n\n| Scenario"), "{text}");
+        assert!(
+            text.contains("| one | a \\| b | holds | two lines | 7 s |\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("| two | a \\| b | **BROKEN** | two lines | 7 s |\n"),
+            "{text}"
+        );
+    }
+}

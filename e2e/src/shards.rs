@@ -1,0 +1,134 @@
+//! Who owns what, as the `ShardMap` object says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::kubectl::{Kubectl, Pod};
+
+/// The shard map at one moment.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shards {
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Shard {
+    shard: u32,
+    /// `POD/INCARNATION`.
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    epoch: u64,
+    #[serde(default)]
+    moving: Option<Value>,
+}
+
+impl Shard {
+    fn pod(&self) -> &str {
+        self.owner
+            .split_once('/')
+            .map_or(&self.owner, |(pod, _)| pod)
+    }
+}
+
+impl Shards {
+    /// The only shard map of the namespace.
+    ///
+    /// # Errors
+    /// When there is none or more than one, or nothing is placed yet.
+    pub async fn read(kubectl: &Kubectl) -> Result<Self> {
+        let list = kubectl.get(&["shardmaps.hexagram.dev"]).await?;
+        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
+        let [map] = items else {
+            bail!("{} shard maps, not one", items.len());
+        };
+        Self::deserialize(&map["status"]).context("read the status of the shard map")
+    }
+
+    /// Checks that nothing has to change: each of these pods owns shards, nobody else
+    /// does, and none moves.
+    ///
+    /// # Errors
+    /// Saying what is not so.
+    pub fn rest_on(&self, pods: &[Pod]) -> Result<()> {
+        ensure!(!self.shards.is_empty(), "the shard map has no shards");
+        let moving = self.shards.iter().filter(|shard| shard.moving.is_some());
+        let moving = moving.count();
+        ensure!(moving == 0, "{moving} shards are moving");
+        let owners: BTreeSet<_> = self.shards.iter().map(Shard::pod).collect();
+        let pods: BTreeSet<_> = pods.iter().map(|pod| pod.name.as_str()).collect();
+        ensure!(
+            owners == pods,
+            "shards are owned by {owners:?}, not by {pods:?}"
+        );
+        Ok(())
+    }
+
+    /// How many shards have another epoch than before, and how many epochs the one that
+    /// changed most went through.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> (usize, u64) {
+        let then: BTreeMap<_, _> = before
+            .shards
+            .iter()
+            .map(|it| (it.shard, it.epoch))
+            .collect();
+        let steps = |it: &Shard| {
+            let epoch = then.get(&it.shard).copied().unwrap_or_default();
+            it.epoch.saturating_sub(epoch)
+        };
+        let steps = self.shards.iter().map(steps);
+        let changed = steps.clone().filter(|steps| *steps > 0).count();
+        (changed, steps.max().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn shards(owners: &[(&str, u64)]) -> Shards {
+        let shard = |(number, (owner, epoch)): (usize, &(&str, u64))| json!({"shard": number, "owner": owner, "epoch": epoch});
+        let shards: Vec<_> = owners.iter().enumerate().map(shard).collect();
+        Shards::deserialize(&json!({"version": 3, "shards": shards})).unwrap()
+    }
+
+    fn pods(names: &[&str]) -> Vec<Pod> {
+        let pod = |name: &&str| Pod {
+            name: (*name).to_owned(),
+            node: "node".to_owned(),
+            is_ready: true,
+            is_ending: false,
+            restarts: 0,
+        };
+        names.iter().map(pod).collect()
+    }
+
+    #[test]
+    fn at_rest_each_pod_owns_shards_and_nobody_else_does() {
+        let map = shards(&[("a/1f", 1), ("b/2e", 1), ("a/1f", 1)]);
+        assert!(map.rest_on(&pods(&["b", "a"])).is_ok());
+        assert!(map.rest_on(&pods(&["a"])).is_err());
+        assert!(map.rest_on(&pods(&["a", "b", "c"])).is_err());
+    }
+
+    #[test]
+    fn a_move_is_no_rest() {
+        let mut map = shards(&[("a/1f", 1)]);
+        map.shards[0].moving = Some(json!({"to": "b/2e", "epoch": 2}));
+        let error = map.rest_on(&pods(&["a"])).unwrap_err();
+        assert_eq!(error.to_string(), "1 shards are moving");
+    }
+
+    #[test]
+    fn epochs_tell_what_moved() {
+        let before = shards(&[("a/1", 1), ("a/1", 4), ("b/1", 2)]);
+        let after = shards(&[("a/1", 1), ("b/1", 6), ("a/1", 3)]);
+        assert_eq!(after.changes_since(&before), (2, 2));
+        assert_eq!(before.changes_since(&before), (0, 0));
+    }
+}

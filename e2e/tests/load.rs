@@ -1,0 +1,19 @@
+//! The load test that users run: `cargo xtask e2e --load`.
+
+use hexagram_e2e::{Load, Verdict, scenario};
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e --load`"]
+async fn many_clients_are_served() {
+    let bar = "0 failed requests, 0 sessions lost, 0 streams closed";
+    scenario("load", bar, async |scene| {
+        scene.installed().await?;
+        let figures = Load::whole(&scene.setting, "load").await?;
+        let rate = figures.total.answered as f64 / figures.seconds;
+        let median = figures.total.latency_ms.p50;
+        Ok(Verdict::default()
+            .shows(format!("{rate:.0} answers a second, median {median:.1} ms"))
+            .unnoticed(&figures))
+    })
+    .await;
+}

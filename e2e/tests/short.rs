@@ -1,0 +1,159 @@
+//! The short form of the cluster's tests: install, call, scale, roll out, kill. Each is
+//! whole in itself and leaves the release as it was installed; they run one at a time, in
+//! the order of their names, and only by `cargo xtask e2e`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use anyhow::Result;
+use hexagram_e2e::{Role, Scene, Verdict, scenario, tour};
+
+/// Planned changes of workers.
+const UNNOTICED: &str = "0 failed requests, 0 sessions lost, 0 streams closed";
+/// Planned changes of edges.
+const RESUMABLE: &str = "0 failed requests, 0 sessions lost, streams end resumably only";
+/// Losses. Without a store the legacy sessions of the lost worker end with 404.
+const BACK_SOON: &str = "full service in < 10 s";
+const SOON: Duration = Duration::from_secs(10);
+/// Kubernetes runs a new operator, and the dead one's lease runs out.
+const LEASE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn a_first_call_is_answered_after_helm_install() {
+    scenario("install", "first call answered in < 60 s", async |scene| {
+        let answered = scene.install().await?;
+        let seconds = answered.as_secs_f64();
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .shows(format!("first answer {seconds:.1} s after `helm install`"))
+            .requires(seconds < 60.0, "it took too long"))
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn clients_of_both_eras_are_served() {
+    scenario(
+        "official clients",
+        "all connect, list and call",
+        async |scene| {
+            scene.installed().await?;
+            let seen = tour(&scene.setting).await?;
+            Ok(Verdict::default().shows(seen.join(", ")))
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn edges_are_restarted_by_a_rollout() {
+    scenario("rollout restart of edges", RESUMABLE, async |scene| {
+        scene.installed().await?;
+        let load = scene.load().await?;
+        scene.kubectl.restart(Role::Edge).await?;
+        scene.rest().await?;
+        Ok(Verdict::default().resumable(&load.end().await?))
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn operator_is_killed_and_replaced() {
+    let bar = "0 failed requests, 0 sessions lost, 0 streams closed; another leads in < 60 s";
+    scenario("operator deleted with --force", bar, async |scene| {
+        scene.installed().await?;
+        let load = scene.load().await?;
+        let operator = scene.pod(Role::Operator).await?;
+        scene.kubectl.delete_now(&operator).await?;
+        let led = scene.next_leader(&operator, LEASE).await?;
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .shows(format!("another led after {:.1} s", led.as_secs_f64()))
+            .unnoticed(&load.end().await?))
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn worker_pod_is_deleted_by_force() {
+    scenario(
+        "worker pod deleted with --force",
+        BACK_SOON,
+        async |scene| {
+            lose_a_worker(scene, async |scene| {
+                let worker = scene.pod(Role::Worker).await?;
+                scene.delete(&worker).await
+            })
+            .await
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn worker_process_is_killed() {
+    scenario("kill -9 of a worker process", BACK_SOON, async |scene| {
+        if !scene.setting.has_containers {
+            return Ok(Verdict::default().shows("NOT RUN: the nodes are not ours to enter"));
+        }
+        lose_a_worker(scene, async |scene| {
+            let worker = scene.pod(Role::Worker).await?;
+            scene.kill(&worker).await
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn workers_are_restarted_by_a_rollout() {
+    let bar = format!("{UNNOTICED}; each shard moves at most once");
+    scenario("rollout restart of workers", &bar, async |scene| {
+        scene.installed().await?;
+        let load = scene.load().await?;
+        let before = scene.rest().await?;
+        scene.kubectl.restart(Role::Worker).await?;
+        let (changed, most) = scene.rest().await?.changes_since(&before);
+        Ok(Verdict::default()
+            .shows(format!("{changed} shards moved, each at most {most} times"))
+            .requires(most <= 1, format!("a shard went through {most} epochs"))
+            .unnoticed(&load.end().await?))
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "started by `cargo xtask e2e`"]
+async fn workers_are_scaled_up_and_down() {
+    scenario("scale workers 2 -> 4 -> 2", UNNOTICED, async |scene| {
+        scene.installed().await?;
+        let load = scene.load().await?;
+        scene.kubectl.scale(Role::Worker, 4).await?;
+        scene.rest_with(4).await?;
+        scene.kubectl.scale(Role::Worker, 2).await?;
+        scene.rest_with(2).await?;
+        Ok(Verdict::default().unnoticed(&load.end().await?))
+    })
+    .await;
+}
+
+/// Loses one under load, and waits until there are as many as before.
+async fn lose_a_worker(
+    scene: &Scene,
+    lose: impl AsyncFnOnce(&Scene) -> Result<Duration>,
+) -> Result<Verdict> {
+    scene.installed().await?;
+    let load = scene.load().await?;
+    let back = lose(scene).await?;
+    scene.rest().await?;
+    let figures = load.end().await?;
+    Ok(Verdict::default().back_within(SOON, back).load(&figures))
+}
