@@ -22,7 +22,7 @@ const NEWS: usize = 1024;
 /// Why a worker may not join.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// It is not the latest of its name, or does not go with others.
+    /// Its name is another's, or it does not go with others.
     #[error(transparent)]
     NotTaken(#[from] NotTaken),
     /// The controller ended.
@@ -60,7 +60,7 @@ impl Controller {
     /// A worker wants to be given shards; repeating it is harmless.
     ///
     /// # Errors
-    /// When a later process has its name, when it does not go with a worker that
+    /// When another process has its name, when it does not go with a worker that
     /// lives, or when the controller ends.
     pub async fn join(&self, who: Introduction) -> Result<(), JoinError> {
         let joined = self.ask(|answer| Request::Join(who, answer)).await;

@@ -80,6 +80,17 @@ pub enum NotTaken {
         "another process has joined as {0} since: give each worker its own --name, and end this one"
     )]
     Superseded(WorkerId),
+    /// Another process with the same name was here before and reports.
+    #[error(
+        "the worker at {address} is called {name} already, and it lives: give each worker its own \
+         --name, or end that one"
+    )]
+    NameTaken {
+        /// What both are called.
+        name: WorkerId,
+        /// Where the one that lives is reached.
+        address: String,
+    },
     /// It does not go with one that lives.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -128,7 +139,8 @@ impl Fleet {
     /// name are over. Gives whether it is news.
     ///
     /// # Errors
-    /// When it is itself an earlier life, or does not go with one that lives.
+    /// When it is itself an earlier life, when its name is that of another that reports,
+    /// or when it does not go with one that lives.
     pub fn join(&mut self, who: &Introduction) -> Result<bool, NotTaken> {
         let (owner, address) = (&who.owner, &who.address);
         if let Some(member) = self.members.get(owner).filter(|member| !member.out) {
@@ -140,6 +152,7 @@ impl Fleet {
             self.tell(who);
             return Ok(moved);
         }
+        self.name_is_free(who)?;
         self.fits(who)?;
         self.put_out(who);
         for (earlier, member) in &mut self.members {
@@ -159,6 +172,25 @@ impl Fleet {
             member.address.clone_from(&who.address);
             member.setup.clone_from(&who.setup);
             member.again |= who.again;
+        }
+    }
+
+    /// Whether no other process of its name reports. One at the same address is gone: the
+    /// port is the new one's. Nor has one the name that no controller of this cluster has
+    /// taken in before, where one did with this worker.
+    fn name_is_free(&self, who: &Introduction) -> Result<(), NotTaken> {
+        let has_it = |(other, member): &(&Owner, &Member)| {
+            other.worker == who.owner.worker
+                && member.life == Life::Alive
+                && member.address != who.address
+                && (member.again || !who.again)
+        };
+        match self.members.iter().find(has_it) {
+            None => Ok(()),
+            Some((other, member)) => Err(NotTaken::NameTaken {
+                name: other.worker.clone(),
+                address: member.address.clone(),
+            }),
         }
     }
 
@@ -443,6 +475,75 @@ mod tests {
         fleet.join(&misfit).expect("nobody has told anything");
         fleet.join(&member).expect("it is known");
         assert_eq!(fleet.life(&misfit.owner), Life::Dead);
+    }
+
+    /// worker-0 in this life, at this port.
+    fn at(life: u64, port: u16) -> Introduction {
+        Introduction::new(owner(0, life), format!("127.0.0.1:{port}"))
+    }
+
+    /// worker-0 in its first life, which reports.
+    fn reporting() -> (Fleet, Owner) {
+        let (mut fleet, first) = (Fleet::default(), at(1, 1));
+        fleet.join(&first).expect("nobody is there");
+        fleet.reported(&first.owner, Report::default());
+        (fleet, first.owner)
+    }
+
+    #[test]
+    fn a_name_is_its_first_process_s_while_that_reports() {
+        let (mut fleet, first) = reporting();
+        let refused = fleet.join(&at(2, 2)).expect_err("the first lives");
+        assert!(matches!(refused, NotTaken::NameTaken { .. }));
+        let said = refused.to_string();
+        assert!(
+            said.contains("127.0.0.1:1") && said.contains("--name"),
+            "{said}"
+        );
+        assert_eq!(fleet.life(&first), Life::Alive);
+        assert_eq!(fleet.life(&owner(0, 2)), Life::Dead, "it is no member");
+        let drains = Report {
+            draining: true,
+            ..Report::default()
+        };
+        fleet.reported(&first, drains);
+        assert!(fleet.join(&at(2, 2)).is_err(), "it has not ended yet");
+    }
+
+    #[test]
+    fn a_name_is_free_once_its_process_is_lost() {
+        type Loss = fn(&mut Fleet, &Owner);
+        let losses: [Loss; 3] = [Fleet::suspect, Fleet::died, Fleet::left];
+        for lose in losses {
+            let (mut fleet, first) = reporting();
+            lose(&mut fleet, &first);
+            fleet.join(&at(2, 2)).expect("the first does not report");
+            assert!(fleet.successor(&first));
+        }
+    }
+
+    #[test]
+    fn who_has_the_port_has_the_name() {
+        let (mut fleet, first) = reporting();
+        fleet.join(&at(2, 1)).expect("the first lost its port");
+        assert!(fleet.successor(&first));
+    }
+
+    #[test]
+    fn a_member_before_has_its_name_back_after_the_controller_s_restart() {
+        let (mut fleet, late) = reporting();
+        let member = Introduction {
+            again: true,
+            ..at(2, 2)
+        };
+        fleet.join(&member).expect("it was a member before");
+        assert!(fleet.successor(&late));
+        fleet.reported(&member.owner, Report::default());
+        let other = Introduction {
+            again: true,
+            ..at(3, 3)
+        };
+        assert!(fleet.join(&other).is_err(), "both were: the first stays");
     }
 
     #[test]

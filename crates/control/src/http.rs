@@ -18,7 +18,7 @@ use bytes::Bytes;
 use hexagram_core::{Incarnation, Owner, RegisterMap, Setup, ShardCount, WorkerId};
 use hexagram_runtime::admin::Orders;
 use hexagram_runtime::listener::Listener;
-use hexagram_runtime::serve::{Page, json, serve};
+use hexagram_runtime::serve::{Page, json, refusal, serve};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -286,6 +286,6 @@ fn nothing() -> Page {
 fn page(done: Result<(), Refused>) -> Page {
     match done {
         Ok(()) => json(StatusCode::OK, &value!({})),
-        Err((code, error)) => json(code, &value!({ "error": error })),
+        Err((code, error)) => refusal(code, &error),
     }
 }

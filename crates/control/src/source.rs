@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
+use hexagram_runtime::serve::reason;
 use http::{Method, Request, Response, StatusCode};
 use reqwest::Client;
 use tokio::sync::watch;
@@ -226,7 +227,9 @@ impl HttpSource {
         if answer.status().is_success() {
             return Ok(answer);
         }
-        Err(SourceError::Refused(reason(answer.body())))
+        let whole = || String::from_utf8_lossy(answer.body()).into_owned();
+        let reason = reason(answer.body());
+        Err(SourceError::Refused(reason.unwrap_or_else(whole)))
     }
 
     /// Says every two seconds that this worker is there, until `end`; then that it
@@ -296,13 +299,6 @@ impl HttpSource {
         let join = self.ask(Method::POST, WORKERS, body(form), QUICK);
         join.await.map(drop)
     }
-}
-
-/// The reason in a refusal's body, or all of it.
-fn reason(body: &[u8]) -> String {
-    let form: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let whole = || String::from_utf8_lossy(body).into_owned();
-    form["error"].as_str().map_or_else(whole, str::to_owned)
 }
 
 fn body(form: &JoinForm) -> String {

@@ -6,7 +6,7 @@
 mod support;
 
 use hexagram_control::{MemoryRegister, Register};
-use support::{Puppet, SHARDS, control, owned, rests, until};
+use support::{Puppet, SHARDS, control, eventually, owned, rests, until};
 
 const HALF: usize = SHARDS as usize / 2;
 
@@ -48,7 +48,9 @@ async fn a_restarted_worker_is_another_owner() {
     let before = Puppet::joined(0, 1, &register, &control).await;
     let first = until("a first map", &mut maps, |_| true).await;
     before.die();
-    let after = Puppet::joined(0, 2, &register, &control).await;
+    let after = Puppet::start(0, 2, &register).await;
+    let taken = async || control.join(after.introduced()).await.ok();
+    eventually("the death is found", taken).await;
     let inherits = |map: &_| owned(map, &after.owner) == usize::from(SHARDS);
     let map = until("the next life inherits", &mut maps, inherits).await;
     assert!(
@@ -57,6 +59,24 @@ async fn a_restarted_worker_is_another_owner() {
     );
     let refused = control.join(before.introduced()).await;
     assert!(refused.unwrap_err().to_string().contains("--name"));
+}
+
+#[tokio::test]
+async fn a_second_worker_of_a_name_displaces_nobody() {
+    let register = MemoryRegister::default();
+    let mut maps = register.watch();
+    let (control, _end) = control(&register, 1);
+    let first = Puppet::joined(0, 1, &register, &control).await;
+    let before = until("a first map", &mut maps, rests).await;
+    let second = Puppet::start(0, 2, &register).await;
+    let refused = control.join(second.introduced()).await.unwrap_err();
+    assert!(refused.to_string().contains("--name"), "{refused}");
+    assert_eq!(maps.borrow().as_deref(), Some(&*before));
+    first.hang();
+    let taken = async || control.join(second.introduced()).await.ok();
+    eventually("the first is silent", taken).await;
+    let inherits = |map: &_| owned(map, &second.owner) == usize::from(SHARDS);
+    until("the second inherits", &mut maps, inherits).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use hexagram_control::{Api, HttpSource, MemoryRegister};
+use hexagram_control::{Api, HttpSource, Joining, MemoryRegister};
 use hexagram_core::Setup;
 use reqwest::{Client, Method, StatusCode};
 use support::{Puppet, SHARDS, control, owned, rests, shards, until};
@@ -178,4 +178,32 @@ async fn who_does_not_go_with_a_living_worker_is_refused_while_it_lives() {
     let body = join(r#"["ffffffffffffffff"]"#, "");
     let (status, said) = post(address, "/v1/workers", &body).await;
     assert_eq!(status, StatusCode::OK, "{said}");
+}
+
+#[tokio::test]
+async fn a_worker_waits_for_its_name_while_another_process_has_it() {
+    let register = MemoryRegister::default();
+    let (address, _end) = serving(any_port(), &register).await;
+    let source = || HttpSource::new(&address.to_string(), "c", shards()).unwrap();
+    let mut maps = source().follow();
+    let a = Puppet::start(0, 1, &register).await;
+    let b = Puppet::start(1, 1, &register).await;
+    let _ends = [member(&source(), &a), member(&source(), &b)];
+    until("a first map", &mut maps, |_| true).await;
+    let second = Puppet::start(0, 2, &register).await;
+    let late = source();
+    let mut joining = late.joining();
+    let _end = member(&late, &second);
+    let refused = |now: &Joining| matches!(now, Joining::Vain(why) if why.contains("--name"));
+    drop(joining.wait_for(refused).await.unwrap());
+    assert!(owned(&maps.borrow().clone().unwrap(), &a.owner) > 0);
+    a.die();
+    drop(
+        joining
+            .wait_for(|now| *now == Joining::Joined)
+            .await
+            .unwrap(),
+    );
+    let named = |map: &hexagram_core::RegisterMap| map.addresses().contains_key(&second.owner);
+    until("the second is a member", &mut maps, named).await;
 }

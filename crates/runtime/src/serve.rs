@@ -91,12 +91,21 @@ fn connect<F>(
 pub fn json(code: StatusCode, body: &impl Serialize) -> Page {
     match serde_json::to_string(body) {
         Ok(body) => text(code, JSON, body),
-        Err(error) => text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            JSON,
-            serde_json::json!({ "error": error.to_string() }).to_string(),
-        ),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// A page that says why there is no other.
+pub fn refusal(code: StatusCode, reason: &str) -> Page {
+    let body = serde_json::json!({ "error": reason });
+    text(code, JSON, body.to_string())
+}
+
+/// The reason in a [`refusal`]'s body, as its asker reads it.
+#[must_use]
+pub fn reason(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    body["error"].as_str().map(str::to_owned)
 }
 
 /// A page that nobody may keep.
@@ -107,4 +116,23 @@ pub fn text(code: StatusCode, content_type: HeaderValue, body: String) -> Page {
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_s_reason_is_read_from_its_body() {
+        let page = refusal(StatusCode::CONFLICT, "it is \"there\" already");
+        assert_eq!(page.status(), StatusCode::CONFLICT);
+        let body = page.into_body().collect().await.expect("it is whole");
+        let read = reason(&body.to_bytes());
+        assert_eq!(read.as_deref(), Some("it is \"there\" already"));
+        for other in ["", "no JSON", "[]", r#"{"error": 3}"#] {
+            assert_eq!(reason(other.as_bytes()), None, "{other}");
+        }
+    }
 }

@@ -11,11 +11,14 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, reload};
 
+/// Ours, and of the MCP library only what is wrong: it tells of each session.
+const DEFAULT: &str = "info,rmcp=warn";
+
 /// How to log.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArgs {
     /// What to log: a level, or directives such as `info,hexagram_edge=debug`
-    #[arg(id = "log", long = "log", value_name = "FILTER", default_value = "info", value_parser = checked)]
+    #[arg(id = "log", long = "log", value_name = "FILTER", default_value = DEFAULT, value_parser = checked)]
     pub filter: String,
 
     /// How to write a log line
@@ -170,6 +173,17 @@ mod tests {
         ] {
             assert_eq!(checked(filter).as_deref(), Ok(filter));
         }
+    }
+
+    #[test]
+    fn the_default_leaves_out_what_the_mcp_library_tells() {
+        let filter = parsed(DEFAULT).expect("a filter");
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(target: "hexagram_edge::links", tracing::Level::INFO));
+            assert!(tracing::enabled!(target: "rmcp::service", tracing::Level::WARN));
+            assert!(!tracing::enabled!(target: "rmcp::service", tracing::Level::INFO));
+        });
     }
 
     #[test]

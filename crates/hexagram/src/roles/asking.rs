@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hexagram_runtime::serve;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -52,7 +53,7 @@ pub(crate) async fn order(admin: &str, method: Method, what: &str, body: &Value)
     if status.is_success() {
         return Ok(());
     }
-    let reason = match said(&response.bytes().await?) {
+    let reason = match serve::reason(&response.bytes().await?) {
         Some(reason) if reason.starts_with("no page") => {
             format!("{url} takes no such order: is that process of an older release?")
         }
@@ -67,14 +68,8 @@ pub(crate) async fn order(admin: &str, method: Method, what: &str, body: &Value)
     }
 }
 
-/// The reason in a refusal's body.
-fn said(body: &[u8]) -> Option<String> {
-    let body: Value = serde_json::from_slice(body).ok()?;
-    body["error"].as_str().map(str::to_owned)
-}
-
 fn because(body: &[u8]) -> String {
-    said(body).map_or(String::new(), |reason| format!(": {reason}"))
+    serve::reason(body).map_or(String::new(), |reason| format!(": {reason}"))
 }
 
 fn page(admin: &str, page: &str) -> String {

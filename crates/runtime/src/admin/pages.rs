@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use super::Status;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::serve::{Page, json, text};
+use crate::serve::{Page, json, refusal, text};
 
 /// Set by the Prometheus text format.
 const METRICS_TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -60,15 +60,12 @@ impl Pages {
 
 fn not_found(path: &str) -> Page {
     let error = format!("no page {path}: there are /livez, /readyz, /metrics and /status");
-    json(
-        StatusCode::NOT_FOUND,
-        &serde_json::json!({ "error": error }),
-    )
+    refusal(StatusCode::NOT_FOUND, &error)
 }
 
 fn method_not_allowed() -> Page {
-    let error = serde_json::json!({ "error": "admin pages are read only: use GET" });
-    let mut page = json(StatusCode::METHOD_NOT_ALLOWED, &error);
+    let error = "admin pages are read only: use GET";
+    let mut page = refusal(StatusCode::METHOD_NOT_ALLOWED, error);
     page.headers_mut()
         .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     page
