@@ -14,16 +14,15 @@ use hexagram_proto::link::ExchangeKind;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as HttpBody;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Service, ServiceBuilder};
 
 use crate::args::EdgeArgs;
 use crate::auth::Authenticator;
 use crate::check::{CheckLayer, Checked, Counted};
 use crate::client::{Connection, Identifier, Proxies, connection, principal};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, draining};
 use crate::guard::Guard;
-use crate::link::RETRY_AFTER_MS;
 use crate::metrics::EdgeMetrics;
 use crate::reply::{Replier, Response, refusal, refusal_of_batch};
 use crate::routing::{Routed, Router, Sender};
@@ -242,9 +241,11 @@ impl Inner {
             .filter(|_| envelope.kind == Kind::Request);
         let id = id.map(|id| id.as_str());
         let answer = match self.router.message(&parts.sender(), envelope) {
+            Ok(routed) if routed.standing && self.leaving.is_cancelled() => Err(draining()),
             Ok(mut routed) => {
                 routed.open.body = body.clone();
                 let replier = Replier {
+                    draining: self.leaves(routed.standing),
                     id,
                     may_have_run: may_have_run(envelope),
                     may_stream: envelope.method.as_deref() != Some("initialize"),
@@ -273,9 +274,7 @@ impl Inner {
             }
             routed.open.last_event_id = last_event_id(&parts.headers)?;
             if self.leaving.is_cancelled() {
-                return Err(Problem::Draining {
-                    retry_after_ms: RETRY_AFTER_MS,
-                });
+                return Err(draining());
             }
         }
         Ok(routed)
@@ -285,9 +284,14 @@ impl Inner {
         let standing = kind == ExchangeKind::Stream;
         Replier {
             may_stream: standing,
-            draining: standing.then(|| self.leaving.clone().cancelled_owned()),
+            draining: self.leaves(standing),
             ..self.replier()
         }
+    }
+
+    /// What ends a standing stream when this edge drains.
+    fn leaves(&self, standing: bool) -> Option<WaitForCancellationFutureOwned> {
+        standing.then(|| self.leaving.clone().cancelled_owned())
     }
 
     fn replier(&self) -> Replier<'static> {
