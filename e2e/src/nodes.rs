@@ -20,6 +20,13 @@ done
 exit 0
 "#;
 
+/// Whether the pod's node is a container here.
+pub(crate) async fn can_break(pod: &Pod) -> bool {
+    let mut docker = Command::new("docker");
+    docker.args(["container", "inspect", &pod.node]);
+    command::output(&mut docker, PROMPT).await.is_ok()
+}
+
 /// Kills the pod's process, which gets no time to say goodbye: its container is started
 /// again where it was.
 ///

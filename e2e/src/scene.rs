@@ -48,8 +48,9 @@ impl Scene {
     /// When Helm refuses or nobody answers.
     pub async fn install(&self) -> Result<Duration> {
         self.uninstall().await?;
+        let install_kinds = self.has_no_kinds().await?;
         let values = self.setting.folder.join("values.json");
-        tokio::fs::write(&values, self.values().to_string()).await?;
+        tokio::fs::write(&values, self.values(install_kinds).to_string()).await?;
         let (values, chart) = (values.display().to_string(), self.setting.chart());
         let chart = chart.display().to_string();
         let start = Instant::now();
@@ -66,9 +67,30 @@ impl Scene {
         Ok(start.elapsed())
     }
 
+    /// What is installed would be in the way. Workers would wait for an operator to take
+    /// their shards, and it is gone as well.
     async fn uninstall(&self) -> Result<()> {
-        let args = ["uninstall", "hexagram", "--ignore-not-found", "--wait"];
-        self.kubectl.helm(&args).await.map(|_| ())
+        let args = ["uninstall", "hexagram", "--ignore-not-found"];
+        self.kubectl.helm(&args).await?;
+        let pods = ["delete", "pods", "--all", "--grace-period=0", "--force"];
+        self.kubectl.run(&pods).await.map(|_| ())
+    }
+
+    /// Whether the chart is to install the kinds: where they are already, they may be
+    /// another release's, and are brought up to date without it.
+    async fn has_no_kinds(&self) -> Result<bool> {
+        let list = self.kubectl.run(&["get", "crds", "--output=name"]).await?;
+        if !list
+            .lines()
+            .any(|name| name.ends_with("/shardmaps.hexagram.dev"))
+        {
+            return Ok(true);
+        }
+        let file = self.setting.chart().join("files/crds.yaml");
+        let file = format!("--filename={}", file.display());
+        let apply = ["apply", "--server-side", "--force-conflicts", &file];
+        self.kubectl.run(&apply).await?;
+        Ok(false)
     }
 
     /// Installed if it was not, and at rest.
@@ -86,7 +108,7 @@ impl Scene {
         self.rest().await.map(|_| ())
     }
 
-    fn values(&self) -> Value {
+    fn values(&self, install_kinds: bool) -> Value {
         let image = &self.setting.image;
         let (repository, tag) = split(image);
         let host = self.setting.authority();
@@ -100,6 +122,7 @@ impl Scene {
             "worker": {"replicas": WORKERS, "resources": resources},
             "operator": {"resources": resources},
             "demo": "tour",
+            "crds": {"install": install_kinds},
         })
     }
 
@@ -182,6 +205,11 @@ impl Scene {
         Ok(back)
     }
 
+    /// Whether the pod's node is a container of this machine, which can be entered.
+    pub async fn can_kill(&self, pod: &Pod) -> bool {
+        nodes::can_break(pod).await
+    }
+
     /// Deletes a pod at once; full service was back after so long.
     ///
     /// # Errors
@@ -254,7 +282,7 @@ mod tests {
     #[test]
     fn edges_accept_the_host_that_clients_use() {
         let scene = Scene::new(setting("http://node.example:30080/mcp"), "s".to_owned());
-        let values = scene.values();
+        let values = scene.values(true);
         assert_eq!(values["edge"]["allowedHosts"], json!(["node.example"]));
         assert_eq!(values["image"]["tag"], "e2e");
     }

@@ -19,8 +19,6 @@ pub struct Setting {
     pub image: String,
     /// The MCP endpoint, as clients outside reach it.
     pub url: String,
-    /// Whether the nodes are containers of this machine, which can be broken.
-    pub has_containers: bool,
     /// Report and evidence go there.
     pub folder: PathBuf,
     /// Makes the load.
@@ -46,7 +44,6 @@ impl Setting {
             namespace: variable("HEXAGRAM_E2E_NAMESPACE")?,
             image: variable("HEXAGRAM_E2E_IMAGE")?,
             url: variable("HEXAGRAM_E2E_URL")?,
-            has_containers: variable::<String>("HEXAGRAM_E2E_NODES")? == "containers",
             folder: variable("HEXAGRAM_E2E_FOLDER")?,
             binary: variable("HEXAGRAM_BIN")?,
             clients: variable("HEXAGRAM_E2E_CLIENTS")?,
@@ -94,7 +91,6 @@ pub(crate) mod tests {
             namespace: "tests".to_owned(),
             image: "hexagram:e2e".to_owned(),
             url: url.to_owned(),
-            has_containers: true,
             folder: "folder".into(),
             binary: "hexagram".into(),
             clients: 50,

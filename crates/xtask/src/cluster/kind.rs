@@ -80,7 +80,7 @@ impl<'a> Kind<'a> {
     }
 
     /// Writes the kubeconfig anew: the cluster may be older than the cache.
-    fn export(&self, task: &mut Task) -> Result<()> {
+    pub(super) fn export(&self, task: &mut Task) -> Result<()> {
         let export = self.order(&["export", "kubeconfig"]);
         process::require(export, task).map(|_| ())
     }

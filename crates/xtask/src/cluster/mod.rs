@@ -19,6 +19,8 @@ use crate::workspace::Workspace;
 pub(crate) use image::IMAGE;
 pub(crate) use kind::Kind;
 
+use status::Status;
+
 /// What to do with the cluster.
 #[derive(clap::Subcommand)]
 pub(crate) enum Order {
@@ -66,7 +68,10 @@ pub(crate) fn command(workspace: &Workspace, cache: &Cache, order: &Order) -> Re
             print_next(workspace, &kind)
         }
         Order::Down => stage("cluster down", |task| kind.delete(task)),
-        Order::Status => Ok(write!(stdout(), "{}", status::Status::of(&kind)?)?),
+        Order::Status => {
+            let status = stage("cluster status", |task| Status::of(&kind, task))?;
+            Ok(write!(stdout(), "{status}")?)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::process;
+use crate::progress::Task;
 
 use super::image::IMAGE;
 use super::kind::{Kind, NAME};
@@ -30,13 +31,14 @@ pub(super) struct Node {
 
 impl Status {
     /// Asks kind, Docker, Kubernetes and Helm.
-    pub(super) fn of(kind: &Kind<'_>) -> Result<Self> {
+    pub(super) fn of(kind: &Kind<'_>, task: &mut Task) -> Result<Self> {
         if !kind.exists()? {
             return Ok(Self::Absent);
         }
+        kind.export(task)?;
         let mut get = kind.kubectl();
         get.args(["get", "nodes", "--output=json"]);
-        let known = json(get).context("ask for the nodes: `cargo xtask cluster up` first")?;
+        let known = json(get).context("ask for the nodes")?;
         let mut list = kind.helm();
         list.args(["list", "--all-namespaces", "--output=json"]);
         Ok(Self::Present {

@@ -89,21 +89,25 @@ impl<'a> Setting<'a> {
         Ok(())
     }
 
-    /// Uninstalls, and deletes what stays after that for people who upgrade.
+    /// Uninstalls, and deletes what stays after that for people who install again.
     pub(super) fn remove(&self) -> Result<()> {
-        let mut task = Task::start("uninstall");
-        let uninstall = ["uninstall", "hexagram", "--ignore-not-found", "--wait"];
-        let delete = [
-            "delete",
-            "namespace",
-            NAMESPACE,
-            "--ignore-not-found",
-            "--timeout=180s",
+        let orders: [(&str, &[&str]); 3] = [
+            ("helm", &["uninstall", "hexagram", "--ignore-not-found"]),
+            // Workers would wait for an operator to take their shards: it is gone as well.
+            (
+                "kubectl",
+                &["delete", "pods", "--all", "--grace-period=0", "--force"],
+            ),
+            (
+                "kubectl",
+                &["delete", "namespace", NAMESPACE, "--ignore-not-found"],
+            ),
         ];
-        let removed = process::require(self.client("helm", &uninstall), &mut task)
-            .and_then(|_| process::require(self.client("kubectl", &delete), &mut task));
+        let mut task = Task::start("uninstall");
+        let mut order = |(program, args)| process::require(self.client(program, args), &mut task);
+        let removed = orders.into_iter().try_for_each(|it| order(it).map(|_| ()));
         task.end(if removed.is_ok() { "ok" } else { "FAILED" });
-        removed.map(|_| ())
+        removed
     }
 
     fn client(&self, program: &str, args: &[&str]) -> Command {
@@ -120,11 +124,6 @@ impl Selection {
         let many = self.all || self.load;
         let clients = self.clients.unwrap_or(if many { MANY } else { FEW });
         let image = self.image.clone().unwrap_or_else(|| IMAGE.to_owned());
-        let nodes = if self.kubeconfig.is_none() {
-            "containers"
-        } else {
-            "remote"
-        };
         vec![
             (
                 "HEXAGRAM_E2E",
@@ -136,7 +135,6 @@ impl Selection {
                 "HEXAGRAM_E2E_URL",
                 self.url.clone().unwrap_or_else(Kind::url),
             ),
-            ("HEXAGRAM_E2E_NODES", nodes.to_owned()),
             ("HEXAGRAM_E2E_CLIENTS", clients.to_string()),
             ("HEXAGRAM_E2E_RATE", self.rate.unwrap_or(1.0).to_string()),
             (
@@ -172,16 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_of_others_has_no_nodes_to_break() {
+    fn a_cluster_of_others_is_where_they_say() {
         let own = Selection::default();
-        assert_eq!(told(&own, "HEXAGRAM_E2E_NODES"), "containers");
         assert_eq!(told(&own, "HEXAGRAM_E2E_URL"), "http://127.0.0.1:30080/mcp");
+        assert_eq!(told(&own, "HEXAGRAM_E2E_IMAGE"), "hexagram:e2e");
         let others = Selection {
-            kubeconfig: Some("file".into()),
             url: Some("http://node:30080/mcp".into()),
             ..Selection::default()
         };
-        assert_eq!(told(&others, "HEXAGRAM_E2E_NODES"), "remote");
         assert_eq!(told(&others, "HEXAGRAM_E2E_URL"), "http://node:30080/mcp");
     }
 }
