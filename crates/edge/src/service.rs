@@ -45,6 +45,8 @@ struct Inner {
     board: Arc<Switchboard>,
     args: EdgeArgs,
     leaving: CancellationToken,
+    /// Fires when standing streams are to end.
+    parting: CancellationToken,
     guard: Arc<Counted<Guard>>,
     authenticator: Arc<Counted<Authenticator>>,
 }
@@ -66,6 +68,7 @@ impl McpService {
             },
             args: args.clone(),
             leaving: CancellationToken::new(),
+            parting: CancellationToken::new(),
             guard: Arc::new(Counted::new(Guard::new(args), &board.metrics)),
             authenticator: Arc::new(Counted::new(authenticator, &board.metrics)),
             board,
@@ -84,11 +87,16 @@ impl McpService {
         &self.0.board.metrics
     }
 
-    /// Begins the drain: standing streams end, and every answer asks its client
-    /// to close the connection. One that is asked never sends into a connection
-    /// that we close.
+    /// Begins the drain: every answer asks its client to close the connection. One
+    /// that is asked never sends into a connection that we close.
     pub(crate) fn leave(&self) {
         self.0.leaving.cancel();
+    }
+
+    /// Ends the standing streams, and refuses new ones: their clients go to another
+    /// edge.
+    pub(crate) fn part(&self) {
+        self.0.parting.cancel();
     }
 
     /// Ends the calls that are still running, each with an answer.
@@ -241,7 +249,7 @@ impl Inner {
             .filter(|_| envelope.kind == Kind::Request);
         let id = id.map(|id| id.as_str());
         let answer = match self.router.message(&parts.sender(), envelope) {
-            Ok(routed) if routed.standing && self.leaving.is_cancelled() => Err(draining()),
+            Ok(routed) if routed.standing && self.parting.is_cancelled() => Err(draining()),
             Ok(mut routed) => {
                 routed.open.body = body.clone();
                 let replier = Replier {
@@ -273,7 +281,7 @@ impl Inner {
                 return Err(Problem::NotAcceptable);
             }
             routed.open.last_event_id = last_event_id(&parts.headers)?;
-            if self.leaving.is_cancelled() {
+            if self.parting.is_cancelled() {
                 return Err(draining());
             }
         }
@@ -291,7 +299,7 @@ impl Inner {
 
     /// What ends a standing stream when this edge drains.
     fn leaves(&self, standing: bool) -> Option<WaitForCancellationFutureOwned> {
-        standing.then(|| self.leaving.clone().cancelled_owned())
+        standing.then(|| self.parting.clone().cancelled_owned())
     }
 
     fn replier(&self) -> Replier<'static> {

@@ -28,7 +28,6 @@ const QUEUE: usize = 64;
 /// An upstream that has not agreed by then is not waited for; what it tells
 /// later still reaches the client.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Says which subscription a message belongs to.
 
 /// Serves the subscription until the client leaves, every upstream has ended
 /// it, or this worker drains.
