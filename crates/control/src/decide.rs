@@ -151,10 +151,14 @@ impl View<'_> {
         }
     }
 
-    /// Whether its shards stay until it drains: moved earlier, they would all go to the
-    /// first of those that come instead, and move again to the next.
-    fn keeps_its_shards(&self, owner: &Owner) -> bool {
-        self.fleet.is_outgoing(&owner.worker) && !self.is_draining(owner)
+    /// Whether some workers are being replaced by others that live already. Meanwhile
+    /// only shards of those that drain move: whatever went to the first of the new ones
+    /// earlier would move again to the next.
+    fn is_rolling(&self) -> bool {
+        let living = self.fleet.living();
+        let (outgoing, lasting): (Vec<_>, Vec<_>) =
+            living.partition(|(owner, _)| self.fleet.is_outgoing(&owner.worker));
+        !outgoing.is_empty() && !lasting.is_empty()
     }
 }
 

@@ -102,8 +102,8 @@ const fn reason(motive: Motive) -> Why {
 
 /// Whether the owner can give the shard away. One on trial stays to its end.
 fn may_leave(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
-    let stays = view.suspicions.is_tried(shard, view.now) || view.keeps_its_shards(entry.owner());
-    is_served(view, shard, entry) && !stays
+    let rests = view.is_rolling() && !view.is_draining(entry.owner());
+    is_served(view, shard, entry) && !rests && !view.suspicions.is_tried(shard, view.now)
 }
 
 /// Whether the owner serves the shard in the epoch that the register knows.

@@ -343,12 +343,10 @@ fn only_an_ordered_drain_can_be_cancelled() {
     }
 }
 
-/// What workers 0 and 1 own, and where the shards of 0 go.
-fn moves(fleet: &Fleet, drains: &[u8]) -> Vec<(u16, Owner)> {
-    let map = map(
-        1,
-        vec![Entry::new(a(), epoch(3)), Entry::new(b(), epoch(3))],
-    );
+/// The moves that begin where worker 0 has eight shards and worker 1 as many.
+fn moves(fleet: &Fleet, drains: &[u8]) -> Vec<Owner> {
+    let entry = |shard: u8| Entry::new(owner(shard / 8, 1), epoch(3));
+    let map = map(1, (0..16).map(entry).collect());
     let drained = drains.iter().map(|number| {
         let Owner {
             worker,
@@ -365,26 +363,42 @@ fn moves(fleet: &Fleet, drains: &[u8]) -> Vec<(u16, Owner)> {
         now: Duration::ZERO,
     };
     let changes = view.decide().changes.into_iter();
-    let moves =
-        changes.filter_map(|change| Some((change.shard.get(), change.entry.plan()?.to.clone())));
-    moves.collect()
+    changes
+        .filter_map(|change| Some(change.entry.plan()?.to.clone()))
+        .collect()
+}
+
+/// Workers 0 and 1 with what [`moves`] gives them, and worker 2 with nothing.
+fn three() -> Fleet {
+    let mut fleet = Fleet::default();
+    for number in 0..3 {
+        let owner = owner(number, 1);
+        let own = (0..16).filter(|shard| shard / 8 == u16::from(number));
+        let own = own.map(|shard| (count(16).shard(shard).unwrap(), held(Serving, 3)));
+        fleet.join(&introduced(&owner)).unwrap();
+        fleet.reported(&owner, report(&own.collect::<Vec<_>>()));
+    }
+    fleet
 }
 
 #[test]
-fn shards_of_a_rollout_go_to_those_that_stay_only() {
-    let c = owner(2, 1);
-    let own = |shard: u16| vec![(count(2).shard(shard).unwrap(), held(Serving, 3))];
-    let mut fleet = Fleet::default();
-    for (owner, shards) in [(a(), own(0)), (b(), own(1)), (c.clone(), Vec::new())] {
-        fleet.join(&introduced(&owner)).unwrap();
-        fleet.reported(&owner, report(&shards));
-    }
-    // Another worker is new, and takes nothing from those that are to end.
-    fleet.set_outgoing([a().worker, b().worker].into());
+fn shards_of_a_rollout_move_once() {
+    let mut fleet = three();
+    let to = |moves: Vec<Owner>, number| {
+        assert!(!moves.is_empty());
+        assert!(moves.iter().all(|to| *to == owner(number, 1)), "{moves:?}");
+    };
+    // At any other time a new worker is filled.
+    to(moves(&fleet, &[]), 2);
+    // Worker 0 is replaced by 2, and 1 will be.
+    fleet.set_outgoing([0, 1].map(|number| owner(number, 1).worker).into());
     assert_eq!(moves(&fleet, &[]), []);
-    // The one that drains gives to the new one, not to the next that is to end.
-    assert_eq!(moves(&fleet, &[0]), [(0, c)]);
-    // Where nobody stays, they go somewhere all the same.
-    fleet.set_outgoing([a().worker, b().worker, owner(2, 1).worker].into());
-    assert_eq!(moves(&fleet, &[0]).len(), 1);
+    to(moves(&fleet, &[0]), 2);
+    // Worker 0 is to be replaced, 1 is new, and so is 2: it waits for what 0 has.
+    fleet.set_outgoing([owner(0, 1).worker].into());
+    assert_eq!(moves(&fleet, &[]), []);
+    to(moves(&fleet, &[0]), 2);
+    // Where nobody is new, those whose end is near are as good as any.
+    fleet.set_outgoing([0, 1, 2].map(|number| owner(number, 1).worker).into());
+    to(moves(&fleet, &[]), 2);
 }
