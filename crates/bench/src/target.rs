@@ -1,6 +1,6 @@
 //! Which server is called and what every call to it looks like.
 //!
-//! All requests go to one [`Endpoint`] and are one [`Message`], but for its id.
+//! All requests go to one endpoint and are one `Message`, but for its id.
 
 use bytes::Bytes;
 use clap::ValueEnum;
