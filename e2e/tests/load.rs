@@ -3,7 +3,6 @@
 use hexagram_e2e::{Load, Verdict, scenario};
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e --load`"]
 async fn many_clients_are_served() {
     let bar = "0 failed requests, 0 sessions lost, 0 streams closed";
     scenario("load", bar, async |scene| {

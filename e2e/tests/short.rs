@@ -20,7 +20,6 @@ const SOON: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn a_first_call_is_answered_after_helm_install() {
     scenario("install", "first call answered in < 60 s", async |scene| {
         let answered = scene.install().await?;
@@ -34,7 +33,6 @@ async fn a_first_call_is_answered_after_helm_install() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn clients_of_both_eras_are_served() {
     scenario(
         "official clients",
@@ -49,7 +47,6 @@ async fn clients_of_both_eras_are_served() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn edges_are_restarted_by_a_rollout() {
     scenario("rollout restart of edges", RESUMABLE, async |scene| {
         scene.installed().await?;
@@ -62,7 +59,6 @@ async fn edges_are_restarted_by_a_rollout() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn operator_is_killed_and_replaced() {
     let bar = "0 failed requests, 0 sessions lost, 0 streams closed; another leads in < 60 s";
     scenario("operator deleted with --force", bar, async |scene| {
@@ -80,7 +76,6 @@ async fn operator_is_killed_and_replaced() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn worker_pod_is_deleted_by_force() {
     scenario(
         "worker pod deleted with --force",
@@ -97,7 +92,6 @@ async fn worker_pod_is_deleted_by_force() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn worker_process_is_killed() {
     scenario("kill -9 of a worker process", BACK_SOON, async |scene| {
         scene.installed().await?;
@@ -114,7 +108,6 @@ async fn worker_process_is_killed() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn workers_are_restarted_by_a_rollout() {
     let bar = format!("{UNNOTICED}; each shard moves at most once");
     scenario("rollout restart of workers", &bar, async |scene| {
@@ -132,7 +125,6 @@ async fn workers_are_restarted_by_a_rollout() {
 }
 
 #[tokio::test]
-#[ignore = "started by `cargo xtask e2e`"]
 async fn workers_are_scaled_up_and_down() {
     scenario("scale workers 2 -> 4 -> 2", UNNOTICED, async |scene| {
         scene.installed().await?;

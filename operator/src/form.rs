@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn what_no_operator_writes_is_refused_with_its_place() {
-        let edits: [(&str, fn(&mut ShardMapStatus)); 5] = [
+        type Edit = fn(&mut ShardMapStatus);
+        let edits: [(&str, Edit); 5] = [
             ("3 shards", |s| drop(s.shards.pop())),
             ("shard 1", |s| s.shards[1].epoch = 0),
             ("shard 0", |s| s.shards[0].spent = 1),

@@ -65,7 +65,7 @@ impl Candidate {
                 Ok(Turn::Take) => return,
                 Ok(Turn::Wait(holder)) => tell(&holder),
                 Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "the lease cannot be had, trying again")
+                    tracing::warn!(lease = self.name, %error, "the lease cannot be had, trying again");
                 }
             }
             sleep(jittered(LOOK)).await;
@@ -81,7 +81,7 @@ impl Candidate {
                 Ok(None) => {}
                 Ok(Some(holder)) => return holder,
                 Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "the lease is not renewed, trying again")
+                    tracing::warn!(lease = self.name, %error, "the lease is not renewed, trying again");
                 }
             }
         }

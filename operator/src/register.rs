@@ -193,7 +193,7 @@ impl Inner {
         let object = ShardMap::new(&self.name, self.spec.clone());
         let options = PostParams::default();
         let making = self.api.create(&options, &object);
-        answered(making.map_err(without_kind)).await
+        answered(making.map_err(|error| without_kind(&error))).await
     }
 
     fn check(&self, object: &ShardMap) -> Result<(), RegisterError> {
@@ -215,7 +215,7 @@ impl Inner {
         let options = PostParams::default();
         let write = self.api.replace_status(&self.name, &options, &object);
         let written = match timeout(PATIENCE, write).await {
-            Ok(written) => written.map_err(unwritten)?,
+            Ok(written) => written.map_err(|error| unwritten(&error))?,
             Err(_) => return Err(Unwritten::Refused(late())),
         };
         state.remember(written);
@@ -243,16 +243,16 @@ impl Unwritten {
     }
 }
 
-fn unwritten(error: kube::Error) -> Unwritten {
-    match &error {
+fn unwritten(error: &kube::Error) -> Unwritten {
+    match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => Unwritten::Overtaken,
         _ => Unwritten::Refused(error.to_string()),
     }
 }
 
 /// Where objects of a kind cannot be made because nobody knows the kind, that is the cause.
-fn without_kind(error: kube::Error) -> String {
-    match &error {
+fn without_kind(error: &kube::Error) -> String {
+    match error {
         kube::Error::Api(status) if status.code == 404 => {
             "the cluster has no kind ShardMap: install it with `hexagram crd | kubectl apply \
              --server-side -f -`, or the chart with crds.install=true"

@@ -4,6 +4,10 @@
     unreachable_pub,
     reason = "the derive repeats each type inside a function"
 )]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns have their types in common"
+)]
 
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};

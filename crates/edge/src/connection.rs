@@ -21,7 +21,7 @@ const MAX_STREAMS: u32 = 256;
 const MAX_HEAD: usize = 64 << 10;
 /// A client's request may be on its way when the edge stops accepting. Only
 /// after this long is a connection without one taken to be idle and closed.
-const LAST_CALL: Duration = Duration::from_secs(1);
+pub(crate) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How connections are kept and ended.
 #[derive(Debug, Clone)]

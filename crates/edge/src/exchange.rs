@@ -345,7 +345,8 @@ fn moving() -> Problem {
 }
 
 /// This edge shuts down.
-fn draining() -> Problem {
+/// This edge begins nothing more.
+pub(crate) fn draining() -> Problem {
     Problem::Draining {
         retry_after_ms: RETRY_AFTER_MS,
     }

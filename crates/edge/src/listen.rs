@@ -22,7 +22,7 @@ use hexagram_runtime::listener::Listener;
 use crate::EdgeError;
 use crate::args::EdgeArgs;
 use crate::client::Connection;
-use crate::connection::{self, Keeping};
+use crate::connection::{self, Keeping, LAST_CALL};
 use crate::service::McpService;
 
 /// How often a leaving edge looks whether its clients have left.
@@ -138,6 +138,15 @@ impl Acceptor {
         }
     }
 
+    /// Ends the standing streams once each connection is to end with what runs on it: a
+    /// client that opens its stream again then does so on a new one, at another edge.
+    async fn part(&self) {
+        if self.connections.running() > 0 {
+            tokio::time::sleep(LAST_CALL + LEAVE_PAUSE).await;
+        }
+        self.service.part();
+    }
+
     fn connection(&self, peer: SocketAddr) -> Connection {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         Connection::new(peer.ip(), serial, crate::routing::nonce())
@@ -147,6 +156,7 @@ impl Acceptor {
         self.keeping.closing.cancel();
         let open = self.connections.running();
         tracing::info!(connections = open, grace = ?grace, "draining client connections");
+        self.part().await;
         if self.connections.wait(grace).await == 0 {
             return;
         }

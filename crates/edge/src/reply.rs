@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hexagram_mcp::error::Problem;
 use hexagram_mcp::header::names::MCP_SESSION_ID;
 use hexagram_mcp::sse::{KEEP_ALIVE, write_id, write_position};
-use hexagram_mcp::unbreak;
+use hexagram_mcp::{completion, unbreak};
 use hexagram_proto::link::Head;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -127,7 +127,8 @@ pub(crate) struct Replier<'a> {
     /// Whether silence may turn the reply into a stream. Not where the reply's
     /// head carries something: a session id comes with the first byte or never.
     pub(crate) may_stream: bool,
-    /// Ends standing streams when the edge drains; calls run to their end.
+    /// Ends standing streams when the edge drains, each in its own form; calls run to
+    /// their end.
     pub(crate) draining: Option<WaitForCancellationFutureOwned>,
     pub(crate) streams: IntGauge,
 }
@@ -311,8 +312,14 @@ impl EventBody {
             return Poll::Ready(Some(Err(Broken)));
         }
         let answers = problem.map(|problem| self.unanswered.answers(&problem));
-        let answers = answers.unwrap_or_default();
-        if answers.is_empty() {
+        self.end_with(answers.unwrap_or_default())
+    }
+
+    /// Ends the body with these messages.
+    fn end_with(&mut self, messages: impl IntoIterator<Item = Bytes>) -> Polled {
+        self.done = true;
+        let mut messages = messages.into_iter().peekable();
+        if messages.peek().is_none() {
             return Poll::Ready(None);
         }
         let mut out = BytesMut::new();
@@ -320,8 +327,8 @@ impl EventBody {
             // Cuts the half-sent event off: a client drops what does not parse.
             out.extend_from_slice(b"\n\n");
         }
-        for answer in answers {
-            out.extend_from_slice(&event_part(&last(answer), true));
+        for message in messages {
+            out.extend_from_slice(&event_part(&last(message), true));
         }
         Poll::Ready(Some(Ok(out.freeze())))
     }
@@ -331,9 +338,11 @@ impl EventBody {
             return Poll::Pending;
         };
         std::task::ready!(draining.as_mut().poll(cx));
-        match self.may_return() {
-            true => self.let_go(),
-            false => self.finish(None),
+        // What was asked for with a request is a subscription.
+        match self.unanswered.only().map(completion) {
+            Some(farewell) => self.end_with([farewell]),
+            None if self.may_return() => self.let_go(),
+            None => self.finish(None),
         }
     }
 

@@ -14,16 +14,15 @@ use hexagram_proto::link::ExchangeKind;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as HttpBody;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{Service, ServiceBuilder};
 
 use crate::args::EdgeArgs;
 use crate::auth::Authenticator;
 use crate::check::{CheckLayer, Checked, Counted};
 use crate::client::{Connection, Identifier, Proxies, connection, principal};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, draining};
 use crate::guard::Guard;
-use crate::link::RETRY_AFTER_MS;
 use crate::metrics::EdgeMetrics;
 use crate::reply::{Replier, Response, refusal, refusal_of_batch};
 use crate::routing::{Routed, Router, Sender};
@@ -46,6 +45,8 @@ struct Inner {
     board: Arc<Switchboard>,
     args: EdgeArgs,
     leaving: CancellationToken,
+    /// Fires when standing streams are to end.
+    parting: CancellationToken,
     guard: Arc<Counted<Guard>>,
     authenticator: Arc<Counted<Authenticator>>,
 }
@@ -67,6 +68,7 @@ impl McpService {
             },
             args: args.clone(),
             leaving: CancellationToken::new(),
+            parting: CancellationToken::new(),
             guard: Arc::new(Counted::new(Guard::new(args), &board.metrics)),
             authenticator: Arc::new(Counted::new(authenticator, &board.metrics)),
             board,
@@ -85,11 +87,16 @@ impl McpService {
         &self.0.board.metrics
     }
 
-    /// Begins the drain: standing streams end, and every answer asks its client
-    /// to close the connection. One that is asked never sends into a connection
-    /// that we close.
+    /// Begins the drain: every answer asks its client to close the connection. One
+    /// that is asked never sends into a connection that we close.
     pub(crate) fn leave(&self) {
         self.0.leaving.cancel();
+    }
+
+    /// Ends the standing streams, and refuses new ones: their clients go to another
+    /// edge.
+    pub(crate) fn part(&self) {
+        self.0.parting.cancel();
     }
 
     /// Ends the calls that are still running, each with an answer.
@@ -242,9 +249,11 @@ impl Inner {
             .filter(|_| envelope.kind == Kind::Request);
         let id = id.map(|id| id.as_str());
         let answer = match self.router.message(&parts.sender(), envelope) {
+            Ok(routed) if routed.standing && self.parting.is_cancelled() => Err(draining()),
             Ok(mut routed) => {
                 routed.open.body = body.clone();
                 let replier = Replier {
+                    draining: self.leaves(routed.standing),
                     id,
                     may_have_run: may_have_run(envelope),
                     may_stream: envelope.method.as_deref() != Some("initialize"),
@@ -272,10 +281,8 @@ impl Inner {
                 return Err(Problem::NotAcceptable);
             }
             routed.open.last_event_id = last_event_id(&parts.headers)?;
-            if self.leaving.is_cancelled() {
-                return Err(Problem::Draining {
-                    retry_after_ms: RETRY_AFTER_MS,
-                });
+            if self.parting.is_cancelled() {
+                return Err(draining());
             }
         }
         Ok(routed)
@@ -285,9 +292,14 @@ impl Inner {
         let standing = kind == ExchangeKind::Stream;
         Replier {
             may_stream: standing,
-            draining: standing.then(|| self.leaving.clone().cancelled_owned()),
+            draining: self.leaves(standing),
             ..self.replier()
         }
+    }
+
+    /// What ends a standing stream when this edge drains.
+    fn leaves(&self, standing: bool) -> Option<WaitForCancellationFutureOwned> {
+        standing.then(|| self.parting.clone().cancelled_owned())
     }
 
     fn replier(&self) -> Replier<'static> {

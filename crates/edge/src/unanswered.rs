@@ -61,6 +61,12 @@ impl Unanswered {
         }
     }
 
+    /// The only one, of a message that is no batch.
+    pub(crate) fn only(&self) -> Option<&str> {
+        let first = self.ids.first().filter(|_| !self.is_batch);
+        first.map(|id| &**id)
+    }
+
     /// The same problem for each of them, as messages of their own.
     pub(crate) fn answers(&self, problem: &Problem) -> Vec<Bytes> {
         let ids = self.ids.iter();

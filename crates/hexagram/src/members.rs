@@ -143,9 +143,9 @@ impl MemberArgs {
             Way::Control(url) => Some(Source::Control(HttpSource::new(url, name, shards)?)),
             Way::ShardMap(object) => {
                 let place = self.namespace.place().await?;
-                Some(Source::ShardMap(MapSource::new(
+                Some(Source::ShardMap(Box::new(MapSource::new(
                     &place, object, name, shards,
-                )))
+                ))))
             }
         })
     }
@@ -157,7 +157,7 @@ pub(crate) enum Source {
     /// A controller of a process cluster.
     Control(HttpSource),
     /// An object in Kubernetes.
-    ShardMap(MapSource),
+    ShardMap(Box<MapSource>),
 }
 
 impl Source {

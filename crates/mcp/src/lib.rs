@@ -15,6 +15,7 @@ mod line;
 mod scanner;
 pub mod splice;
 pub mod sse;
+mod subscription;
 
 pub use client::{InitializeParams, capabilities_json};
 pub use envelope::{
@@ -26,3 +27,4 @@ pub use header::HeaderError;
 pub use line::unbreak;
 pub use scanner::{JsonRule, MAX_DEPTH};
 pub use sse::{KEEP_ALIVE, SseError, SseEvent, SseParser, write_event};
+pub use subscription::{SUBSCRIPTION_ID, completion};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hexagram_mcp::{SUBSCRIPTION_ID, completion};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
@@ -18,7 +19,7 @@ use crate::followers;
 use crate::forward::Forward;
 use crate::host::Host;
 use crate::raw::{RawObject, raw};
-use crate::reply::{Reply, response};
+use crate::reply::Reply;
 use crate::upstream::Upstream;
 use source::{Event, Source};
 
@@ -27,8 +28,6 @@ const QUEUE: usize = 64;
 /// An upstream that has not agreed by then is not waited for; what it tells
 /// later still reaches the client.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Says which subscription a message belongs to.
-const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// Serves the subscription until the client leaves, every upstream has ended
 /// it, or this worker drains.
@@ -192,15 +191,9 @@ impl Subscription {
 
     /// Ends the subscription in its own form: the client listens again.
     async fn complete(self) {
-        let result = completed(self.reply.id());
-        let message = response(self.reply.id(), result.as_bytes());
+        let message = completion(self.reply.id());
         self.reply.finish(message).await;
     }
-}
-
-/// The result of a subscription that ended; `id` is its raw id.
-fn completed(id: &str) -> String {
-    format!(r#"{{"resultType":"complete","_meta":{{"{SUBSCRIPTION_ID}":{id}}}}}"#)
 }
 
 /// The notification with the subscription's raw id in its `_meta`.
@@ -231,12 +224,5 @@ mod tests {
             message,
             Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"x","_meta":{"io.modelcontextprotocol/subscriptionId":7,"k":1.0}}}"#)
         );
-    }
-
-    #[test]
-    fn the_end_says_so_too() {
-        let result: serde_json::Value = serde_json::from_str(&completed("7")).expect("JSON");
-        assert_eq!(result["_meta"][SUBSCRIPTION_ID], 7);
-        assert_eq!(result["resultType"], "complete");
     }
 }

@@ -139,7 +139,7 @@ fn unit(suite: &mut Suite<'_>, task: &mut Task) -> Result<Note> {
     process::require(examples, task)?;
     let runners = [
         "test --workspace --no-fail-fast --lib --bins",
-        "test --workspace --no-fail-fast --exclude hexagram --test *",
+        "test --workspace --no-fail-fast --exclude hexagram --exclude hexagram-e2e --test *",
         "test --workspace --no-fail-fast --doc",
     ];
     let runners = runners.map(|line| suite.cargo(line)).into();

@@ -18,6 +18,7 @@ use hexagram_runtime::random::jittered;
 use tonic::Streaming;
 
 use super::Links;
+use super::trouble::Trouble;
 use crate::link::Link;
 use crate::slot::Loss;
 
@@ -133,15 +134,21 @@ impl Driver {
     }
 
     pub(super) async fn run(self) {
-        let mut pause = FIRST_RETRY;
+        let (mut pause, mut trouble) = (FIRST_RETRY, Trouble::default());
         loop {
             match self.begin().await {
                 Ok(line) => {
                     pause = FIRST_RETRY;
+                    if trouble.ends() {
+                        tracing::info!(worker = %self.id, "links again");
+                    }
                     self.serve(line).await;
                 }
+                Err(error) if trouble.is_news(&error.to_string()) => {
+                    tracing::warn!(worker = %self.id, %error, "cannot link to worker, trying again");
+                }
                 Err(error) => {
-                    tracing::warn!(worker = %self.id, %error, retry_in = ?pause, "cannot link to worker");
+                    tracing::debug!(worker = %self.id, %error, retry_in = ?pause, "still no link");
                 }
             }
             tokio::time::sleep(jittered(pause)).await;

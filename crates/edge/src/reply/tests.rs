@@ -27,6 +27,7 @@ struct Call {
     draining: CancellationToken,
     streams: IntGauge,
     may_have_run: bool,
+    id: Option<&'static str>,
 }
 
 impl Call {
@@ -39,13 +40,14 @@ impl Call {
             draining: CancellationToken::new(),
             streams: IntGauge::new("streams", "Open.").unwrap(),
             may_have_run: true,
+            id: Some("7"),
         }
     }
 
     /// The reply once the worker has said all of `said`.
     fn reply(&self, said: Vec<worker_message::Kind>) -> Result<Response, Problem> {
         let replier = Replier {
-            id: Some("7"),
+            id: self.id,
             batch: None,
             may_have_run: self.may_have_run,
             may_stream: true,
@@ -203,9 +205,27 @@ fn silence_becomes_comments_but_never_within_a_message() {
 
 #[test]
 fn a_draining_edge_ends_a_standing_stream_without_a_word() {
-    let call = Call::new();
+    let call = Call {
+        id: None,
+        ..Call::new()
+    };
     let mut reply = call.reply(vec![start()]).unwrap();
     assert_eq!(next(&mut reply), None);
     call.draining.cancel();
+    assert_eq!(next(&mut reply), Some(None));
+}
+
+#[test]
+fn a_draining_edge_completes_a_subscription() {
+    let call = Call::new();
+    let mut reply = call.reply(vec![event("{}", false, false)]).unwrap();
+    text(&mut reply);
+    assert_eq!(next(&mut reply), None);
+    call.draining.cancel();
+    let said = text(&mut reply);
+    assert!(
+        said.contains(r#""id":7,"result":{"resultType":"complete""#),
+        "{said}"
+    );
     assert_eq!(next(&mut reply), Some(None));
 }

@@ -22,6 +22,8 @@ use crate::successor::Successor;
 
 /// The taker has seen the plan by then, or the move is given up.
 const PREPARE: Duration = Duration::from_secs(3);
+/// A taker that was ready so lately is not asked again.
+const LATELY: Duration = Duration::from_millis(10);
 /// Upstream sessions that are being opened are open by then, before anything is frozen.
 const OPENED: Duration = Duration::from_millis(250);
 /// What upstreams have said unasked reaches its clients by then; what does not is
@@ -111,14 +113,17 @@ impl Giving {
         }
     }
 
-    /// Does beforehand what the shard need not be frozen for; that takes a while, in which
-    /// the taker may have died.
+    /// Does beforehand what the shard need not be frozen for. Where that takes a while, the
+    /// taker may have died meanwhile: it is asked again.
     async fn make_ready(&self, taker: &mut Taker) -> Result<Copied, Status> {
         let served = self.handoffs.host.place_of(self.shard).shard();
         let served = served.ok_or_else(|| Status::aborted("it is not served here any more"))?;
+        let begun = Instant::now();
         let copied = copy(taker, &self.meant, &served).await?;
         let _ = tokio::time::timeout(OPENED, served.settled()).await;
-        self.in_time(taker.prepare(self.meant.clone())).await?;
+        if begun.elapsed() >= LATELY {
+            self.in_time(taker.prepare(self.meant.clone())).await?;
+        }
         Ok(copied)
     }
 

@@ -74,7 +74,7 @@ impl<'a> Setting<'a> {
         let name = if self.selection.load { "load" } else { "short" };
         let mut tests = workspace.cargo(&["test", "--package", "hexagram-e2e", "--test", name]);
         tests
-            .args(["--", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--", "--nocapture", "--test-threads=1"])
             .args(&self.selection.only)
             .envs(self.variables.iter().cloned())
             .envs(tools::env(cache)?);
