@@ -1,12 +1,14 @@
 //! Kubernetes, asked and ordered through `kubectl`: what a user's hands do.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::command;
 use crate::setting::Setting;
@@ -44,6 +46,8 @@ pub struct Pod {
     pub name: String,
     /// Where it runs.
     pub node: String,
+    /// Whether its container runs, and has something to say.
+    pub is_running: bool,
     /// Whether it gets traffic.
     pub is_ready: bool,
     /// Whether it was told to end.
@@ -85,6 +89,17 @@ impl Kubectl {
     /// When it fails.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
         command::output(&mut self.command("kubectl", args), PROMPT).await
+    }
+
+    /// Starts to write what a pod says to a file, until it ends or the child is dropped.
+    pub(crate) fn follow(&self, pod: &str, file: File) -> Result<Child> {
+        let mut command = self.command("kubectl", &["logs", "--follow", "--timestamps", pod]);
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file);
+        let child = command.kill_on_drop(true).spawn();
+        child.with_context(|| format!("follow the log of {pod}"))
     }
 
     /// What `kubectl get ... -o json` says.
@@ -162,6 +177,7 @@ impl Pod {
         Self {
             name: text(&pod["metadata"]["name"]),
             node: text(&pod["spec"]["nodeName"]),
+            is_running: { containers.clone() }.any(|it| !it["state"]["running"].is_null()),
             is_ready: { conditions }.any(|it| it["type"] == "Ready" && it["status"] == "True"),
             is_ending: !pod["metadata"]["deletionTimestamp"].is_null(),
             restarts: containers
@@ -183,12 +199,13 @@ mod tests {
             "spec": {"nodeName": "node-1"},
             "status": {
                 "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
-                "containerStatuses": [{"restartCount": 2}],
+                "containerStatuses": [{"restartCount": 2, "state": {"running": {}}}],
             },
         });
         let expected = Pod {
             name: "hexagram-worker-a".to_owned(),
             node: "node-1".to_owned(),
+            is_running: true,
             is_ready: true,
             is_ending: true,
             restarts: 2,

@@ -6,7 +6,7 @@
 //! tests/*.rs --> scenario --> Scene --> Kubectl  objects, pods, orders to Kubernetes
 //!                   |               --> Load     `hexagram bench sessions` as a child
 //!                report             --> probe    fresh sessions: is full service back?
-//!                evidence           --> nodes    the machines' containers: kill -9
+//!              evidence, logs       --> nodes    the machines' containers: kill -9
 //! ```
 
 mod clients;
@@ -14,6 +14,7 @@ mod command;
 mod evidence;
 mod kubectl;
 mod load;
+mod logs;
 mod nodes;
 mod probe;
 mod report;

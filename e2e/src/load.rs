@@ -9,6 +9,7 @@
 //! 404 to its id. A stream ends *resumably* when the server told how to go on (an event
 //! id, or a subscription's result); otherwise it is broken.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const ENDING: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Load {
     child: Child,
+    /// For all that the load reports.
+    file: PathBuf,
     told: watch::Receiver<usize>,
 }
 
@@ -110,7 +113,7 @@ pub struct Streams {
 
 impl Load {
     /// Starts it, and waits until all clients have opened and called for a while. What it
-    /// says of its progress goes to `NAME.load.log`.
+    /// says of its progress goes to `NAME.load.log`, its whole report to `NAME.load.json`.
     ///
     /// # Errors
     /// When it does not start, or the endpoint cannot be used.
@@ -135,7 +138,8 @@ impl Load {
         let progress = child.stderr.take().context("its stderr is piped")?;
         let (tell, told) = watch::channel(0);
         tokio::spawn(follow(progress, log, tell));
-        Ok(Self { child, told })
+        let file = setting.folder.join(format!("{name}.load.json"));
+        Ok(Self { child, file, told })
     }
 
     /// Ends it some seconds from now.
@@ -159,6 +163,7 @@ impl Load {
     async fn report(self, limit: Duration) -> Result<Figures> {
         let output = timeout(limit, self.child.wait_with_output()).await;
         let output = output.context("the load does not end")??;
+        tokio::fs::write(&self.file, &output.stdout).await?;
         // Its exit code says that somebody noticed something: so does the report.
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("the load ended with {} and no report", output.status))
@@ -220,8 +225,17 @@ impl Counts {
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let all = [&self.refused_by, &self.failed_by, &self.streams.failed_by];
-        let reason = |reason: &Reason| format!("{} x {}", reason.count, reason.message);
-        all.into_iter().flatten().map(reason).collect()
+        let counted = all.into_iter().flatten();
+        let counted = counted.map(|reason| (reason.count, reason.message.as_str()));
+        let unknown = [
+            (self.unknown, "outcome unknown"),
+            (self.lost, "no answer until the end of the load"),
+        ];
+        let unknown = unknown.into_iter().filter(|(count, _)| *count > 0);
+        let reasons = counted.chain(unknown);
+        reasons
+            .map(|(count, what)| format!("{count} x {what}"))
+            .collect()
     }
 }
 
@@ -244,7 +258,10 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(figures.total.unanswered(), 3);
-        assert_eq!(figures.total.reasons(), ["2 x HTTP 404", "1 x no"]);
+        assert_eq!(
+            figures.total.reasons(),
+            ["2 x HTTP 404", "1 x no", "1 x outcome unknown"]
+        );
         assert_eq!(figures.total.streams.broken, 1);
         assert_eq!(figures.modern, Counts::default());
     }

@@ -4,12 +4,13 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use crate::evidence;
+use crate::logs::Logs;
 use crate::report::{self, Row, Verdict};
 use crate::scene::Scene;
 use crate::setting::Setting;
 
-/// Does `work` and adds what came out to the report; what can be seen of a failure is
-/// kept beside it.
+/// Does `work` and adds what came out to the report; what can be seen of a failure, and
+/// what all pods said until then, is kept beside it.
 ///
 /// # Panics
 /// When the bar does not hold or the work cannot be done: it is a test.
@@ -17,11 +18,7 @@ pub async fn scenario(name: &str, bar: &str, work: impl AsyncFnOnce(&Scene) -> R
     let setting = Setting::read().unwrap_or_else(|error| panic!("{error:#}"));
     let scene = Scene::new(setting, slug(name));
     let start = Instant::now();
-    let came_out = work(&scene).await;
-    let verdict = came_out.unwrap_or_else(|error| Verdict {
-        figure: Vec::new(),
-        broken: vec![format!("{error:#}")],
-    });
+    let verdict = verdict(&scene, work).await;
     let row = Row {
         name: name.to_owned(),
         bar: bar.to_owned(),
@@ -30,17 +27,35 @@ pub async fn scenario(name: &str, bar: &str, work: impl AsyncFnOnce(&Scene) -> R
         seconds: start.elapsed().as_secs(),
     };
     eprintln!("{name}: {}", row.figure);
-    let kept = match row.passed {
-        true => String::new(),
-        false => evidence::gather(&scene).await.display().to_string(),
-    };
     let written = report::add(&scene.setting.folder, &head(&scene.setting), row);
     assert!(
         verdict.broken.is_empty(),
-        "{name}: {}\nevidence: {kept}",
-        verdict.broken.join("; ")
+        "{name}: {}\nevidence: {}",
+        verdict.broken.join("; "),
+        evidence::folder(&scene).display()
     );
     written.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// What came out of `work`; where the bar does not hold the evidence stays.
+async fn verdict(scene: &Scene, work: impl AsyncFnOnce(&Scene) -> Result<Verdict>) -> Verdict {
+    let folder = evidence::folder(scene);
+    let made = std::fs::create_dir_all(&folder);
+    made.unwrap_or_else(|error| panic!("create {}: {error}", folder.display()));
+    let logs = Logs::follow(scene.kubectl.clone(), folder.clone());
+    let came_out = work(scene).await;
+    drop(logs);
+    let verdict = came_out.unwrap_or_else(|error| Verdict {
+        figure: Vec::new(),
+        broken: vec![format!("{error:#}")],
+    });
+    if verdict.broken.is_empty() {
+        // Nobody asks for it; what cannot be removed may stay.
+        let _ = std::fs::remove_dir_all(&folder);
+    } else {
+        evidence::gather(scene).await;
+    }
+    verdict
 }
 
 /// What the figures were taken with.

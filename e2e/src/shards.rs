@@ -101,6 +101,7 @@ mod tests {
         let pod = |name: &&str| Pod {
             name: (*name).to_owned(),
             node: "node".to_owned(),
+            is_running: true,
             is_ready: true,
             is_ending: false,
             restarts: 0,
