@@ -439,29 +439,6 @@ async fn bench_calls_without_errors_in_both_eras() {
     }
 }
 
-#[tokio::test]
-async fn bench_sessions_tells_that_nobody_noticed_anything() {
-    let local = Server::local(&[]).await;
-    let url = local.url();
-    let args = [
-        "bench",
-        "sessions",
-        "--url",
-        &url,
-        "--legacy=3",
-        "--modern=3",
-        "--rate=5",
-        "--seconds=1",
-        "-o",
-        "json",
-    ];
-    let report: Value = serde_json::from_str(&out(&hexagram(&args).await)).unwrap();
-    assert_eq!(report["ok"], true, "{report}");
-    assert_eq!(report["total"]["answered"], 30, "{report}");
-    assert_eq!(report["legacy"]["sessions"]["opened"], 3, "{report}");
-    assert_eq!(report["total"]["streams"]["open"], 6, "{report}");
-}
-
 /// Figures of a failing server are worth nothing, so they fail the command.
 #[tokio::test]
 async fn bench_fails_where_calls_fail() {
