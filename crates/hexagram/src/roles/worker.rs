@@ -38,8 +38,8 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let source = args.members.source(&args.serve.cluster).await?;
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
-    let setup = setup(&args)?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
+    let setup = setup(&args)?;
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
