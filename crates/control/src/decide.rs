@@ -155,10 +155,9 @@ impl View<'_> {
     /// only shards of those that drain move: whatever went to the first of the new ones
     /// earlier would move again to the next.
     fn is_rolling(&self) -> bool {
-        let living = self.fleet.living();
-        let (outgoing, lasting): (Vec<_>, Vec<_>) =
-            living.partition(|(owner, _)| self.fleet.is_outgoing(&owner.worker));
-        !outgoing.is_empty() && !lasting.is_empty()
+        let is_outgoing = |owner: &Owner| self.fleet.is_outgoing(&owner.worker);
+        let living = || self.fleet.living().map(|(owner, _)| owner);
+        living().any(is_outgoing) && !living().all(is_outgoing)
     }
 }
 

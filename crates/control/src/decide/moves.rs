@@ -14,6 +14,7 @@ use super::{Draft, View, Why};
 pub(super) struct Roll {
     owners: Vec<Owner>,
     targets: BTreeSet<Owner>,
+    is_rolling: bool,
 }
 
 impl Roll {
@@ -28,6 +29,7 @@ impl Roll {
         Self {
             owners: owners.into_iter().collect(),
             targets,
+            is_rolling: view.is_rolling(),
         }
     }
 
@@ -61,11 +63,17 @@ impl Roll {
             let hosted = Hosted {
                 at: self.at(next)?,
                 load: held.map_or(0, |held| held.load),
-                can_move: entry.plan().is_none() && may_leave(view, *shard, entry),
+                can_move: entry.plan().is_none() && self.may_leave(view, *shard, entry),
             };
             Some((*shard, hosted))
         };
         Layout::new(candidates.collect(), owned.filter_map(hosted))
+    }
+
+    /// Whether the owner can give the shard away. One on trial stays to its end.
+    fn may_leave(&self, view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
+        let rests = self.is_rolling && !view.is_draining(entry.owner());
+        is_served(view, shard, entry) && !rests && !view.suspicions.is_tried(shard, view.now)
     }
 
     fn budget(&self, draft: &Draft) -> Budget {
@@ -98,12 +106,6 @@ const fn reason(motive: Motive) -> Why {
         Motive::Fill => Why::Filled,
         Motive::Load => Why::Balanced,
     }
-}
-
-/// Whether the owner can give the shard away. One on trial stays to its end.
-fn may_leave(view: &View<'_>, shard: ShardId, entry: &Entry<Owner>) -> bool {
-    let rests = view.is_rolling() && !view.is_draining(entry.owner());
-    is_served(view, shard, entry) && !rests && !view.suspicions.is_tried(shard, view.now)
 }
 
 /// Whether the owner serves the shard in the epoch that the register knows.
