@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use hexagram_control::{Introduction, Joining, Maps};
-use hexagram_core::{Incarnation, Owner, Setup, ShardMap};
+use hexagram_core::{Incarnation, Owner, Sealer, Setup, ShardMap};
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
-    let setup = setup(&args)?;
+    let membership = context.membership.clone();
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
@@ -62,13 +62,15 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         worker: args.name.clone(),
         incarnation: life,
     };
-    let who = Introduction {
-        again: false,
-        owner,
-        address,
-        setup,
-    };
-    let joined = source.map(|source| join(source, who, &health, leave.clone()));
+    let joined = source.zip(membership).map(|(source, membership)| {
+        let who = Introduction {
+            again: false,
+            owner,
+            address,
+            setup: membership.setup,
+        };
+        join(source, who, membership.register, &health, leave.clone())
+    });
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));
@@ -84,10 +86,12 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     Ok(())
 }
 
-/// Becomes a member of the controller's cluster and stays it until `leave`.
+/// Becomes a member of the controller's cluster, whose `maps` these are, and stays it
+/// until `leave`.
 fn join(
     source: Source,
     who: Introduction,
+    maps: Maps,
     health: &Health,
     leave: CancellationToken,
 ) -> JoinHandle<()> {
@@ -98,8 +102,8 @@ fn join(
             tokio::spawn(async move { source.member(who, leave).await })
         }
         // The operator finds the workers' pods by itself.
-        Source::ShardMap(source) => tokio::spawn(async move {
-            let ready = ready_once_named(&condition, source.follow(), &who.owner);
+        Source::ShardMap(_) => tokio::spawn(async move {
+            let ready = ready_once_named(&condition, maps, &who.owner);
             leave.run_until_cancelled(ready).await;
         }),
     }
@@ -128,11 +132,10 @@ async fn ready_once_joined(condition: Condition, mut joining: watch::Receiver<Jo
 }
 
 /// What this worker is to have in common with the others.
-fn setup(args: &WorkerRole) -> Result<Setup> {
-    let cluster = &args.serve.cluster;
+fn setup(args: &WorkerRole, sealer: &Sealer) -> Result<Setup> {
     Ok(Setup {
-        keys: cluster.sealer()?.fingerprints(),
-        store: Some(args.store.place(cluster)?),
+        keys: sealer.fingerprints(),
+        store: Some(args.store.place(&args.serve.cluster)?),
     })
 }
 
@@ -242,6 +245,7 @@ fn context(
         }
     };
     let own = fixed.as_ref().map(|map| owned(map, &args.name));
+    let sealer = cluster.sealer()?;
     Ok(WorkerContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
@@ -249,12 +253,12 @@ fn context(
         shards: cluster.shards,
         owned: own.unwrap_or_default(),
         membership: match source {
-            Some(source) => Some(membership(source, setup(args)?)),
+            Some(source) => Some(membership(source, setup(args, &sealer)?)),
             None => None,
         },
         kept: Kept::new(),
         map_fingerprint: fixed.as_ref().map(ShardMap::fingerprint),
-        sealer: cluster.sealer()?,
+        sealer,
         changes: Changes::new(),
         metrics: WorkerMetrics::register(metrics),
         session_idle: args.upstream.session_idle(),
