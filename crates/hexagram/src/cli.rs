@@ -16,6 +16,7 @@ use hexagram_worker::UpstreamArgs;
 use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
 use crate::demo::DemoKind;
+use crate::follow::over_tcp;
 use crate::members::{MemberArgs, NamespaceArgs};
 use crate::roles::keys::KeysCommand;
 use crate::roles::order::{DrainOrder, MoveArgs};
@@ -221,6 +222,27 @@ pub(crate) struct LocalArgs {
     pub(crate) demo: DemoKind,
 }
 
+/// What a controller is told, wherever its register is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ControllerArgs {
+    /// Workers to wait for before the shards of a new cluster are placed; without
+    /// it, until none has joined for a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) workers_expected: Option<u16>,
+}
+
+impl ControllerArgs {
+    /// As a controller of `cluster` takes it.
+    pub(crate) fn settings(&self, cluster: &ClusterArgs) -> hexagram_control::Settings {
+        hexagram_control::Settings {
+            cluster: cluster.cluster.clone(),
+            shards: cluster.shards,
+            expected: self.workers_expected.map(usize::from),
+            dial: over_tcp(),
+        }
+    }
+}
+
 /// Settings of `hexagram control`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ControlRole {
@@ -233,10 +255,8 @@ pub(crate) struct ControlRole {
     /// again from the workers.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
-    /// Workers to wait for before the shards of a new cluster are placed; without
-    /// it, until none has joined for a second.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) workers_expected: Option<u16>,
+    #[command(flatten)]
+    pub(crate) controller: ControllerArgs,
 }
 
 /// Settings of `hexagram operator`.
@@ -264,10 +284,8 @@ pub(crate) struct OperatorRole {
     /// The port of the workers' links.
     #[arg(long, default_value_t = 7100, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) link_port: u16,
-    /// Workers to wait for before the shards of a new cluster are placed; without
-    /// it, until none has joined for a second.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) workers_expected: Option<u16>,
+    #[command(flatten)]
+    pub(crate) controller: ControllerArgs,
 }
 
 /// Settings of `hexagram edge`.

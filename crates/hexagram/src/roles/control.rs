@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError, Settings};
+use hexagram_control::{Api, Controller, Maps, MemoryRegister, Register, RegisterError};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
@@ -12,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ControlRole;
-use crate::follow::over_tcp;
 use crate::mistake::Mistake;
 use crate::roles::overview;
 
@@ -24,7 +23,8 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
         format!("listen for workers and edges on {at} (change it with --control-listen ADDR)")
     })?;
     let end = CancellationToken::new();
-    let controller = Controller::start(register.clone(), settings(&args), end.clone());
+    let settings = args.controller.settings(cluster);
+    let controller = Controller::start(register.clone(), settings, end.clone());
     let status = status(
         cluster.cluster.clone(),
         register.watch(),
@@ -52,15 +52,6 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
     end.cancel();
     admin.await?;
     Ok(())
-}
-
-fn settings(args: &ControlRole) -> Settings {
-    Settings {
-        cluster: args.serve.cluster.cluster.clone(),
-        shards: args.serve.cluster.shards,
-        expected: args.workers_expected.map(usize::from),
-        dial: over_tcp(),
-    }
 }
 
 async fn register(args: &ControlRole) -> Result<MemoryRegister> {

@@ -9,15 +9,13 @@ use hexagram_operator::{Operator, Standing};
 use hexagram_runtime::admin::{Admin, Orders, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
-use hexagram_runtime::serve;
+use hexagram_runtime::serve::refusal;
 use hexagram_runtime::shutdown::Shutdown;
 use http::StatusCode;
-use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::OperatorRole;
-use crate::follow::over_tcp;
 use crate::roles::overview;
 
 pub(crate) async fn run(args: OperatorRole, shutdown: Shutdown) -> Result<()> {
@@ -39,7 +37,6 @@ pub(crate) async fn run(args: OperatorRole, shutdown: Shutdown) -> Result<()> {
 }
 
 fn settings(args: &OperatorRole) -> hexagram_operator::Settings {
-    let cluster = &args.serve.cluster;
     hexagram_operator::Settings {
         name: args.name.clone(),
         shard_map: args.shard_map.clone(),
@@ -47,12 +44,7 @@ fn settings(args: &OperatorRole) -> hexagram_operator::Settings {
         keys_secret: args.keys_secret.clone(),
         workers: args.worker_selector.clone(),
         link_port: args.link_port,
-        control: hexagram_control::Settings {
-            cluster: cluster.cluster.clone(),
-            shards: cluster.shards,
-            expected: args.workers_expected.map(usize::from),
-            dial: over_tcp(),
-        },
+        control: args.controller.settings(&args.serve.cluster),
     }
 }
 
@@ -67,8 +59,7 @@ fn orders(standing: watch::Receiver<Standing>) -> Orders {
             }
             Standing::Starting => "this operator has only started: try again".to_owned(),
         };
-        let page = serve::json(StatusCode::SERVICE_UNAVAILABLE, &json!({"error": reason}));
-        Box::pin(ready(page))
+        Box::pin(ready(refusal(StatusCode::SERVICE_UNAVAILABLE, &reason)))
     })
 }
 
