@@ -13,9 +13,9 @@ use crate::client::Place;
 /// The ring's key in the Secret.
 const FILE: &str = "ring.txt";
 
-/// There is no key ring.
+/// There is no usable key ring.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyRingError {
+pub enum KeyRingError {
     /// The API server does not give or take it.
     #[error("the key ring's Secret {0} cannot be had: {1}")]
     Api(String, kube::Error),

@@ -24,7 +24,8 @@ mod source;
 mod story;
 
 pub use client::{ConnectError, Place};
-pub use operator::{KeyRingFailure, Leading, Operator, OperatorError, Settings, Standing};
+pub use key_ring::KeyRingError;
+pub use operator::{Leading, Operator, OperatorError, Settings, Standing};
 pub use register::KubeRegister;
 pub use shard_map::{
     MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,

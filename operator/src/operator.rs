@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use hexagram_control::{Api, Controller, Register, RegisterError};
-use hexagram_core::ShardCount;
-use hexagram_proto::Dial;
+use hexagram_core::RegisterMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -41,7 +40,7 @@ pub struct Settings {
 pub enum OperatorError {
     /// There is no usable key ring.
     #[error(transparent)]
-    Keys(#[from] KeyRingFailure),
+    Keys(#[from] KeyRingError),
     /// The shard map cannot be used.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -50,13 +49,8 @@ pub enum OperatorError {
     Deposed(String),
 }
 
-/// There is no usable key ring; its text has cause and cure.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct KeyRingFailure(#[from] KeyRingError);
-
 /// What an operator does now.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub enum Standing {
     /// It has not heard of the lease yet.
     #[default]
@@ -76,12 +70,6 @@ pub struct Leading {
     pub register: KubeRegister,
     /// What people order.
     pub api: Api<KubeRegister>,
-}
-
-impl std::fmt::Debug for Leading {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Leading")
-    }
 }
 
 /// One operator.
@@ -140,16 +128,15 @@ impl Operator {
     /// Starts all that a leader does; it ends with what is returned.
     async fn lead(&self) -> Result<Vec<AbortOnDropHandle<()>>, OperatorError> {
         let Settings { control, .. } = &self.settings;
-        let (cluster, shards) = (control.cluster.clone(), control.shards);
-        let keys = key_ring::ensure(&self.place, &self.settings.keys_secret).await;
-        keys.map_err(KeyRingFailure)?;
+        let (cluster, shards) = (&control.cluster, control.shards);
+        key_ring::ensure(&self.place, &self.settings.keys_secret).await?;
         let name = &self.settings.shard_map;
-        let register = KubeRegister::open(&self.place, name, &cluster, shards).await?;
+        let register = KubeRegister::open(&self.place, name, cluster, shards).await?;
         let end = CancellationToken::new();
         let controller = Controller::start(register.clone(), control.clone(), end.clone());
-        let pods = self.pods(&cluster, shards, &control.dial);
+        let pods = self.pods();
         let (seen, workers) = watch::channel(WorkerPods::new());
-        let api = Api::new(controller.clone(), register.clone(), &cluster, shards);
+        let api = Api::new(controller.clone(), register.clone(), cluster, shards);
         self.standing
             .send_replace(Standing::Leads(Box::new(Leading {
                 controller: controller.clone(),
@@ -174,20 +161,21 @@ impl Operator {
         Ok(tasks.into_iter().chain(story).collect())
     }
 
-    fn pods(&self, cluster: &str, shards: ShardCount, dial: &Dial) -> Pods {
+    fn pods(&self) -> Pods {
+        let control = &self.settings.control;
         Pods {
             place: self.place.clone(),
             selector: self.settings.workers.clone(),
             port: self.settings.link_port,
-            cluster: cluster.to_owned(),
-            shards,
-            dial: Arc::clone(dial),
+            cluster: control.cluster.clone(),
+            shards: control.shards,
+            dial: Arc::clone(&control.dial),
         }
     }
 }
 
 impl Standing {
-    /// The map, where this operator leads.
+    /// The running controller, where this operator leads.
     #[must_use]
     pub fn leading(&self) -> Option<&Leading> {
         match self {
@@ -200,7 +188,7 @@ impl Standing {
 impl Leading {
     /// The map in force.
     #[must_use]
-    pub fn map(&self) -> Option<Arc<hexagram_core::RegisterMap>> {
+    pub fn map(&self) -> Option<Arc<RegisterMap>> {
         self.register.watch().borrow().clone()
     }
 }
