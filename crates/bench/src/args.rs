@@ -51,7 +51,14 @@ pub(crate) struct TargetArgs {
     /// Name of the tool's text argument.
     #[arg(long, default_value = "message")]
     pub(crate) argument: String,
-    /// Extra request header, as 'Name: value'. May be repeated.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// How a load is made and told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    /// Header to send with every request, as 'Name: value'. May be repeated.
     // It may be secret: --help would show what its variable holds.
     #[arg(long = "header", value_name = "K: V", hide_env_values = true, value_parser = parse_header)]
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
@@ -70,7 +77,7 @@ impl TargetArgs {
             name: &self.tool,
             argument: &self.argument,
         };
-        Target::new(url, self.era, tool, &self.headers).map(Arc::new)
+        Target::new(url, self.era, tool, &self.run.headers).map(Arc::new)
     }
 }
 
@@ -173,7 +180,7 @@ pub(crate) fn parse_url(text: &str) -> Result<String, String> {
     check_url(text).map(|_| text.to_owned())
 }
 
-pub(crate) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("write a header as 'Name: value'")?;

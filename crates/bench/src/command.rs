@@ -39,27 +39,27 @@ fn run_bare(args: BareArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run_http(args: &HttpArgs) -> anyhow::Result<ExitCode> {
-    let report = runtime(args.target.threads)?.block_on(http(args))?;
-    print(args.target.output, &report)?;
+    let report = runtime(args.target.run.threads)?.block_on(http(args))?;
+    print(args.target.run.output, &report)?;
     Ok(exit_code(report.errors))
 }
 
 fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
-    let report = runtime(args.target.threads)?.block_on(compare::run(args))?;
-    print(args.target.output, &report)?;
+    let report = runtime(args.target.run.threads)?.block_on(compare::run(args))?;
+    print(args.target.run.output, &report)?;
     Ok(exit_code(report.errors()))
 }
 
 fn run_idle(args: &IdleArgs) -> anyhow::Result<ExitCode> {
-    let report = runtime(args.target.threads)?.block_on(idle::run(args))?;
-    print(args.target.output, &report)?;
+    let report = runtime(args.target.run.threads)?.block_on(idle::run(args))?;
+    print(args.target.run.output, &report)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_sessions(args: &SessionsArgs) -> anyhow::Result<ExitCode> {
     let run = async { sessions::run(args, Signals::new()?).await };
-    let report = runtime(args.threads)?.block_on(run)?;
-    print(args.output, &report)?;
+    let report = runtime(args.run.threads)?.block_on(run)?;
+    print(args.run.output, &report)?;
     Ok(exit_code(report.troubles()))
 }
 

@@ -89,7 +89,7 @@ struct Prepared {
 /// Finds out what to call, then opens the clients. One that does not open is not the
 /// end: its calls will tell.
 async fn prepare(args: &SessionsArgs, ledger: &SharedLedger) -> anyhow::Result<Prepared> {
-    let endpoint = Arc::new(Endpoint::new(&args.url, &args.headers)?);
+    let endpoint = Arc::new(Endpoint::new(&args.url, &args.run.headers)?);
     let chosen = trial::choose(args, &endpoint).await?;
     let of_era = |era, count: u16| {
         let streaming = args.streams.unwrap_or(count);

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use crate::args::{Output, parse_header, parse_seconds, parse_url};
+use crate::args::{RunArgs, parse_seconds, parse_url};
 
 /// Most calls a second of one client; more needs `bench http`.
 const HIGHEST_RATE: f64 = 1000.0;
@@ -40,15 +39,8 @@ pub(crate) struct SessionsArgs {
     /// Arguments of the tool, a JSON object.
     #[arg(long, value_name = "JSON", requires = "tool", value_parser = parse_arguments)]
     pub(crate) arguments: Option<Map<String, Value>>,
-    /// Header to send with every request, as 'Name: value'. May be repeated.
-    #[arg(long = "header", value_name = "K: V", hide_env_values = true, value_parser = parse_header)]
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// Threads of the load generator.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) threads: u16,
-    /// How to print the result.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// What `--help` says at its end.
