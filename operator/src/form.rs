@@ -2,25 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hexagram_control::FormError;
 use hexagram_core::{Entry, Epoch, Owner, Plan, RegisterMap, ShardCount, ShardId};
 
 use crate::shard_map::{MoveEntry, ShardEntry, ShardMapStatus, Summary, WorkerEntry};
-
-/// A status that is no map of this cluster.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FormError {
-    /// Not one entry for each shard.
-    #[error("it has {theirs} shards, this process {ours}: --shards is fixed for a cluster's life")]
-    Shards {
-        /// This process's number of shards.
-        ours: ShardCount,
-        /// The object's.
-        theirs: usize,
-    },
-    /// A name, number or order that no operator writes.
-    #[error("it is damaged at {0}")]
-    Damaged(String),
-}
 
 /// The status that says what `map` says.
 pub(crate) fn status(map: &RegisterMap) -> ShardMapStatus {
@@ -118,7 +103,7 @@ fn worker(form: &WorkerEntry) -> Result<(Owner, String), FormError> {
 }
 
 fn owner(text: &str) -> Result<Owner, FormError> {
-    text.parse().map_err(|_| damaged(format!("{text:?}")))
+    text.parse().map_err(|_| damaged(text))
 }
 
 fn epoch(number: i64, at: impl Fn() -> String) -> Result<Epoch, FormError> {

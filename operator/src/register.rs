@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryFutureExt};
-use hexagram_control::{Maps, Register, RegisterError, follows};
+use hexagram_control::{MapSender, Maps, Register, RegisterError, follows};
 use hexagram_core::{RegisterMap, ShardCount};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
@@ -38,7 +38,7 @@ struct Inner {
     spec: ShardMapSpec,
     count: ShardCount,
     state: Mutex<State>,
-    map: watch::Sender<Option<Arc<RegisterMap>>>,
+    map: MapSender,
 }
 
 /// What the API server is known to have.

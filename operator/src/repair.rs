@@ -1,9 +1,7 @@
 //! What to do about a shard map that is another than was written here.
 
-use hexagram_control::goes_back;
+use hexagram_control::{FormError, goes_back};
 use hexagram_core::{Entry, Owner, RegisterMap};
-
-use crate::form::FormError;
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]

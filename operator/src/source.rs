@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use hexagram_control::Maps;
+use hexagram_control::{FormError, MapSender, Maps, fed};
 use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
 use kube::Api;
@@ -59,15 +59,8 @@ impl MapSource {
     /// Outside of a tokio runtime, as [`tokio::spawn`].
     #[must_use]
     pub fn follow(&self) -> Maps {
-        let (sender, maps) = watch::channel(None);
         let this = self.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = sender.closed() => {}
-                () = this.keep_watching(&sender) => {}
-            }
-        });
-        maps
+        fed(|maps| async move { this.keep_watching(&maps).await })
     }
 
     /// The map as it is now; `None` where there is none, or nobody answers within a second.
@@ -79,7 +72,7 @@ impl MapSource {
         self.open(&object.ok()??).map(Arc::new)
     }
 
-    async fn keep_watching(&self, maps: &watch::Sender<Option<Arc<RegisterMap>>>) {
+    async fn keep_watching(&self, maps: &MapSender) {
         let mut seen = pin!(watched(self.api.clone(), &self.name));
         while let Some(seen) = seen.next().await {
             self.tell_reached(seen.as_ref().err());
@@ -114,23 +107,22 @@ impl MapSource {
 
     /// The map in an object, if it is one of this cluster.
     fn open(&self, object: &ShardMap) -> Option<RegisterMap> {
-        let shard_map = &self.name;
+        let opened = self.opened(object);
+        opened.unwrap_or_else(|error| {
+            tracing::error!(shard_map = self.name, %error, "the shard map is unusable; what was known of it stays in force");
+            None
+        })
+    }
+
+    fn opened(&self, object: &ShardMap) -> Result<Option<RegisterMap>, FormError> {
         if object.spec.cluster != self.cluster {
-            let (theirs, ours) = (&object.spec.cluster, &self.cluster);
-            tracing::error!(
-                shard_map,
-                theirs,
-                ours,
-                "the shard map is of another cluster: give --cluster as its spec says"
-            );
-            return None;
+            return Err(FormError::Cluster {
+                ours: self.cluster.clone(),
+                theirs: object.spec.cluster.clone(),
+            });
         }
-        let status = object.status.as_ref()?;
-        let map = form::map(status, self.count);
-        let map = map.inspect_err(|error| {
-            tracing::error!(shard_map, %error, "the shard map is unusable; what was known of it stays in force");
-        });
-        map.ok().flatten()
+        let status = object.status.as_ref();
+        status.map_or(Ok(None), |status| form::map(status, self.count))
     }
 }
 

@@ -7,7 +7,7 @@ use hexagram_core::{Entry, Epoch, Owner, Plan, RegisterMap, ShardCount};
 use serde::{Deserialize, Serialize};
 
 /// A map that cannot be used here.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormError {
     /// Another cluster's.
     #[error(

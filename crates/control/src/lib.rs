@@ -33,7 +33,9 @@ pub use form::{FormError, MapForm};
 pub use http::Api;
 pub use introduction::{Introduction, Misfit};
 pub use overview::{LostOverview, Overview, WorkerOverview};
-pub use register::{Maps, MemoryRegister, Register, RegisterError, follows, goes_back};
+pub use register::{
+    MapSender, Maps, MemoryRegister, Register, RegisterError, fed, follows, goes_back,
+};
 pub use request::{OrderError, Settings, Written};
 pub use source::{Ask, HttpSource, Joining, SourceError};
 pub use visit::{Unheard, VisitError, visit};

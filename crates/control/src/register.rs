@@ -17,6 +17,30 @@ mod tests;
 /// The newest map, followed; `None` while there was none yet.
 pub type Maps = watch::Receiver<Option<Arc<RegisterMap>>>;
 
+/// Who tells of newer maps.
+pub type MapSender = watch::Sender<Option<Arc<RegisterMap>>>;
+
+/// Maps that `feed` tells of for as long as somebody listens; `None` until there is a
+/// first one.
+///
+/// # Panics
+/// Outside of a tokio runtime, as [`tokio::spawn`].
+pub fn fed<F>(feed: impl FnOnce(Arc<MapSender>) -> F) -> Maps
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, maps) = watch::channel(None);
+    let sender = Arc::new(sender);
+    let feeding = feed(Arc::clone(&sender));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sender.closed() => {}
+            () = feeding => {}
+        }
+    });
+    maps
+}
+
 /// A write or read that failed; the register is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
@@ -81,7 +105,7 @@ pub struct MemoryRegister {
 struct Inner {
     // Held while a write goes to the file.
     writer: Mutex<()>,
-    map: watch::Sender<Option<Arc<RegisterMap>>>,
+    map: MapSender,
     file: Option<(PathBuf, String)>,
 }
 

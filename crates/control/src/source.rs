@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::form::MapForm;
 use crate::http::{JoinForm, LONG_POLL};
 use crate::introduction::Introduction;
-use crate::register::Maps;
+use crate::register::{MapSender, Maps, fed};
 
 /// Longer than an answer may wait.
 const PATIENCE: Duration = LONG_POLL.saturating_add(Duration::from_secs(1));
@@ -137,15 +137,8 @@ impl HttpSource {
     /// Outside of a tokio runtime, as [`tokio::spawn`].
     #[must_use]
     pub fn follow(&self) -> Maps {
-        let (sender, maps) = watch::channel(None);
         let this = self.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = sender.closed() => {}
-                () = this.keep_asking(&sender) => {}
-            }
-        });
-        maps
+        fed(|maps| async move { this.keep_asking(&maps).await })
     }
 
     /// The map as it is now; `None` where there is none, or nobody answers within a second.
@@ -157,7 +150,7 @@ impl HttpSource {
         map.ok().flatten().map(Arc::new)
     }
 
-    async fn keep_asking(&self, maps: &watch::Sender<Option<Arc<RegisterMap>>>) {
+    async fn keep_asking(&self, maps: &MapSender) {
         loop {
             let asked = self.newer(self.known.load(Ordering::Relaxed)).await;
             let reached = asked.is_ok();

@@ -14,7 +14,7 @@ use tonic::Streaming;
 use crate::introduction::Introduction;
 
 /// For a connection and the first report.
-const VISIT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE: Duration = Duration::from_secs(1);
 
 /// Why nobody introduced himself.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum VisitError {
     #[error(transparent)]
     Unheard(#[from] Unheard),
     /// Not within a second.
-    #[error("no worker answers within {VISIT:?}")]
+    #[error("no worker answers within {PROBE:?}")]
     Late,
     /// What answers has no name or no life.
     #[error("what answers there is no worker: it calls itself {0:?}")]
@@ -57,7 +57,7 @@ pub async fn visit(
     cluster: &str,
     shards: ShardCount,
 ) -> Result<Introduction, VisitError> {
-    let asked = timeout(VISIT, reports(address, cluster, shards)).await;
+    let asked = timeout(PROBE, reports(address, cluster, shards)).await;
     let (first, _) = asked.map_err(|_| VisitError::Late)??;
     introduction(&first, place).ok_or(VisitError::Nameless(first.name))
 }

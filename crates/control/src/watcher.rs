@@ -12,12 +12,10 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 
 use crate::fleet::Report;
-use crate::visit::{Unheard, reports};
+use crate::visit::{PROBE, Unheard, reports};
 
 /// A worker reports each second; one that missed three is suspect.
 const SILENCE: Duration = Duration::from_secs(3);
-/// For a probe: connection and first report.
-pub(crate) const PROBE: Duration = Duration::from_secs(1);
 /// Between two probes of a dead worker: it may have been taken for dead.
 const REST: Duration = Duration::from_secs(1);
 

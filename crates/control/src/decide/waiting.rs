@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hexagram_core::{ShardCount, ShardId, WorkerId};
 
-use crate::watcher::PROBE;
+use crate::visit::PROBE;
 
 /// Quiet after which a new cluster is complete.
 pub(super) const NEW: Duration = Duration::from_secs(1);
