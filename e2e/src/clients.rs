@@ -12,7 +12,7 @@ use crate::command;
 use crate::setting::Setting;
 
 /// Interpreters start slowly on a machine that runs a cluster as well.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Interpreter (by the variable that names it), script and arguments.
 type Client = (&'static str, &'static str, &'static [&'static str]);

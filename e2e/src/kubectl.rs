@@ -29,6 +29,10 @@ pub enum Role {
     Operator,
 }
 
+impl Role {
+    const ALL: [Self; 3] = [Self::Edge, Self::Worker, Self::Operator];
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -42,6 +46,8 @@ impl fmt::Display for Role {
 /// A pod, as far as tests care.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
+    /// Of our roles the one it has.
+    pub role: Role,
     /// Its name.
     pub name: String,
     /// Where it runs.
@@ -119,17 +125,12 @@ impl Kubectl {
         command::output(&mut self.command("helm", args), ROLLOUT).await
     }
 
-    /// The pods of a role, those that are ending too.
+    /// The release's pods, those that are ending too.
     ///
     /// # Errors
     /// When they cannot be listed.
-    pub async fn pods(&self, role: Role) -> Result<Vec<Pod>> {
-        let selector = format!(
-            "--selector=app.kubernetes.io/name=hexagram,app.kubernetes.io/component={role}"
-        );
-        let list = self.get(&["pods", &selector]).await?;
-        let items = list["items"].as_array().context("a list of pods")?;
-        Ok(items.iter().map(Pod::of).collect())
+    pub async fn pods(&self) -> Result<Vec<Pod>> {
+        Ok(Pod::all(&self.get(&["pods"]).await?))
     }
 
     /// `kubectl scale`.
@@ -169,12 +170,25 @@ fn deployment(role: Role) -> String {
 }
 
 impl Pod {
-    fn of(pod: &Value) -> Self {
+    /// The release's pods in a list of objects.
+    pub(crate) fn all(list: &Value) -> Vec<Self> {
+        let items = list["items"].as_array().into_iter().flatten();
+        let pods = items.filter(|item| item["kind"] == "Pod");
+        pods.filter_map(Self::of).collect()
+    }
+
+    /// Nothing where it is none of the release's.
+    fn of(pod: &Value) -> Option<Self> {
+        let component = &pod["metadata"]["labels"]["app.kubernetes.io/component"];
+        let role = Role::ALL
+            .into_iter()
+            .find(|role| *component == role.to_string())?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let status = &pod["status"];
         let conditions = status["conditions"].as_array().into_iter().flatten();
         let containers = status["containerStatuses"].as_array().into_iter().flatten();
-        Self {
+        Some(Self {
+            role,
             name: text(&pod["metadata"]["name"]),
             node: text(&pod["spec"]["nodeName"]),
             is_running: { containers.clone() }.any(|it| !it["state"]["running"].is_null()),
@@ -183,7 +197,7 @@ impl Pod {
             restarts: containers
                 .filter_map(|it| it["restartCount"].as_u64())
                 .sum(),
-        }
+        })
     }
 }
 
@@ -192,30 +206,41 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn reads_a_pod() {
-        let pod = json!({
-            "metadata": {"name": "hexagram-worker-a", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+    fn pod(component: &str) -> Value {
+        let labels = json!({"app.kubernetes.io/component": component});
+        json!({
+            "kind": "Pod",
+            "metadata": {"name": "a", "labels": labels, "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": "node-1"},
             "status": {
                 "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
                 "containerStatuses": [{"restartCount": 2, "state": {"running": {}}}],
             },
-        });
+        })
+    }
+
+    #[test]
+    fn reads_the_pods_of_the_release_and_no_others() {
+        let map = json!({"kind": "ShardMap", "metadata": {"name": "hexagram"}});
+        let list = json!({"items": [pod("worker"), pod("valkey"), map]});
         let expected = Pod {
-            name: "hexagram-worker-a".to_owned(),
+            role: Role::Worker,
+            name: "a".to_owned(),
             node: "node-1".to_owned(),
             is_running: true,
             is_ready: true,
             is_ending: true,
             restarts: 2,
         };
-        assert_eq!(Pod::of(&pod), expected);
+        assert_eq!(Pod::all(&list), [expected]);
     }
 
     #[test]
     fn a_pod_that_is_not_scheduled_yet_is_not_ready() {
-        let pod = Pod::of(&json!({"metadata": {"name": "a"}, "spec": {}, "status": {}}));
-        assert!(!pod.is_ready && !pod.is_ending && pod.node.is_empty());
+        let mut pod = pod("edge");
+        pod["metadata"]["deletionTimestamp"] = Value::Null;
+        (pod["spec"], pod["status"]) = (json!({}), json!({}));
+        let pod = Pod::of(&pod).unwrap();
+        assert!(!pod.is_ready && !pod.is_running && !pod.is_ending && pod.node.is_empty());
     }
 }

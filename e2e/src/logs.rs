@@ -11,7 +11,7 @@ use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::kubectl::{Kubectl, Pod, Role};
+use crate::kubectl::{Kubectl, Pod};
 
 /// A pod that comes and goes sooner than that is missed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -42,14 +42,12 @@ impl Drop for Logs {
 async fn follow(kubectl: Kubectl, folder: PathBuf) {
     let mut children = HashMap::new();
     loop {
-        for role in [Role::Edge, Role::Worker, Role::Operator] {
-            // Logs are for people: without them the scenario still has its verdict.
-            for pod in kubectl.pods(role).await.unwrap_or_default() {
-                let life = (pod.name.clone(), pod.restarts);
-                if pod.is_running && !children.contains_key(&life) {
-                    let child = begin(&kubectl, &folder, &pod);
-                    children.insert(life, child.inspect_err(|error| eprintln!("{error:#}")));
-                }
+        // Logs are for people: without them the scenario still has its verdict.
+        for pod in kubectl.pods().await.unwrap_or_default() {
+            let life = (pod.name.clone(), pod.restarts);
+            if pod.is_running && !children.contains_key(&life) {
+                let child = begin(&kubectl, &folder, &pod);
+                children.insert(life, child.inspect_err(|error| eprintln!("{error:#}")));
             }
         }
         sleep(LOOK).await;

@@ -16,7 +16,9 @@ use tokio::time::{Instant, timeout};
 use crate::wait;
 
 /// Longer than that is no service.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two rounds of which the first failed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Sessions of one round. Each lands on a shard by chance: when a worker's 32 shards of 64
 /// are away, one round in 2^64 does not see it; when one shard is, one in 2.7.
 const ROUND: usize = 64;
@@ -36,44 +38,51 @@ struct Client {
 
 /// Waits until one session is opened and a call in it answered.
 pub(crate) async fn first_answer(authority: &str, limit: Duration) -> Result<()> {
-    wait::until("a first answered call", limit, async || {
-        session(authority.to_owned()).await
+    wait::until_every(PAUSE, "a first answered call", limit, async || {
+        session(authority.to_owned()).await.map(|_| ())
     })
     .await
 }
 
-/// Waits for a round in which every fresh session was answered; the time from `since` to
-/// its end.
+/// Waits for a round in which every fresh session was answered. Service was back when
+/// that round began, or as much later as its slowest session had to wait: the time from
+/// `since` to then.
 pub(crate) async fn full_service(
     authority: &str,
     since: Instant,
     limit: Duration,
 ) -> Result<Duration> {
-    wait::until("full service", limit, async || round(authority).await).await?;
-    Ok(since.elapsed())
+    wait::until_every(PAUSE, "full service", limit, async || {
+        let began = since.elapsed();
+        Ok(began + round(authority).await?)
+    })
+    .await
 }
 
-async fn round(authority: &str) -> Result<()> {
+/// How long the slowest session of a round took.
+async fn round(authority: &str) -> Result<Duration> {
     let mut running = JoinSet::new();
+    let mut slowest = Duration::ZERO;
     for _ in 0..ROUND {
         if running.len() >= AT_ONCE {
-            next(&mut running).await?;
+            slowest = slowest.max(next(&mut running).await?);
         }
         running.spawn(session(authority.to_owned()));
     }
     while !running.is_empty() {
-        next(&mut running).await?;
+        slowest = slowest.max(next(&mut running).await?);
     }
-    Ok(())
+    Ok(slowest)
 }
 
-async fn next(running: &mut JoinSet<Result<()>>) -> Result<()> {
+async fn next(running: &mut JoinSet<Result<Duration>>) -> Result<Duration> {
     let ended = running.join_next().await.context("a session runs")?;
     ended.context("a session panicked")?
 }
 
-/// One legacy session from its beginning to its end.
-async fn session(authority: String) -> Result<()> {
+/// One legacy session from its beginning to its end, and how long it took.
+async fn session(authority: String) -> Result<Duration> {
+    let start = Instant::now();
     let answered = timeout(PATIENCE, async {
         let mut client = Client::connect(authority).await?;
         client.post(INITIALIZE, StatusCode::OK).await?;
@@ -82,7 +91,8 @@ async fn session(authority: String) -> Result<()> {
         ensure!(answer.contains("\"result\""), "not answered: {answer}");
         client.delete().await
     });
-    answered.await.context("no answer in time")?
+    answered.await.context("no answer in time")??;
+    Ok(start.elapsed())
 }
 
 impl Client {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kubectl::{Kubectl, Pod};
+use crate::kubectl::Pod;
 
 /// The shard map at one moment.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,15 +35,15 @@ impl Shard {
 }
 
 impl Shards {
-    /// The only shard map of the namespace.
+    /// The only shard map in a list of objects.
     ///
     /// # Errors
     /// When there is none or more than one, or nothing is placed yet.
-    pub async fn read(kubectl: &Kubectl) -> Result<Self> {
-        let list = kubectl.get(&["shardmaps.hexagram.dev"]).await?;
-        let items = list["items"].as_array().map_or(&[][..], Vec::as_slice);
-        let [map] = items else {
-            bail!("{} shard maps, not one", items.len());
+    pub(crate) fn of(list: &Value) -> Result<Self> {
+        let items = list["items"].as_array().into_iter().flatten();
+        let maps: Vec<_> = items.filter(|item| item["kind"] == "ShardMap").collect();
+        let [map] = maps[..] else {
+            bail!("{} shard maps, not one", maps.len());
         };
         Self::deserialize(&map["status"]).context("read the status of the shard map")
     }
@@ -53,7 +53,7 @@ impl Shards {
     ///
     /// # Errors
     /// Saying what is not so.
-    pub fn rest_on(&self, pods: &[Pod]) -> Result<()> {
+    pub(crate) fn rest_on(&self, pods: &[&Pod]) -> Result<()> {
         ensure!(!self.shards.is_empty(), "the shard map has no shards");
         let moving = self.shards.iter().filter(|shard| shard.moving.is_some());
         let moving = moving.count();
@@ -89,6 +89,7 @@ impl Shards {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubectl::Role;
     use serde_json::json;
 
     fn shards(owners: &[(&str, u64)]) -> Shards {
@@ -99,6 +100,7 @@ mod tests {
 
     fn pods(names: &[&str]) -> Vec<Pod> {
         let pod = |name: &&str| Pod {
+            role: Role::Worker,
             name: (*name).to_owned(),
             node: "node".to_owned(),
             is_running: true,
@@ -109,19 +111,23 @@ mod tests {
         names.iter().map(pod).collect()
     }
 
+    fn rest(map: &Shards, names: &[&str]) -> Result<()> {
+        map.rest_on(&pods(names).iter().collect::<Vec<_>>())
+    }
+
     #[test]
     fn at_rest_each_pod_owns_shards_and_nobody_else_does() {
         let map = shards(&[("a/1f", 1), ("b/2e", 1), ("a/1f", 1)]);
-        assert!(map.rest_on(&pods(&["b", "a"])).is_ok());
-        assert!(map.rest_on(&pods(&["a"])).is_err());
-        assert!(map.rest_on(&pods(&["a", "b", "c"])).is_err());
+        assert!(rest(&map, &["b", "a"]).is_ok());
+        assert!(rest(&map, &["a"]).is_err());
+        assert!(rest(&map, &["a", "b", "c"]).is_err());
     }
 
     #[test]
     fn a_move_is_no_rest() {
         let mut map = shards(&[("a/1f", 1)]);
         map.shards[0].moving = Some(json!({"to": "b/2e", "epoch": 2}));
-        let error = map.rest_on(&pods(&["a"])).unwrap_err();
+        let error = rest(&map, &["a"]).unwrap_err();
         assert_eq!(error.to_string(), "1 shards are moving");
     }
 

@@ -6,14 +6,24 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep};
 
-/// Between two looks. Each may start a program, on a machine that has other things to do.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Between two looks. Each starts a program, on a machine that has other things to do.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What `look` finds, as soon as it finds it.
 ///
 /// # Errors
 /// With its last error, once `limit` is over.
 pub(crate) async fn until<T>(
+    what: impl Display,
+    limit: Duration,
+    look: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    until_every(PAUSE, what, limit, look).await
+}
+
+/// As [`until`], with another pause between two looks.
+pub(crate) async fn until_every<T>(
+    pause: Duration,
     what: impl Display,
     limit: Duration,
     mut look: impl AsyncFnMut() -> Result<T>,
@@ -24,7 +34,7 @@ pub(crate) async fn until<T>(
         if found.is_ok() || start.elapsed() >= limit {
             return found.with_context(|| format!("{what}: not within {limit:?}"));
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
 }
 
