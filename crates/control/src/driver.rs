@@ -33,6 +33,8 @@ const BALANCE: Duration = Duration::from_secs(10);
 const QUEUE: usize = 256;
 /// Workers that may not join and are remembered, so that each is told of once.
 const REFUSED: usize = 64;
+/// Between two tries to write a register that cannot be written: signs come more often.
+const REST: Duration = Duration::from_secs(1);
 /// Writes that may be lost to others in a row before the next sign is awaited.
 const ATTEMPTS: usize = 5;
 
@@ -60,6 +62,8 @@ pub(crate) struct Driver<R> {
     news: broadcast::Sender<Written>,
     /// Why the register was not written the last time.
     unwritten: Option<String>,
+    /// When it is tried again.
+    rests: Instant,
 }
 
 /// What the first map has to wait for.
@@ -75,6 +79,13 @@ impl Wait {
             tracing::info!("no shard map yet: waiting {}", self.on);
             self.told = true;
         }
+    }
+}
+
+/// An operator that leads no more runs on.
+impl<R> Drop for Driver<R> {
+    fn drop(&mut self) {
+        self.settings.metrics.hide();
     }
 }
 
@@ -106,6 +117,7 @@ impl<R: Register> Driver<R> {
             shown,
             news,
             unwritten: None,
+            rests: Instant::now(),
         }
     }
 
@@ -125,6 +137,9 @@ impl<R: Register> Driver<R> {
                 .into_iter()
                 .for_each(|(owner, sign)| self.hear(&owner, sign));
             self.count_time();
+            if Instant::now() < self.rests {
+                continue;
+            }
             let settled = self.settle().await;
             self.tell_settled(settled.err().map(|error| error.to_string()));
         }
@@ -132,6 +147,9 @@ impl<R: Register> Driver<R> {
 
     /// Tells once of a cause that keeps the register from being written.
     fn tell_settled(&mut self, error: Option<String>) {
+        if error.is_some() {
+            self.rests = Instant::now() + REST;
+        }
         match &error {
             Some(reason) if error != self.unwritten => {
                 tracing::warn!(error = reason, "the register is not written, trying again");
@@ -258,7 +276,7 @@ impl<R: Register> Driver<R> {
     }
 
     async fn order(
-        &self,
+        &mut self,
         order: impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
     ) -> Result<(), OrderError> {
         for _ in 0..ATTEMPTS {
@@ -313,9 +331,11 @@ impl<R: Register> Driver<R> {
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;
         self.suspicions = decision.suspicions;
-        self.losses.note(&self.fleet, self.started.elapsed());
+        let lost = self.losses.note(&self.fleet, self.started.elapsed());
+        self.settings.metrics.lost(lost);
         self.fleet.forget(&map);
         let overview = Overview::of(&self.view(&map), &self.losses);
+        self.settings.metrics.show(&map, &overview);
         self.shown.send_replace(overview);
         self.employ();
         Ok(())
@@ -341,7 +361,13 @@ impl<R: Register> Driver<R> {
             workers = map.addresses().len(),
             "the first shard map"
         );
-        self.register.compare_and_swap(Arc::new(map)).await
+        self.store(Arc::new(map)).await
+    }
+
+    async fn store(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
+        let done = self.register.compare_and_swap(map).await;
+        self.settings.metrics.wrote(&done);
+        done
     }
 
     /// Tells what is waited for, once, where it takes a moment.
@@ -365,7 +391,7 @@ impl<R: Register> Driver<R> {
     /// Writes the changes and whatever is new of addresses; gives the map that is
     /// in force.
     async fn write(
-        &self,
+        &mut self,
         map: &Arc<RegisterMap>,
         changes: Vec<Change>,
     ) -> Result<Arc<RegisterMap>, RegisterError> {
@@ -375,8 +401,10 @@ impl<R: Register> Driver<R> {
             return Ok(Arc::clone(map));
         }
         let next = Arc::new(changed.with_addresses(addresses));
-        self.register.compare_and_swap(Arc::clone(&next)).await?;
-        for Change { shard, entry, why } in &changes {
+        self.store(Arc::clone(&next)).await?;
+        for change in &changes {
+            let Change { shard, entry, why } = change;
+            self.settings.metrics.changed(map.entry(*shard), change);
             let to = entry.plan().map_or(entry.owner(), |plan| &plan.to);
             tracing::info!(%shard, epoch = %entry.epoch(), %to, "{why}");
             let written = Written {

@@ -17,6 +17,7 @@ mod form;
 mod http;
 mod introduction;
 mod losses;
+mod metrics;
 mod overview;
 mod register;
 mod request;
@@ -32,6 +33,7 @@ pub use fleet::{Fleet, Held, Life, Member, NotTaken, Report};
 pub use form::{FormError, MapForm};
 pub use http::Api;
 pub use introduction::{Introduction, Misfit};
+pub use metrics::ControlMetrics;
 pub use overview::{LostOverview, Overview, WorkerOverview};
 pub use register::{
     MapSender, Maps, MemoryRegister, Register, RegisterError, fed, follows, goes_back,

@@ -31,14 +31,16 @@ pub(crate) struct Losses {
 
 impl Losses {
     /// Takes note of who is dead now, before the fleet forgets them. Who was told to
-    /// end is not lost.
-    pub(crate) fn note(&mut self, fleet: &Fleet, now: Duration) {
+    /// end is not lost. Gives how many are news.
+    pub(crate) fn note(&mut self, fleet: &Fleet, now: Duration) -> u64 {
+        let mut news = 0;
         for (owner, member) in fleet.members() {
             if member.life == Life::Dead && !fleet.ended(owner) {
                 let loss = || Loss {
                     address: member.address.clone(),
                     at: now,
                 };
+                news += u64::from(!self.all.contains_key(owner));
                 self.all.entry(owner.clone()).or_insert_with(loss);
             } else {
                 self.all.remove(owner);
@@ -48,6 +50,7 @@ impl Losses {
         let known = |owner: &Owner| fleet.members().any(|(known, _)| known == owner);
         self.all
             .retain(|owner, loss| loss.is_recent(now) || known(owner));
+        news
     }
 
     /// For how long `owner` has been lost.
@@ -123,7 +126,8 @@ mod tests {
         let (mut fleet, mut losses) = (living(2), Losses::default());
         fleet.left(&owner(0, 1));
         fleet.died(&owner(1, 1));
-        losses.note(&fleet, SECOND);
+        assert_eq!(losses.note(&fleet, SECOND), 1);
+        assert_eq!(losses.note(&fleet, SECOND), 0, "it is noted already");
         assert_eq!(names(&losses, SECOND), ["worker-1"]);
         fleet.reported(&owner(1, 1), crate::Report::default());
         losses.note(&fleet, SECOND);

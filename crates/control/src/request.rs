@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::decide::{Refusal, Why};
 use crate::fleet::NotTaken;
 use crate::introduction::Introduction;
+use crate::metrics::ControlMetrics;
 use crate::register::RegisterError;
 
 /// What a controller is told at its start.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub expected: Option<usize>,
     /// How workers are reached.
     pub dial: Dial,
+    /// What it counts.
+    pub metrics: ControlMetrics,
 }
 
 /// Why an order is not followed.

@@ -6,7 +6,8 @@
 mod support;
 
 use hexagram_control::{MemoryRegister, Register};
-use support::{Puppet, SHARDS, control, eventually, owned, rests, until};
+use hexagram_runtime::metrics::Metrics;
+use support::{Puppet, SHARDS, control, counted, eventually, owned, rests, until};
 
 const HALF: usize = SHARDS as usize / 2;
 
@@ -127,6 +128,42 @@ async fn a_worker_whose_drain_is_cancelled_gets_its_share_again() {
     until("an even spread", &mut maps, even).await;
     let again = control.cancel_drain(worker.clone()).await.unwrap_err();
     assert!(again.to_string().contains("not being drained"), "{again}");
+}
+
+#[tokio::test]
+async fn moves_and_failovers_are_counted() {
+    let (register, metrics) = (MemoryRegister::default(), Metrics::new());
+    let mut maps = register.watch();
+    let (control, _end) = counted(&register, 2, &metrics);
+    let a = Puppet::joined(0, 1, &register, &control).await;
+    let b = Puppet::joined(1, 1, &register, &control).await;
+    let map = until("a first map", &mut maps, |_| true).await;
+    let (shard, _) = map
+        .entries()
+        .find(|(_, entry)| *entry.owner() == a.owner)
+        .unwrap();
+    let order = async || {
+        control
+            .move_shard(shard.get(), b.owner.worker.clone())
+            .await
+            .ok()
+    };
+    eventually("the shard is served", order).await;
+    let moved = |map: &_| owned(map, &b.owner) == HALF + 1 && rests(map);
+    until("a move", &mut maps, moved).await;
+    a.die();
+    let lost = HALF - 1;
+    for line in [
+        r#"moves_total{step="planned",why="order"} 1"#.to_owned(),
+        r#"moves_total{step="committed",why="order"} 1"#.to_owned(),
+        format!("hexagram_control_failovers_total {lost}"),
+        "hexagram_control_workers_lost_total 1".to_owned(),
+        r#"hexagram_control_workers{life="alive"} 1"#.to_owned(),
+        format!(r#"worker_shards{{worker="worker-1"}} {SHARDS}"#),
+    ] {
+        let shown = async || metrics.encode().contains(&line).then_some(());
+        eventually(&line, shown).await;
+    }
 }
 
 /// Without a state file the register is empty: the workers know everything.

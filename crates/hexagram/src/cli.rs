@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use hexagram_bench::BenchArgs;
+use hexagram_control::ControlMetrics;
 use hexagram_edge::EdgeArgs;
 use hexagram_runtime::admin::AdminArgs;
 use hexagram_runtime::config::{self, ConfigArgs, ConfigError, Parsed};
 use hexagram_runtime::drain::DrainArgs;
+use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::telemetry::LogArgs;
 use hexagram_runtime::threads::RuntimeArgs;
 use hexagram_worker::UpstreamArgs;
@@ -233,12 +235,17 @@ pub(crate) struct ControllerArgs {
 
 impl ControllerArgs {
     /// As a controller of `cluster` takes it.
-    pub(crate) fn settings(&self, cluster: &ClusterArgs) -> hexagram_control::Settings {
+    pub(crate) fn settings(
+        &self,
+        cluster: &ClusterArgs,
+        metrics: &Metrics,
+    ) -> hexagram_control::Settings {
         hexagram_control::Settings {
             cluster: cluster.cluster.clone(),
             shards: cluster.shards,
             expected: self.workers_expected.map(usize::from),
             dial: over_tcp(),
+            metrics: ControlMetrics::register(metrics),
         }
     }
 }

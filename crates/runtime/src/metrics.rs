@@ -2,8 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 mod process;
@@ -84,6 +84,15 @@ impl Metrics {
     #[must_use]
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.added(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    /// As [`Self::gauge`], for a value that is no whole number.
+    ///
+    /// # Panics
+    /// As [`Self::counter`].
+    #[must_use]
+    pub fn ratio(&self, name: &str, help: &str) -> Gauge {
+        self.added(Gauge::new(name, help))
     }
 
     /// As [`Self::gauges`], for values that are no whole numbers.

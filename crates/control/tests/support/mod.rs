@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hexagram_control::{Controller, Introduction, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{
+    ControlMetrics, Controller, Introduction, Maps, MemoryRegister, Register, Settings,
+};
 use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount};
 use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::admin_server::{Admin, AdminServer};
 use hexagram_proto::admin::{Held, Phase, Report, WatchRequest};
+use hexagram_runtime::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -33,11 +36,21 @@ pub(crate) fn control(
     register: &MemoryRegister,
     expected: usize,
 ) -> (Controller, CancellationToken) {
+    counted(register, expected, &Metrics::new())
+}
+
+/// As [`control`], with its metrics among these.
+pub(crate) fn counted(
+    register: &MemoryRegister,
+    expected: usize,
+    metrics: &Metrics,
+) -> (Controller, CancellationToken) {
     let settings = Settings {
         cluster: "c".into(),
         shards: shards(),
         expected: Some(expected),
         dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+        metrics: ControlMetrics::register(metrics),
     };
     let end = CancellationToken::new();
     let control = Controller::start(register.clone(), settings, end.clone());

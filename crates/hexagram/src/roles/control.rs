@@ -23,7 +23,8 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
         format!("listen for workers and edges on {at} (change it with --control-listen ADDR)")
     })?;
     let end = CancellationToken::new();
-    let settings = args.controller.settings(cluster);
+    let metrics = Metrics::new();
+    let settings = args.controller.settings(cluster, &metrics);
     let controller = Controller::start(register.clone(), settings, end.clone());
     let status = status(
         cluster.cluster.clone(),
@@ -37,14 +38,9 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
         cluster.shards,
     );
     let health = Health::new();
-    let admin = Admin::bind(
-        args.serve.admin.addr,
-        health.clone(),
-        Metrics::new(),
-        status,
-    )
-    .await?
-    .with_orders(api.clone().orders());
+    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status)
+        .await?
+        .with_orders(api.clone().orders());
     tracing::info!(listen = %listener.local_addr()?, admin = %admin.local_addr(), "control ready");
     super::unready_at(&shutdown, health);
     let admin = tokio::spawn(admin.run(end.clone()));

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_control::{Api, Controller, Introduction, Maps, MemoryRegister, Register, Settings};
+use hexagram_control::{
+    Api, ControlMetrics, Controller, Introduction, Maps, MemoryRegister, Register, Settings,
+};
 use hexagram_core::{Entry, Owner, Sealer, Setup, ShardMap, WorkerId};
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus, WorkerAddress};
 use hexagram_runtime::admin::{Admin, Status};
@@ -51,7 +53,9 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
         &workers_end,
     )?);
     let control_end = CancellationToken::new();
-    let controller = workers.control(&args, &register, &control_end).await?;
+    let controller = workers
+        .control(&args, &register, &metrics, &control_end)
+        .await?;
     let directory = Directory::follow(register.watch(), workers.dial.clone()).await;
     let directory = directory.context("the shard map has no source")?;
     let map = directory.borrow().map.clone();
@@ -255,6 +259,7 @@ impl Workers {
         &self,
         args: &LocalArgs,
         register: &MemoryRegister,
+        metrics: &Metrics,
         end: &CancellationToken,
     ) -> Result<Controller> {
         let settings = Settings {
@@ -262,6 +267,7 @@ impl Workers {
             shards: args.serve.cluster.shards,
             expected: Some(self.all.len()),
             dial: self.dial.clone(),
+            metrics: ControlMetrics::register(metrics),
         };
         let controller = Controller::start(register.clone(), settings, end.clone());
         for owner in &self.owners {

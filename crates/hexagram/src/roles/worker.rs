@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
-use crate::follow::over_tcp;
+use crate::follow::{over_tcp, show_reached};
 use crate::members::{Source, named};
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
@@ -36,6 +36,9 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let (health, metrics) = (Health::new(), Metrics::new());
     let life = incarnation();
     let source = args.members.source(&args.serve.cluster).await?;
+    if let Some(source) = &source {
+        show_reached(&metrics, source.reached());
+    }
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
     let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;

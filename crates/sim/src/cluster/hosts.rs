@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use hexagram_control::{Api, Controller, HttpSource, Introduction, Settings};
+use hexagram_control::{Api, ControlMetrics, Controller, HttpSource, Introduction, Settings};
 use hexagram_core::{Incarnation, KeyRing, Owner, Sealer, Setup, ShardCount};
 use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext};
 use hexagram_proto::LINK_VERSION_MAX;
@@ -73,6 +73,7 @@ pub(super) async fn control(here: Here, shards: ShardCount, workers: usize) -> D
         shards,
         expected: Some(workers),
         dial: dial(&here),
+        metrics: ControlMetrics::register(&Metrics::new()),
     };
     let end = CancellationToken::new();
     let controller = Controller::start(register.clone(), settings, end.clone());
