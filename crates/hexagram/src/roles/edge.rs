@@ -1,6 +1,6 @@
 //! `hexagram edge`: the clients' side of a cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
@@ -18,14 +18,40 @@ use crate::follow;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
-    let cluster = &args.serve.cluster;
+    let map = health.condition("map");
+    let page = StatusPage::default();
+    let at = args.serve.admin.addr;
+    let admin = Admin::bind(at, health.clone(), metrics.clone(), page.of(&args)).await?;
+    let address = admin.local_addr();
+    let admin_end = CancellationToken::new();
+    let admin = tokio::spawn(admin.run(admin_end.clone()));
+    map.set(false, "waiting for the shard map");
+    super::unready_at(&shutdown, health.clone());
     let found = tokio::select! {
-        found = directory(&args) => found?,
+        found = directory(&args, &metrics) => found?,
         // Told to end before there was a map.
         () = shutdown.started() => return Ok(()),
     };
+    map.set(true, "there is one");
     let (_source, directory) = found;
-    let context = EdgeContext {
+    let context = context(&args, directory, health, metrics)?;
+    let edge = Edge::bind(args.edge.clone(), context).await?;
+    page.show(edge.map_status(), edge.link_status());
+    tracing::info!(edge = args.name, listen = %edge.local_addr()?, admin = %address, "edge ready");
+    edge.run(shutdown.token()).await;
+    admin_end.cancel();
+    admin.await?;
+    Ok(())
+}
+
+fn context(
+    args: &EdgeRole,
+    directory: watch::Receiver<Arc<Directory>>,
+    health: Health,
+    metrics: Metrics,
+) -> Result<EdgeContext> {
+    let cluster = &args.serve.cluster;
+    Ok(EdgeContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
         incarnation: incarnation(),
@@ -34,40 +60,25 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         session_lifetime: cluster.session_lifetime(),
         link_version: cluster.link_version,
         directory,
-        health: health.clone(),
-        metrics: metrics.clone(),
+        health,
+        metrics,
         drain: args.serve.drain.clone(),
         alone: false,
-    };
-    let edge = Edge::bind(args.edge.clone(), context).await?;
-    let status = status(
-        args.name.clone(),
-        cluster.cluster.clone(),
-        edge.map_status(),
-        edge.link_status(),
-    );
-    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
-    tracing::info!(edge = args.name, listen = %edge.local_addr()?, admin = %admin.local_addr(), "edge ready");
-    let admin_end = CancellationToken::new();
-    let admin = tokio::spawn(admin.run(admin_end.clone()));
-    let drain = shutdown.token();
-    super::unready_at(&shutdown, health);
-    edge.run(drain).await;
-    admin_end.cancel();
-    admin.await?;
-    Ok(())
+    })
 }
 
 /// Who owns what and where. A static map never changes: its sender is kept so that
 /// it stays readable.
 async fn directory(
     args: &EdgeRole,
+    metrics: &Metrics,
 ) -> Result<(
     Option<watch::Sender<Arc<Directory>>>,
     watch::Receiver<Arc<Directory>>,
 )> {
     let cluster = &args.serve.cluster;
     if let Some(source) = args.members.source(cluster).await? {
+        follow::show_reached(metrics, source.reached());
         tracing::info!("waiting for the shard map");
         let directory = Directory::follow(source.follow(), follow::over_tcp()).await;
         return Ok((None, directory.context("the shard map has no source")?));
@@ -86,22 +97,44 @@ pub(super) fn check(args: &EdgeRole) -> Result<()> {
     Ok(Edge::check(&args.edge)?)
 }
 
-fn status(
-    name: String,
-    cluster: String,
-    map: impl Fn() -> MapStatus + Send + Sync + 'static,
-    links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
-) -> Status {
-    Arc::new(move || {
-        let map = map();
-        json!({
-            "role": "edge",
-            "name": name,
-            "cluster": cluster,
-            "version": env!("CARGO_PKG_VERSION"),
-            "map_version": map.map_version,
-            "shards": map.shards,
-            "links": links(),
+/// What `/status` says; of map and links only once there is a map.
+#[derive(Clone, Default)]
+struct StatusPage(Arc<OnceLock<Known>>);
+
+struct Known {
+    map: Box<dyn Fn() -> MapStatus + Send + Sync>,
+    links: Box<dyn Fn() -> Vec<LinkStatus> + Send + Sync>,
+}
+
+impl StatusPage {
+    fn of(&self, args: &EdgeRole) -> Status {
+        let (name, cluster) = (args.name.clone(), args.serve.cluster.cluster.clone());
+        let known = Arc::clone(&self.0);
+        Arc::new(move || {
+            let map = known.get().map(|known| (known.map)());
+            let links = known.get().map(|known| (known.links)());
+            json!({
+                "role": "edge",
+                "name": name,
+                "cluster": cluster,
+                "version": env!("CARGO_PKG_VERSION"),
+                "map_version": map.as_ref().map(|map| map.map_version),
+                "shards": map.map(|map| map.shards).unwrap_or_default(),
+                "links": links.unwrap_or_default(),
+            })
         })
-    })
+    }
+
+    fn show(
+        &self,
+        map: impl Fn() -> MapStatus + Send + Sync + 'static,
+        links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
+    ) {
+        let known = Known {
+            map: Box::new(map),
+            links: Box::new(links),
+        };
+        // Shown once only: an edge has one map.
+        let _ = self.0.set(known);
+    }
 }
