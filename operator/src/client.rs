@@ -1,9 +1,21 @@
 //! Where in Kubernetes this process is.
 
+use std::time::Duration;
+
 use kube::config::InferConfigError;
 use kube::{Api, Client, Config};
+use tokio::time::timeout;
 
 use crate::shard_map::ShardMap;
+
+/// For a connection to the API server.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A connection that says nothing for so long while something is asked is dead: by default
+/// it would be believed for five minutes.
+pub(crate) const SILENCE: Duration = Duration::from_secs(25);
+
+/// For one answer of the API server.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A namespace, and the way to its API server.
 #[derive(Clone)]
@@ -33,7 +45,9 @@ impl Place {
     /// # Errors
     /// When neither is there or they are unusable.
     pub async fn infer(namespace: Option<&str>) -> Result<Self, ConnectError> {
-        let config = Config::infer().await?;
+        let mut config = Config::infer().await?;
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(SILENCE);
         let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
         let client = Client::try_from(config)?;
         Ok(Self { client, namespace })
@@ -42,4 +56,15 @@ impl Place {
     pub(crate) fn shard_maps(&self) -> Api<ShardMap> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+/// The API server's answer, unless it is late.
+pub(crate) async fn within<T>(
+    asked: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
+    let late = |_| {
+        let late = format!("the API server does not answer within {PATIENCE:?}");
+        kube::Error::Service(late.into())
+    };
+    timeout(PATIENCE, asked).await.map_err(late)?
 }

@@ -9,15 +9,19 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::client::within;
 use crate::pods::{Pods, WorkerPods};
+use crate::trouble::Trouble;
 
 /// The annotation that the ReplicaSet controller reads.
 pub(crate) const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Between two looks; each difference is a write.
-const LOOK: Duration = Duration::from_secs(15);
-/// A cost that differs by less is left as it is.
+const LOOK: Duration = Duration::from_secs(30);
+/// A cost that differs by less is left as it is: loads waver, and only the order counts.
 const STEP: i64 = 8;
+/// So is one that differs by less than this part of it.
+const PART: i64 = 4;
 /// A whole core's load; a shard that is idle costs one.
 const CORE: f64 = 1000.0;
 
@@ -27,19 +31,16 @@ pub(crate) async fn annotate(
     controller: Controller,
     seen: watch::Receiver<WorkerPods>,
 ) {
+    let api = pods.api();
+    let mut trouble = Trouble::new("writing what it costs to delete a pod");
     loop {
         sleep(LOOK).await;
         let due = due(&costs(&controller.overview()), &seen.borrow());
         for (name, cost) in due {
             let patch = json!({"metadata": {"annotations": {COST: cost.to_string()}}});
-            let patch = Patch::Merge(&patch);
-            let patched = pods
-                .api()
-                .patch(&name, &PatchParams::default(), &patch)
-                .await;
-            if let Err(error) = patched {
-                tracing::debug!(pod = name, %error, "the cost of a pod is not written");
-            }
+            let (patch, options) = (Patch::Merge(&patch), PatchParams::default());
+            let patched = within(api.patch(&name, &options, &patch)).await;
+            trouble.tell(patched.map(drop));
         }
     }
 }
@@ -61,9 +62,10 @@ fn costs(overview: &Overview) -> BTreeMap<String, i64> {
 
 /// The pods whose annotation is out of date, and what it should be.
 fn due(costs: &BTreeMap<String, i64>, pods: &WorkerPods) -> Vec<(String, i64)> {
+    let is_far = |old: i64, cost: i64| (old - cost).abs() >= STEP.max(old / PART);
     let differs = |name: &str, cost: i64| {
         let written = pods.get(name).map(|pod| pod.cost);
-        written.is_some_and(|written| written.is_none_or(|old| (old - cost).abs() >= STEP))
+        written.is_some_and(|written| written.is_none_or(|old| is_far(old, cost)))
     };
     let due = costs.iter().filter(|(name, cost)| differs(name, **cost));
     due.map(|(name, cost)| (name.clone(), *cost)).collect()
@@ -80,12 +82,17 @@ mod tests {
             cost,
             ..WorkerPod::default()
         };
-        let pods: WorkerPods = [("a", Some(32)), ("b", None), ("c", Some(500))]
-            .map(|(name, cost)| (name.to_owned(), pod(cost)))
-            .into();
-        let costs = [("a", 30), ("b", 30), ("c", 400), ("gone", 9)];
+        let pods: WorkerPods = [
+            ("a", Some(32)),
+            ("b", None),
+            ("c", Some(500)),
+            ("d", Some(400)),
+        ]
+        .map(|(name, cost)| (name.to_owned(), pod(cost)))
+        .into();
+        let costs = [("a", 30), ("b", 30), ("c", 300), ("d", 480), ("gone", 9)];
         let costs = costs.map(|(name, cost)| (name.to_owned(), cost)).into();
         let due = due(&costs, &pods);
-        assert_eq!(due, [("b".to_owned(), 30), ("c".to_owned(), 400)]);
+        assert_eq!(due, [("b".to_owned(), 30), ("c".to_owned(), 300)]);
     }
 }

@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
-use crate::client::Place;
+use crate::client::{Place, within};
 
 /// The ring's key in the Secret.
 const FILE: &str = "ring.txt";
 
 /// There is no usable key ring.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyRingError {
+pub(crate) enum KeyRingError {
     /// The API server does not give or take it.
     #[error("the key ring's Secret {0} cannot be had: {1}")]
     Api(String, kube::Error),
@@ -31,10 +31,10 @@ pub enum KeyRingError {
 pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError> {
     let api: Api<Secret> = Api::namespaced(place.client.clone(), &place.namespace);
     let failed = |error| KeyRingError::Api(name.to_owned(), error);
-    if let Some(secret) = api.get_opt(name).await.map_err(failed)? {
+    if let Some(secret) = within(api.get_opt(name)).await.map_err(failed)? {
         return check(name, &secret);
     }
-    match api.create(&PostParams::default(), &fresh(name)).await {
+    match within(api.create(&PostParams::default(), &fresh(name))).await {
         Ok(_) => {
             tracing::info!(secret = name, "the key ring is made");
             Ok(())

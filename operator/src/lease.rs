@@ -12,9 +12,10 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use crate::client::Place;
+use crate::client::{Place, within};
+use crate::trouble::Trouble;
 
 /// A lease that did not change for so long is free.
 const LENGTH: Duration = Duration::from_secs(20);
@@ -22,8 +23,6 @@ const LENGTH: Duration = Duration::from_secs(20);
 const RENEW: Duration = Duration::from_secs(8);
 /// Between two looks of those that stand by.
 const LOOK: Duration = Duration::from_secs(1);
-/// For one answer of the API server.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One of those that want to lead.
 pub(crate) struct Candidate {
@@ -60,14 +59,15 @@ impl Candidate {
             version: None,
             since: Instant::now(),
         };
+        let mut trouble = Trouble::new("asking for the lease");
         loop {
-            match self.try_to_lead(&mut seen).await {
+            let turn = self.try_to_lead(&mut seen).await;
+            match &turn {
                 Ok(Turn::Take) => return,
-                Ok(Turn::Wait(holder)) => tell(&holder),
-                Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "the lease cannot be had, trying again");
-                }
+                Ok(Turn::Wait(holder)) => tell(holder),
+                Err(_) => {}
             }
+            trouble.tell(turn.map(drop));
             sleep(jittered(LOOK)).await;
         }
     }
@@ -75,15 +75,14 @@ impl Candidate {
     /// Renews the lease for as long as nobody else has it; gives who does then. While the
     /// API server is away nobody can take it.
     pub(crate) async fn keep(&self) -> String {
+        let mut trouble = Trouble::new("renewing the lease");
         loop {
             sleep(jittered(RENEW)).await;
-            match self.renew().await {
-                Ok(None) => {}
-                Ok(Some(holder)) => return holder,
-                Err(error) => {
-                    tracing::warn!(lease = self.name, %error, "the lease is not renewed, trying again");
-                }
+            let renewed = self.renew().await;
+            if let Ok(Some(holder)) = renewed {
+                return holder;
             }
+            trouble.tell(renewed.map(drop));
         }
     }
 
@@ -187,11 +186,6 @@ fn holder(lease: &Lease) -> Option<&str> {
 #[expect(clippy::unnecessary_wraps, reason = "the fields are optional")]
 fn now() -> Option<MicroTime> {
     Some(MicroTime(Timestamp::now()))
-}
-
-async fn within<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    let late = |_| kube::Error::Service(format!("no answer within {PATIENCE:?}").into());
-    timeout(PATIENCE, asked).await.map_err(late)?
 }
 
 #[cfg(test)]

@@ -19,13 +19,14 @@ mod operator;
 mod pods;
 mod register;
 mod repair;
+mod rollout;
 mod shard_map;
 mod source;
 mod story;
+mod trouble;
 
 pub use client::{ConnectError, Place};
-pub use key_ring::KeyRingError;
-pub use operator::{Leading, Operator, OperatorError, Settings, Standing};
+pub use operator::{Deposed, Leading, Operator, Settings, Standing};
 pub use register::KubeRegister;
 pub use shard_map::{
     MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,

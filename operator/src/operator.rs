@@ -1,10 +1,15 @@
 //! The operator: leads, and then runs the controller over the objects of one namespace.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hexagram_control::{Api, Controller, Register, RegisterError};
 use hexagram_core::RegisterMap;
+use hexagram_runtime::random::jittered;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -15,6 +20,10 @@ use crate::lease::Candidate;
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
 use crate::story;
+use crate::trouble::Trouble;
+
+/// Between two tries to have what a leader needs.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What an operator is told at its start.
 #[derive(Clone)]
@@ -35,18 +44,18 @@ pub struct Settings {
     pub control: hexagram_control::Settings,
 }
 
-/// Why an operator ends before it is told to.
+/// Another one leads: this one is to start anew, to stand by.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
-    /// There is no usable key ring.
+#[error("the lease was lost to {0}: starting anew, to stand by")]
+pub struct Deposed(String);
+
+/// Why an operator cannot lead yet.
+#[derive(Debug, thiserror::Error)]
+enum Unprepared {
     #[error(transparent)]
     Keys(#[from] KeyRingError),
-    /// The shard map cannot be used.
     #[error(transparent)]
     Register(#[from] RegisterError),
-    /// Another one leads.
-    #[error("the lease was lost to {0}: starting anew, to stand by")]
-    Deposed(String),
 }
 
 /// What an operator does now.
@@ -57,6 +66,8 @@ pub enum Standing {
     Starting,
     /// Another one leads.
     StandsBy(String),
+    /// It has the lease, and cannot lead for this reason.
+    Prepares(String),
     /// It leads: this answers orders and tells what is known.
     Leads(Box<Leading>),
 }
@@ -99,19 +110,20 @@ impl Operator {
     /// Stands by and leads until `shutdown`; then another one may at once.
     ///
     /// # Errors
-    /// When there is no key ring or shard map to work with, or another one leads.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), OperatorError> {
+    /// When another one took the lease.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Deposed> {
         let candidate = Candidate::new(&self.place, &self.settings.lease, &self.settings.name);
         let led = shutdown.run_until_cancelled(async {
             candidate.lead(|holder| self.stand_by(holder)).await;
             tracing::info!(lease = self.settings.lease, "this operator leads");
-            let _tasks = self.lead().await?;
-            let successor = candidate.keep().await;
-            Err(OperatorError::Deposed(successor))
+            tokio::select! {
+                successor = candidate.keep() => Deposed(successor),
+                never = self.lead() => match never {},
+            }
         });
-        let led = led.await.unwrap_or(Ok(()));
+        let led = led.await;
         candidate.release().await;
-        led
+        led.map_or(Ok(()), Err)
     }
 
     fn stand_by(&self, holder: &str) {
@@ -125,28 +137,51 @@ impl Operator {
         });
     }
 
-    /// Starts all that a leader does; it ends with what is returned.
-    async fn lead(&self) -> Result<Vec<AbortOnDropHandle<()>>, OperatorError> {
-        let Settings { control, .. } = &self.settings;
+    /// Does what a leader does.
+    async fn lead(&self) -> Infallible {
+        let register = self.prepared().await;
+        let _tasks = self.start(register);
+        pending().await
+    }
+
+    /// The register, once all is there that a leader needs.
+    async fn prepared(&self) -> KubeRegister {
+        let mut trouble = Trouble::new("preparing to lead");
+        loop {
+            let error = match self.prepare().await {
+                Ok(register) => return register,
+                Err(error) => error,
+            };
+            let reason = error.to_string();
+            self.standing.send_replace(Standing::Prepares(reason));
+            trouble.tell(Err(error));
+            sleep(jittered(AGAIN)).await;
+        }
+    }
+
+    async fn prepare(&self) -> Result<KubeRegister, Unprepared> {
+        let Settings {
+            control,
+            shard_map,
+            keys_secret,
+            ..
+        } = &self.settings;
+        key_ring::ensure(&self.place, keys_secret).await?;
         let (cluster, shards) = (&control.cluster, control.shards);
-        key_ring::ensure(&self.place, &self.settings.keys_secret).await?;
-        let name = &self.settings.shard_map;
-        let register = KubeRegister::open(&self.place, name, cluster, shards).await?;
+        Ok(KubeRegister::open(&self.place, shard_map, cluster, shards).await?)
+    }
+
+    /// Starts all that a leader does; it ends with what is returned.
+    fn start(&self, register: KubeRegister) -> Vec<AbortOnDropHandle<()>> {
+        let Settings { control, name, .. } = &self.settings;
         let end = CancellationToken::new();
         let controller = Controller::start(register.clone(), control.clone(), end.clone());
         let pods = self.pods();
         let (seen, workers) = watch::channel(WorkerPods::new());
-        let api = Api::new(controller.clone(), register.clone(), cluster, shards);
-        self.standing
-            .send_replace(Standing::Leads(Box::new(Leading {
-                controller: controller.clone(),
-                register: register.clone(),
-                api,
-            })));
-        let about = register.reference().await;
+        self.stand(&controller, &register);
         let news = controller.news();
-        let (place, name) = (self.place.clone(), self.settings.name.clone());
-        let story = news.map(|news| spawn(story::tell(place, name, about, news)));
+        let (place, name) = (self.place.clone(), name.clone());
+        let story = news.map(|news| spawn(story::tell(place, name, register.clone(), news)));
         let end = end.drop_guard();
         let lasting = async move {
             let _end = end;
@@ -158,7 +193,19 @@ impl Operator {
             spawn(pods.clone().introduce(controller.clone(), workers.clone())),
             spawn(annotate(pods, controller, workers)),
         ];
-        Ok(tasks.into_iter().chain(story).collect())
+        tasks.into_iter().chain(story).collect()
+    }
+
+    fn stand(&self, controller: &Controller, register: &KubeRegister) {
+        let control = &self.settings.control;
+        let (cluster, shards) = (&control.cluster, control.shards);
+        let leading = Leading {
+            controller: controller.clone(),
+            register: register.clone(),
+            api: Api::new(controller.clone(), register.clone(), cluster, shards),
+        };
+        self.standing
+            .send_replace(Standing::Leads(Box::new(leading)));
     }
 
     fn pods(&self) -> Pods {
@@ -180,7 +227,7 @@ impl Standing {
     pub fn leading(&self) -> Option<&Leading> {
         match self {
             Self::Leads(leading) => Some(leading),
-            Self::Starting | Self::StandsBy(_) => None,
+            Self::Starting | Self::StandsBy(_) | Self::Prepares(_) => None,
         }
     }
 }

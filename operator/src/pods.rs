@@ -1,32 +1,33 @@
 //! The workers, found as pods: each is asked who it is, and joins the controller's cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use hexagram_control::{Controller, visit};
-use hexagram_core::{ShardCount, WorkerId};
+use hexagram_core::ShardCount;
 use hexagram_proto::Dial;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::Place;
 use crate::cost::COST;
-use crate::source::Steady;
+use crate::rollout::{Rollout, TEMPLATE};
+use crate::source::{events, watching};
+use crate::trouble::Trouble;
 
 /// Between two visits of all workers: a container that is restarted in place is another
 /// life at the same address.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// The label in which a Deployment says of which template a pod is.
-const TEMPLATE: &str = "pod-template-hash";
+/// A worker's pod that runs has introduced itself by then: its links are opened first.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A worker's pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,18 +41,6 @@ pub(crate) struct WorkerPod {
     pub(crate) made: Option<Timestamp>,
     /// It is being deleted.
     pub(crate) is_going: bool,
-}
-
-/// Those whose end is near: which are being deleted, or are of another template than the
-/// newest pod, so that a rollout replaces them.
-fn outgoing(pods: &WorkerPods) -> BTreeSet<WorkerId> {
-    let newest = pods.values().max_by_key(|pod| pod.made);
-    let current = newest.and_then(|pod| pod.template.clone());
-    let outgoing = pods
-        .iter()
-        .filter(|(_, pod)| pod.is_going || pod.template != current);
-    // What is no worker's name is no worker's pod.
-    outgoing.filter_map(|(name, _)| name.parse().ok()).collect()
 }
 
 /// All of them, by name.
@@ -75,14 +64,12 @@ impl Pods {
 
     /// Follows the pods until nobody wants to know any more.
     pub(crate) async fn follow(self, seen: watch::Sender<WorkerPods>) {
-        let config = watcher::Config::default().labels(&self.selector);
-        let mut events = pin!(watcher(self.api(), config).backoff(Steady));
+        let mut events = pin!(events(self.api(), watching().labels(&self.selector)));
         let mut listed = WorkerPods::new();
+        let mut trouble = Trouble::new("following the workers' pods");
         while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => note(event, &seen, &mut listed),
-                Err(error) => tracing::debug!(%error, "the pods are not followed, trying again"),
-            }
+            let noted = event.map(|event| note(event, &seen, &mut listed));
+            trouble.tell(noted);
             if seen.is_closed() {
                 return;
             }
@@ -95,19 +82,16 @@ impl Pods {
         controller: Controller,
         mut pods: watch::Receiver<WorkerPods>,
     ) {
-        let mut silent = BTreeSet::new();
+        let (mut rollout, mut silent) = (Rollout::new(&self), Silent::default());
         loop {
             let now = pods.borrow_and_update().clone();
-            controller.outgoing(outgoing(&now)).await;
+            controller.outgoing(rollout.outgoing(&now).await).await;
             let visits = now.iter().filter_map(|(name, pod)| {
                 let host = pod.host.as_deref()?;
                 Some(self.introduce_one(&controller, name, host))
             });
-            let failed: BTreeSet<_> = join_all(visits).await.into_iter().flatten().collect();
-            for (name, reason) in failed.difference(&silent) {
-                tracing::debug!(pod = name, reason, "a worker does not introduce itself yet");
-            }
-            silent = failed;
+            let failed = join_all(visits).await.into_iter().flatten();
+            silent.note(failed.collect(), Instant::now());
             if let Ok(Err(_)) = timeout(ROUND, pods.changed()).await {
                 return;
             }
@@ -130,6 +114,36 @@ impl Pods {
                 None
             }
             Err(error) => Some((name.to_owned(), error.to_string())),
+        }
+    }
+}
+
+/// The pods that run and do not introduce themselves.
+#[derive(Default)]
+struct Silent(BTreeMap<String, Silence>);
+
+struct Silence {
+    since: Instant,
+    is_told: bool,
+}
+
+impl Silent {
+    /// Takes in who did not, and why, in a round; tells of each that is silent for long.
+    fn note(&mut self, failed: BTreeMap<String, String>, now: Instant) {
+        self.0.retain(|name, _| failed.contains_key(name));
+        for (pod, error) in failed {
+            let silence = self.0.entry(pod.clone()).or_insert(Silence {
+                since: now,
+                is_told: false,
+            });
+            if !silence.is_told && now - silence.since >= PATIENCE {
+                silence.is_told = true;
+                tracing::warn!(
+                    pod,
+                    error,
+                    "a worker's pod runs and does not introduce itself: it gets no shards"
+                );
+            }
         }
     }
 }
@@ -225,26 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_deleted_or_of_an_older_template_is_outgoing() {
-        let at = |made: i64, template: &str| WorkerPod {
-            template: Some(template.to_owned()),
-            made: Timestamp::from_second(made).ok(),
-            ..WorkerPod::default()
+    fn who_is_silent_for_long_is_told_of_once() {
+        let start = Instant::now();
+        let failed = || [("a".to_owned(), "refused".to_owned())].into();
+        let mut silent = Silent::default();
+        let mut told = |after: Duration| {
+            silent.note(failed(), start + after);
+            silent.0["a"].is_told
         };
-        let going = WorkerPod {
-            is_going: true,
-            ..at(5, "new")
-        };
-        let pods = [
-            ("a", at(1, "old")),
-            ("b", at(9, "new")),
-            ("c", at(4, "new")),
-            ("d", going),
-        ];
-        let pods = pods.map(|(name, pod)| (name.to_owned(), pod)).into();
-        let names: Vec<_> = outgoing(&pods).iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["a", "d"]);
-        assert!(outgoing(&WorkerPods::new()).is_empty());
+        assert!(!told(Duration::ZERO));
+        assert!(!told(PATIENCE - Duration::from_millis(1)));
+        assert!(told(PATIENCE));
+        silent.note(BTreeMap::new(), start + PATIENCE);
+        assert!(silent.0.is_empty());
     }
 
     #[test]

@@ -6,25 +6,27 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryFutureExt};
+use futures_util::StreamExt;
 use hexagram_control::{MapSender, Maps, Register, RegisterError, follows};
 use hexagram_core::{RegisterMap, ShardCount};
+use hexagram_runtime::random::jittered;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use crate::client::Place;
+use crate::client::{Place, within};
 use crate::form;
 use crate::repair::{Judgement, judge};
-use crate::shard_map::{ShardMap, ShardMapSpec};
+use crate::shard_map::{ShardMap, ShardMapSpec, ShardMapStatus};
 use crate::source::watched;
+use crate::trouble::Trouble;
 
-/// For one answer of the API server.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Versions of the object that are known to be ours.
-const OURS: usize = 64;
+/// Between two tries to put the object right.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Versions of the object that are known to be right.
+const RIGHT: usize = 64;
 
 /// The shard map of one object. Clones share it.
 #[derive(Clone)]
@@ -45,7 +47,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     object: Option<ShardMap>,
-    ours: VecDeque<String>,
+    /// Versions that were written here or found right: no event about them is news.
+    right: VecDeque<String>,
 }
 
 impl KubeRegister {
@@ -73,9 +76,7 @@ impl KubeRegister {
         let this = Self {
             inner: Arc::new(inner),
         };
-        this.inner
-            .refresh(&mut *this.inner.state.lock().await)
-            .await?;
+        this.inner.look().await?;
         Ok(this)
     }
 
@@ -92,16 +93,21 @@ impl KubeRegister {
     /// taken over, what a hand changed or deleted is put right.
     pub(crate) async fn tend(self) {
         let mut seen = pin!(watched(self.inner.api.clone(), &self.inner.name));
-        while let Some(seen) = seen.next().await {
-            let told = match seen {
-                Ok(seen) => self.inner.notice(seen).await,
-                Err(error) => {
-                    tracing::debug!(%error, "the shard map is not followed, trying again");
-                    Ok(())
+        let mut blind = Trouble::new("following the shard map");
+        let mut wrong = Trouble::new("looking after the shard map");
+        loop {
+            tokio::select! {
+                seen = seen.next() => match seen {
+                    Some(Ok(seen)) => {
+                        blind.tell(Ok::<_, RegisterError>(()));
+                        wrong.tell(self.inner.notice(seen).await);
+                    }
+                    Some(Err(error)) => blind.tell(Err(error)),
+                    None => return,
+                },
+                () = sleep(jittered(AGAIN)), if blind.lasts() || wrong.lasts() => {
+                    wrong.tell(self.inner.look().await);
                 }
-            };
-            if let Err(error) = told {
-                tracing::warn!(%error, "the shard map could not be put right, trying again");
             }
         }
     }
@@ -144,56 +150,70 @@ enum Unwritten {
 }
 
 impl Inner {
-    /// Something was seen of the object; what is not known to be ours is looked at.
+    /// Reads the object, and puts right what is wrong with it.
+    async fn look(&self) -> Result<(), RegisterError> {
+        self.refresh(&mut *self.state.lock().await).await
+    }
+
+    /// Something was seen of the object; what is not known to be right is looked at.
     async fn notice(&self, seen: Option<ShardMap>) -> Result<(), RegisterError> {
         let mut state = self.state.lock().await;
         let version = seen.and_then(|object| object.resource_version());
         // An event may be older than what was written since: only a read tells.
         match version {
-            Some(version) if state.ours.contains(&version) => Ok(()),
+            Some(version) if state.right.contains(&version) => Ok(()),
             _ => self.refresh(&mut state).await,
         }
     }
 
-    /// Reads the object, and puts right what is wrong with it.
     async fn refresh(&self, state: &mut State) -> Result<(), RegisterError> {
-        let object = match answered(self.api.get_opt(&self.name)).await? {
+        let object = match within(self.api.get_opt(&self.name))
+            .await
+            .map_err(|error| unusable(&error))?
+        {
             Some(object) => object,
             None => self.make().await?,
         };
         self.check(&object)?;
-        state.remember(object.clone());
-        let status = object.status.unwrap_or_default();
-        let seen = form::map(&status, self.count);
-        let known = self.map.borrow().clone();
-        match judge(known.as_deref(), seen) {
-            Judgement::Known => Ok(()),
+        let judgement = self.judge(&object);
+        state.object = Some(object);
+        match judgement {
+            Judgement::Known => {}
             Judgement::Take(map) => {
                 self.map.send_replace(Some(Arc::new(map)));
-                Ok(())
             }
             Judgement::Unreadable(error) => {
                 tracing::warn!(shard_map = self.name, %error, "the shard map's status is unusable: it is learnt again from the workers");
-                Ok(())
             }
-            Judgement::Restore(map) => {
-                tracing::warn!(
-                    shard_map = self.name,
-                    version = map.version(),
-                    "the shard map was changed by hand: it is put right"
-                );
-                let written = self.write(state, Arc::new(map)).await;
-                written.map_err(|unwritten| RegisterError::Unusable(unwritten.reason()))
-            }
+            Judgement::Restore(map) => return self.restore(state, map).await,
         }
+        state.is_right();
+        Ok(())
+    }
+
+    fn judge(&self, object: &ShardMap) -> Judgement {
+        let unwritten = ShardMapStatus::default();
+        let status = object.status.as_ref().unwrap_or(&unwritten);
+        let known = self.map.borrow().clone();
+        judge(known.as_deref(), form::map(status, self.count))
+    }
+
+    async fn restore(&self, state: &mut State, map: RegisterMap) -> Result<(), RegisterError> {
+        tracing::warn!(
+            shard_map = self.name,
+            version = map.version(),
+            "the shard map was changed by hand: it is put right"
+        );
+        let written = self.write(state, Arc::new(map)).await;
+        written.map_err(|unwritten| RegisterError::Unusable(unwritten.reason()))
     }
 
     async fn make(&self) -> Result<ShardMap, RegisterError> {
         tracing::info!(shard_map = self.name, "the shard map is made");
         let object = ShardMap::new(&self.name, self.spec.clone());
         let options = PostParams::default();
-        let making = self.api.create(&options, &object);
-        answered(making.map_err(|error| without_kind(&error))).await
+        let made = within(self.api.create(&options, &object)).await;
+        made.map_err(|error| RegisterError::Unusable(without_kind(&error)))
     }
 
     fn check(&self, object: &ShardMap) -> Result<(), RegisterError> {
@@ -214,23 +234,23 @@ impl Inner {
         object.metadata.managed_fields = None;
         let options = PostParams::default();
         let write = self.api.replace_status(&self.name, &options, &object);
-        let written = match timeout(PATIENCE, write).await {
-            Ok(written) => written.map_err(|error| unwritten(&error))?,
-            Err(_) => return Err(Unwritten::Refused(late())),
-        };
-        state.remember(written);
+        let written = within(write).await.map_err(|error| unwritten(&error))?;
+        state.object = Some(written);
+        state.is_right();
         self.map.send_replace(Some(map));
         Ok(())
     }
 }
 
 impl State {
-    fn remember(&mut self, object: ShardMap) {
-        self.ours.extend(object.resource_version());
-        if self.ours.len() > OURS {
-            self.ours.pop_front();
+    /// The object of now says what it should.
+    fn is_right(&mut self) {
+        let object = self.object.as_ref();
+        self.right
+            .extend(object.and_then(ResourceExt::resource_version));
+        if self.right.len() > RIGHT {
+            self.right.pop_front();
         }
-        self.object = Some(object);
     }
 }
 
@@ -246,6 +266,11 @@ impl Unwritten {
 fn unwritten(error: &kube::Error) -> Unwritten {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => Unwritten::Overtaken,
+        // Its rules compare with what is there: that is not what was thought.
+        kube::Error::Api(status) if status.code == 422 => {
+            tracing::warn!(%error, "the shard map does not take what was decided: it is read again");
+            Unwritten::Overtaken
+        }
         _ => Unwritten::Refused(error.to_string()),
     }
 }
@@ -262,15 +287,6 @@ fn without_kind(error: &kube::Error) -> String {
     }
 }
 
-async fn answered<T, E: ToString>(
-    asked: impl Future<Output = Result<T, E>>,
-) -> Result<T, RegisterError> {
-    let unusable = RegisterError::Unusable;
-    let answer = timeout(PATIENCE, asked).await;
-    let answer = answer.map_err(|_| unusable(late()))?;
-    answer.map_err(|error| unusable(error.to_string()))
-}
-
-fn late() -> String {
-    format!("the API server does not answer within {PATIENCE:?}")
+fn unusable(error: &kube::Error) -> RegisterError {
+    RegisterError::Unusable(error.to_string())
 }

@@ -47,11 +47,24 @@ fn merged(known: &RegisterMap, seen: &RegisterMap) -> RegisterMap {
     RegisterMap::new(version, known.count(), entries, addresses).unwrap_or_else(|| known.clone())
 }
 
-/// A later epoch may be in use already; of the same one only its known owner can be.
+/// A later epoch may be in use already; of the same one only its known owner can be. That
+/// one gets a later epoch then: the object's rules give an epoch one owner.
 fn entry(known: &Entry<Owner>, seen: &Entry<Owner>) -> Entry<Owner> {
-    match seen.epoch() > known.epoch() {
-        true => seen.above(known.spent()),
-        false => known.above(seen.spent()),
+    if seen.epoch() > known.epoch() {
+        return seen.above(known.spent());
+    }
+    let known = known.above(seen.spent());
+    let same = seen.owner() == known.owner() && seen.is_quarantined() == known.is_quarantined();
+    match seen.epoch() < known.epoch() || same {
+        true => known,
+        false => raised(&known).unwrap_or(known),
+    }
+}
+
+fn raised(entry: &Entry<Owner>) -> Option<Entry<Owner>> {
+    match entry.is_quarantined() {
+        true => entry.quarantine().ok(),
+        false => entry.fail_over(entry.owner().clone()).ok(),
     }
 }
 
@@ -111,7 +124,11 @@ mod tests {
             .entries()
             .map(|(_, entry)| entry.epoch().get())
             .collect();
-        assert_eq!(epochs, [5, 9]);
+        assert_eq!(
+            epochs,
+            [6, 9],
+            "an epoch has one owner, a later one is kept"
+        );
     }
 
     #[test]

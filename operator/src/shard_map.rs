@@ -90,6 +90,9 @@ pub struct ShardMapStatus {
 /// One shard.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("self.epoch >= oldSelf.epoch && self.spent >= oldSelf.spent").message("an epoch never decreases: an old owner would be let back in"))]
+#[x_kube(validation = Rule::new("self.epoch <= self.spent").message("spent is the highest epoch ever given: no epoch is above it"))]
+#[x_kube(validation = Rule::new("self.epoch > oldSelf.epoch || (self.owner == oldSelf.owner && has(self.quarantined) == has(oldSelf.quarantined))").message("an epoch has one owner: another one needs a later epoch"))]
+#[x_kube(validation = Rule::new("self.spent - oldSelf.spent < 1000000000000").message("epochs go up by single steps: one so far ahead would leave none for later"))]
 #[serde(rename_all = "camelCase")]
 pub struct ShardEntry {
     /// Its number.
@@ -169,6 +172,7 @@ mod tests {
         let text = crds().unwrap();
         for guard in [
             "self.epoch >= oldSelf.epoch && self.spent >= oldSelf.spent",
+            "an epoch has one owner",
             "the number of shards is fixed",
             "x-kubernetes-list-type: map",
             "helm.sh/resource-policy: keep",

@@ -1,6 +1,8 @@
 //! The shard map as edges and workers have it: watched in its object. While the API
 //! server is away the last map stays in force.
 
+use std::fmt::Debug;
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +11,11 @@ use futures_util::{Stream, StreamExt};
 use hexagram_control::{FormError, MapSender, Maps, fed};
 use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
-use kube::Api;
 use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -23,6 +27,9 @@ use crate::shard_map::ShardMap;
 const PAUSE: Duration = Duration::from_secs(1);
 /// For a map that is asked for at once.
 const NOW: Duration = Duration::from_secs(1);
+/// Seconds after which the API server ends a watch, and it is asked for anew: below
+/// [`SILENCE`](crate::client::SILENCE), so that only a dead connection is silent so long.
+const WATCH: u32 = 20;
 
 /// Follows one `ShardMap`. Clones share what is known.
 #[derive(Clone)]
@@ -132,11 +139,48 @@ pub(crate) fn watched(
     api: Api<ShardMap>,
     name: &str,
 ) -> impl Stream<Item = Result<Option<ShardMap>, watcher::Error>> + Send + use<> {
-    watcher::watch_object(api, name).backoff(Steady)
+    let events = events(api, watching().fields(&format!("metadata.name={name}")));
+    let objects = events.scan(false, |is_there, event| {
+        ready(Some(event.map(|event| told(event, is_there)).transpose()))
+    });
+    objects.filter_map(ready)
+}
+
+/// What an event tells of the only object; `is_there` is whether the list had it.
+fn told(event: Event<ShardMap>, is_there: &mut bool) -> Option<Option<ShardMap>> {
+    match event {
+        Event::Init => {
+            *is_there = false;
+            None
+        }
+        Event::InitApply(object) => {
+            *is_there = true;
+            Some(Some(object))
+        }
+        Event::InitDone => (!*is_there).then_some(None),
+        Event::Apply(object) => Some(Some(object)),
+        Event::Delete(_) => Some(None),
+    }
+}
+
+/// How objects are watched: a connection that died unseen is noticed.
+pub(crate) fn watching() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH)
+}
+
+/// All events of what `config` says, tried again a second after each error, forever.
+pub(crate) fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(api, config).backoff(Steady)
 }
 
 /// The API server is to be back in use at once: failovers wait for it.
-pub(crate) struct Steady;
+struct Steady;
 
 impl Iterator for Steady {
     type Item = Duration;
@@ -148,4 +192,31 @@ impl Iterator for Steady {
 
 impl Backoff for Steady {
     fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard_map::ShardMapSpec;
+
+    fn object() -> ShardMap {
+        let spec = ShardMapSpec {
+            cluster: "c".to_owned(),
+            shards: 64,
+        };
+        ShardMap::new("m", spec)
+    }
+
+    #[test]
+    fn a_list_without_the_object_says_that_it_is_gone() {
+        let mut is_there = false;
+        let mut tell = |event| told(event, &mut is_there);
+        assert_eq!(tell(Event::Init), None);
+        assert_eq!(tell(Event::InitDone), Some(None));
+        assert_eq!(tell(Event::Apply(object())), Some(Some(object())));
+        assert_eq!(tell(Event::Init), None);
+        assert_eq!(tell(Event::InitApply(object())), Some(Some(object())));
+        assert_eq!(tell(Event::InitDone), None);
+        assert_eq!(tell(Event::Delete(object())), Some(None));
+    }
 }

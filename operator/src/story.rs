@@ -11,7 +11,8 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
-use crate::client::Place;
+use crate::client::{Place, within};
+use crate::register::KubeRegister;
 
 /// Who tells.
 const TELLER: &str = "hexagram-operator";
@@ -30,7 +31,7 @@ struct Tale {
 pub(crate) async fn tell(
     place: Place,
     name: String,
-    about: ObjectReference,
+    register: KubeRegister,
     mut news: broadcast::Receiver<Written>,
 ) {
     let reporter = Reporter {
@@ -44,6 +45,8 @@ pub(crate) async fn tell(
         while let Ok(written) = news.try_recv() {
             ways.add(&written);
         }
+        // The object may have been made anew since.
+        let about = register.reference().await;
         // A recorder counts what has the same reason, under the first one's text: each gets
         // its own.
         for tale in ways.tales() {
@@ -72,7 +75,7 @@ async fn publish(recorder: &Recorder, tale: Tale, about: &ObjectReference) {
         action: "Place".to_owned(),
         secondary: None,
     };
-    if let Err(error) = recorder.publish(&event, about).await {
+    if let Err(error) = within(recorder.publish(&event, about)).await {
         tracing::debug!(%error, "an event is not published");
     }
 }

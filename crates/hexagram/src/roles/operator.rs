@@ -1,32 +1,36 @@
 //! `hexagram operator`: the controller of a cluster in Kubernetes.
 
-use std::future::ready;
+use std::future;
 use std::sync::Arc;
 
 use anyhow::Result;
 use hexagram_control::Overview;
 use hexagram_operator::{Operator, Standing};
 use hexagram_runtime::admin::{Admin, Orders, Status};
-use hexagram_runtime::health::Health;
+use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::serve::refusal;
 use hexagram_runtime::shutdown::Shutdown;
 use http::StatusCode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::OperatorRole;
 use crate::roles::overview;
 
 pub(crate) async fn run(args: OperatorRole, shutdown: Shutdown) -> Result<()> {
     let place = args.namespace.place().await?;
-    let operator = Operator::new(place, settings(&args));
+    let metrics = Metrics::new();
+    let operator = Operator::new(place, settings(&args, &metrics));
     let health = Health::new();
     let status = status(&args, operator.standing());
-    let (at, metrics) = (args.serve.admin.addr, Metrics::new());
-    let admin = Admin::bind(at, health.clone(), metrics, status).await?;
+    let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
     let admin = admin.with_orders(orders(operator.standing()));
     tracing::info!(operator = args.name, admin = %admin.local_addr(), "operator started");
+    let condition = health.condition("lead");
+    condition.set(true, "starting");
+    let _ready = AbortOnDropHandle::new(tokio::spawn(ready(condition, operator.standing())));
     super::unready_at(&shutdown, health);
     let end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(end.clone()));
@@ -36,7 +40,22 @@ pub(crate) async fn run(args: OperatorRole, shutdown: Shutdown) -> Result<()> {
     Ok(ended?)
 }
 
-fn settings(args: &OperatorRole) -> hexagram_operator::Settings {
+/// One that stands by is ready to.
+async fn ready(condition: Condition, mut standing: watch::Receiver<Standing>) {
+    loop {
+        let now = standing.borrow_and_update().clone();
+        match &now {
+            Standing::Prepares(reason) => condition.set(false, reason.clone()),
+            Standing::Leads(_) => condition.set(true, "leads"),
+            Standing::Starting | Standing::StandsBy(_) => condition.set(true, waits(&now)),
+        }
+        if standing.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn settings(args: &OperatorRole, metrics: &Metrics) -> hexagram_operator::Settings {
     hexagram_operator::Settings {
         name: args.name.clone(),
         shard_map: args.shard_map.clone(),
@@ -44,7 +63,7 @@ fn settings(args: &OperatorRole) -> hexagram_operator::Settings {
         keys_secret: args.keys_secret.clone(),
         workers: args.worker_selector.clone(),
         link_port: args.link_port,
-        control: args.controller.settings(&args.serve.cluster),
+        control: args.controller.settings(&args.serve.cluster, metrics),
     }
 }
 
@@ -57,9 +76,13 @@ fn orders(standing: watch::Receiver<Standing>) -> Orders {
             Standing::StandsBy(holder) => {
                 format!("this operator stands by: {holder} leads, give it the order")
             }
+            Standing::Prepares(reason) => format!("this operator cannot lead yet: {reason}"),
             Standing::Starting => "this operator has only started: try again".to_owned(),
         };
-        Box::pin(ready(refusal(StatusCode::SERVICE_UNAVAILABLE, &reason)))
+        Box::pin(future::ready(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &reason,
+        )))
     })
 }
 
@@ -84,6 +107,7 @@ fn status(args: &OperatorRole, standing: watch::Receiver<Standing>) -> Status {
 fn waits(standing: &Standing) -> String {
     match standing {
         Standing::StandsBy(holder) => format!("for the lease, which {holder} has"),
+        Standing::Prepares(reason) => reason.clone(),
         _ => "for the lease".to_owned(),
     }
 }
