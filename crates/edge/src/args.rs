@@ -80,6 +80,12 @@ pub struct EdgeArgs {
     #[arg(long, default_value_t = 300, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout: u64,
+
+    /// Seconds after which a client is asked to connect again, at most; half of it at least.
+    /// Standing streams end with their connection, and go on where they were. New edges get
+    /// their share of the clients so; 0 keeps connections for ever.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    pub connection_age: u64,
 }
 
 fn range(text: &str) -> Result<IpNet, String> {
@@ -91,5 +97,10 @@ impl EdgeArgs {
     /// How long a connection may be quiet; see [`Self::idle_timeout`](field@Self::idle_timeout).
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout)
+    }
+
+    /// How long a connection may stay; see [`Self::connection_age`](field@Self::connection_age).
+    pub fn connection_age(&self) -> Option<Duration> {
+        (self.connection_age > 0).then(|| Duration::from_secs(self.connection_age))
     }
 }

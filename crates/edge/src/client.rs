@@ -8,6 +8,8 @@ use http::{HeaderName, Request};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
+use crate::age::Age;
+
 /// The client's connection, in every request's extensions.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -16,6 +18,7 @@ pub(crate) struct Connection {
     pub(crate) serial: u64,
     /// Random; tells anonymous clients apart.
     pub(crate) nonce: u128,
+    pub(crate) age: Arc<Age>,
     // A connection mostly carries one session; opening its sealed id once
     // saves a sixth of the edge's instructions per message.
     opened: Mutex<Option<Opened>>,
@@ -29,11 +32,12 @@ struct Opened {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: IpAddr, serial: u64, nonce: u128) -> Self {
+    pub(crate) fn new(peer: IpAddr, serial: u64, nonce: u128, age: Age) -> Self {
         Self {
             peer,
             serial,
             nonce,
+            age: Arc::new(age),
             opened: Mutex::default(),
         }
     }
@@ -207,7 +211,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     fn connection(peer: &str) -> Connection {
-        Connection::new(peer.parse().expect("an address"), 17, 5)
+        Connection::new(peer.parse().expect("an address"), 17, 5, Age::new(None))
     }
 
     fn identifier() -> Identifier {

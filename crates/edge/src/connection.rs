@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use crate::age::Age;
 use crate::opening::{self, Opened};
 use crate::reply::Body;
 
@@ -43,7 +44,12 @@ impl Keeping {
 
 /// Serves requests until the client leaves, or the edge closes and none is
 /// under way.
-pub(crate) async fn serve<I, S>(stream: I, service: S, keeping: &Keeping) -> Result<(), String>
+pub(crate) async fn serve<I, S>(
+    stream: I,
+    service: S,
+    keeping: &Keeping,
+    age: &Age,
+) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
@@ -55,7 +61,7 @@ where
     };
     let io = TokioIo::new(stream);
     if version == Version::HTTP_2 {
-        return serve_http2(io, service, keeping).await;
+        return serve_http2(io, service, keeping, age).await;
     }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -65,6 +71,7 @@ where
     tokio::select! {
         ended = served.as_mut() => return ended.map_err(text),
         () = keeping.last_call() => served.as_mut().graceful_shutdown(),
+        () = age.closing() => served.as_mut().graceful_shutdown(),
     }
     served.await.map_err(text)
 }
@@ -73,6 +80,7 @@ async fn serve_http2<I, S>(
     io: TokioIo<Opened<I>>,
     service: S,
     keeping: &Keeping,
+    age: &Age,
 ) -> Result<(), String>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -89,6 +97,7 @@ where
         ended = served.as_mut() => return ended.map_err(text),
         // HTTP/2 says goodbye without losing what is on its way.
         () = keeping.closing.cancelled() => served.as_mut().graceful_shutdown(),
+        () = age.over() => served.as_mut().graceful_shutdown(),
     }
     served.await.map_err(text)
 }

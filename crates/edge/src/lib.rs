@@ -13,6 +13,7 @@
 //! An edge is stateless in the sense of DESIGN 5a: it holds what dies with its
 //! sockets or can be learnt again, and no session.
 
+mod age;
 mod args;
 mod auth;
 mod body;
@@ -29,6 +30,7 @@ mod listen;
 mod metrics;
 mod opening;
 mod parking;
+mod parting;
 mod reply;
 mod routes;
 mod routing;

@@ -20,6 +20,7 @@ use hexagram_runtime::drain::{Drain, DrainArgs};
 use hexagram_runtime::listener::Listener;
 
 use crate::EdgeError;
+use crate::age::Age;
 use crate::args::EdgeArgs;
 use crate::client::Connection;
 use crate::connection::{self, Keeping, LAST_CALL};
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
             idle_timeout: args.idle_timeout(),
             closing: CancellationToken::new(),
         },
+        age: args.connection_age(),
         service,
     };
     tokio::select! {
@@ -73,6 +75,8 @@ struct Acceptor {
     permits: Arc<Semaphore>,
     serial: AtomicU64,
     keeping: Keeping,
+    /// How long a connection may stay.
+    age: Option<Duration>,
     service: McpService,
 }
 
@@ -109,6 +113,7 @@ impl Acceptor {
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let connection = Arc::new(self.connection(peer));
+        let age = Arc::clone(&connection.age);
         let stack = self.service.stack();
         // The stack is always ready, so no request waits for readiness.
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -119,7 +124,7 @@ impl Acceptor {
         let keeping = self.keeping.clone();
         open.inc();
         self.connections.spawn(async move {
-            if let Err(error) = connection::serve(stream, service, &keeping).await {
+            if let Err(error) = connection::serve(stream, service, &keeping, &age).await {
                 tracing::debug!(error, %peer, "connection ended");
             }
             open.dec();
@@ -140,23 +145,24 @@ impl Acceptor {
 
     /// Ends the standing streams once each connection is to end with what runs on it: a
     /// client that opens its stream again then does so on a new one, at another edge.
-    async fn part(&self) {
+    async fn part(&self, grace: Duration) {
         if self.connections.running() > 0 {
             tokio::time::sleep(LAST_CALL + LEAVE_PAUSE).await;
         }
-        self.service.part();
+        self.service.part(grace);
     }
 
     fn connection(&self, peer: SocketAddr) -> Connection {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        Connection::new(peer.ip(), serial, crate::routing::nonce())
+        let age = Age::new(self.age);
+        Connection::new(peer.ip(), serial, crate::routing::nonce(), age)
     }
 
     async fn drain(self, grace: Duration) {
         self.keeping.closing.cancel();
         let open = self.connections.running();
         tracing::info!(connections = open, grace = ?grace, "draining client connections");
-        self.part().await;
+        self.part(grace).await;
         if self.connections.wait(grace).await == 0 {
             return;
         }

@@ -17,9 +17,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTI
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use prometheus::IntGauge;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::exchange::Exchange;
+use crate::parting::End;
 use crate::slot::{Incoming, Loss, Piece, Position};
 use crate::unanswered::Unanswered;
 
@@ -127,9 +127,8 @@ pub(crate) struct Replier<'a> {
     /// Whether silence may turn the reply into a stream. Not where the reply's
     /// head carries something: a session id comes with the first byte or never.
     pub(crate) may_stream: bool,
-    /// Ends standing streams when the edge drains, each in its own form; calls run to
-    /// their end.
-    pub(crate) draining: Option<WaitForCancellationFutureOwned>,
+    /// When a standing stream ends in its own form; calls run to their end.
+    pub(crate) end: Option<End>,
     pub(crate) streams: IntGauge,
 }
 
@@ -179,7 +178,7 @@ impl Replier<'_> {
             position: Position::default(),
             in_message: false,
             done: false,
-            draining: self.draining.map(Box::pin),
+            end: self.end,
             streams: self.streams,
         };
         body.streams.inc();
@@ -238,7 +237,7 @@ pub(crate) struct EventBody {
     done: bool,
     unanswered: Unanswered,
     may_have_run: bool,
-    draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    end: Option<End>,
     streams: IntGauge,
 }
 
@@ -252,7 +251,7 @@ impl EventBody {
         }
         match self.exchange.poll_next(cx) {
             Poll::Ready(incoming) => self.take(incoming, cx),
-            Poll::Pending => self.poll_drain(cx),
+            Poll::Pending => self.poll_end(cx),
         }
     }
 
@@ -333,11 +332,11 @@ impl EventBody {
         Poll::Ready(Some(Ok(out.freeze())))
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Polled {
-        let Some(draining) = &mut self.draining else {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Polled {
+        let Some(end) = &mut self.end else {
             return Poll::Pending;
         };
-        std::task::ready!(draining.as_mut().poll(cx));
+        std::task::ready!(end.as_mut().poll(cx));
         // What was asked for with a request is a subscription.
         match self.unanswered.only().map(completion) {
             Some(farewell) => self.end_with([farewell]),

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::ProtocolVersion;
@@ -14,7 +15,7 @@ use hexagram_proto::link::ExchangeKind;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body::Body as HttpBody;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceBuilder};
 
 use crate::args::EdgeArgs;
@@ -24,6 +25,7 @@ use crate::client::{Connection, Identifier, Proxies, connection, principal};
 use crate::exchange::{Exchange, draining};
 use crate::guard::Guard;
 use crate::metrics::EdgeMetrics;
+use crate::parting::{End, Parting};
 use crate::reply::{Replier, Response, refusal, refusal_of_batch};
 use crate::routing::{Routed, Router, Sender};
 use crate::switchboard::Switchboard;
@@ -45,8 +47,7 @@ struct Inner {
     board: Arc<Switchboard>,
     args: EdgeArgs,
     leaving: CancellationToken,
-    /// Fires when standing streams are to end.
-    parting: CancellationToken,
+    parting: Parting,
     guard: Arc<Counted<Guard>>,
     authenticator: Arc<Counted<Authenticator>>,
 }
@@ -68,7 +69,7 @@ impl McpService {
             },
             args: args.clone(),
             leaving: CancellationToken::new(),
-            parting: CancellationToken::new(),
+            parting: Parting::default(),
             guard: Arc::new(Counted::new(Guard::new(args), &board.metrics)),
             authenticator: Arc::new(Counted::new(authenticator, &board.metrics)),
             board,
@@ -93,10 +94,11 @@ impl McpService {
         self.0.leaving.cancel();
     }
 
-    /// Ends the standing streams, and refuses new ones: their clients go to another
-    /// edge.
-    pub(crate) fn part(&self) {
-        self.0.parting.cancel();
+    /// Ends the standing streams within `grace`, and refuses new ones: their clients go
+    /// to another edge.
+    pub(crate) fn part(&self, grace: Duration) {
+        let streams = u32::try_from(self.metrics().streams.get());
+        self.0.parting.begin(streams.unwrap_or_default(), grace);
     }
 
     /// Ends the calls that are still running, each with an answer.
@@ -147,9 +149,10 @@ where
         let inner = Arc::clone(&self.0);
         // Taken apart here, so that the future carries only what it needs.
         let (parts, body) = split(request);
+        let age = Arc::clone(&parts.connection.age);
         Box::pin(async move {
             let mut response = inner.serve(parts, body).await;
-            if inner.leaving.is_cancelled() {
+            if inner.leaving.is_cancelled() || age.is_over() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -249,11 +252,11 @@ impl Inner {
             .filter(|_| envelope.kind == Kind::Request);
         let id = id.map(|id| id.as_str());
         let answer = match self.router.message(&parts.sender(), envelope) {
-            Ok(routed) if routed.standing && self.parting.is_cancelled() => Err(draining()),
+            Ok(routed) if routed.standing && self.parting.has_begun() => Err(draining()),
             Ok(mut routed) => {
                 routed.open.body = body.clone();
                 let replier = Replier {
-                    draining: self.leaves(routed.standing),
+                    end: routed.standing.then(|| self.end(&parts.connection)),
                     id,
                     may_have_run: may_have_run(envelope),
                     may_stream: envelope.method.as_deref() != Some("initialize"),
@@ -268,7 +271,10 @@ impl Inner {
 
     async fn in_session(&self, parts: &Parts, kind: ExchangeKind) -> Response {
         let answer = match self.standing(parts, kind) {
-            Ok(routed) => self.exchange(routed, self.standing_replier(kind)).await,
+            Ok(routed) => {
+                self.exchange(routed, self.standing_replier(parts, kind))
+                    .await
+            }
             Err(problem) => Err(problem),
         };
         answer.unwrap_or_else(|problem| self.refused(&problem, None))
@@ -281,25 +287,32 @@ impl Inner {
                 return Err(Problem::NotAcceptable);
             }
             routed.open.last_event_id = last_event_id(&parts.headers)?;
-            if self.parting.is_cancelled() {
+            if self.parting.has_begun() {
                 return Err(draining());
             }
         }
         Ok(routed)
     }
 
-    fn standing_replier(&self, kind: ExchangeKind) -> Replier<'static> {
+    fn standing_replier(&self, parts: &Parts, kind: ExchangeKind) -> Replier<'static> {
         let standing = kind == ExchangeKind::Stream;
         Replier {
             may_stream: standing,
-            draining: self.leaves(standing),
+            end: standing.then(|| self.end(&parts.connection)),
             ..self.replier()
         }
     }
 
-    /// What ends a standing stream when this edge drains.
-    fn leaves(&self, standing: bool) -> Option<WaitForCancellationFutureOwned> {
-        standing.then(|| self.parting.clone().cancelled_owned())
+    /// When a standing stream on `connection` is to end.
+    fn end(&self, connection: &Connection) -> End {
+        let parting = self.parting.end();
+        let aged = Arc::clone(&connection.age).end_stream();
+        Box::pin(async move {
+            tokio::select! {
+                () = parting => {}
+                () = aged => {}
+            }
+        })
     }
 
     fn replier(&self) -> Replier<'static> {
@@ -308,7 +321,7 @@ impl Inner {
             batch: None,
             may_have_run: false,
             may_stream: true,
-            draining: None,
+            end: None,
             streams: self.board.metrics.streams.clone(),
         }
     }

@@ -20,8 +20,17 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// As [`bytes()`].
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
+    pause / 2 + up_to(pause / 2)
+}
+
+/// Between nothing and `limit`: spreads what many do at one word.
+///
+/// # Panics
+/// As [`bytes()`].
+#[must_use]
+pub fn up_to(limit: Duration) -> Duration {
     let share = f64::from(u32::from_be_bytes(bytes())) / f64::from(u32::MAX);
-    pause.mul_f64(0.5 + 0.5 * share)
+    limit.mul_f64(share)
 }
 
 #[cfg(test)]

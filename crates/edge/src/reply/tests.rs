@@ -51,7 +51,7 @@ impl Call {
             batch: None,
             may_have_run: self.may_have_run,
             may_stream: true,
-            draining: Some(self.draining.clone().cancelled_owned()),
+            end: Some(Box::pin(self.draining.clone().cancelled_owned())),
             streams: self.streams.clone(),
         };
         // The link counts its exchanges from 1.

@@ -120,6 +120,11 @@ impl Listener {
         self.http.shut().await;
     }
 
+    /// Waits until the server closes the connection.
+    pub(crate) async fn closed(&mut self) {
+        self.http.closed().await;
+    }
+
     /// What comes until the stream ends.
     pub(crate) async fn rest(&mut self) -> Vec<Event> {
         let mut all = Vec::new();

@@ -3,10 +3,10 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::cluster::Cluster;
 use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Session, call};
 use crate::cluster::puppet::{Line, Puppet};
+use crate::cluster::{Cluster, Server};
 
 pub(crate) async fn cluster() -> (Cluster, Puppet) {
     let puppet = Puppet::start().await;
@@ -71,4 +71,21 @@ async fn a_draining_edge_lets_its_listeners_go_at_an_id() {
     let peer = cluster.edges[1].listen;
     let mut stream = Listener::listen(peer, &session, Some(last.id())).await;
     assert_eq!(stream.message().await.said(), "two");
+}
+
+#[tokio::test]
+async fn an_old_connection_closes_and_its_stream_ends_with_it() {
+    let local = Server::local(&["--demo=tour", "--connection-age=1"]).await;
+    let mut session = Session::open(local.listen).await;
+    let mut stream = Listener::listen(local.listen, &session, None).await;
+    stream.rest().await;
+    stream.closed().await;
+    let reply = session
+        .call("echo", &json!({"message": "still here"}))
+        .await;
+    assert_eq!(reply.header("connection"), Some("close"));
+    session.http.closed().await;
+    session.reconnect(local.listen).await;
+    let reply = session.call("echo", &json!({"message": "anew"})).await;
+    assert_eq!((reply.status, reply.header("connection")), (200, None));
 }
