@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// How a process ends.
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +60,11 @@ impl Drain {
     /// Makes [`Drain::wait`] wait for a future that somebody else polls.
     pub fn track<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         self.tasks.track_future(future)
+    }
+
+    /// Counts as a task for as long as it is held.
+    pub fn hold(&self) -> TaskTrackerToken {
+        self.tasks.token()
     }
 
     /// Number of tasks still running.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use hexagram_proto::admin::admin_server::Admin;
 use hexagram_proto::admin::{Report, WatchRequest};
+use hexagram_runtime::drain::Drain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Request, Response, Status};
 
 use crate::busy;
@@ -26,6 +28,8 @@ pub(crate) struct AdminService {
     pub(crate) draining: CancellationToken,
     /// Fires when it ends.
     pub(crate) done: CancellationToken,
+    /// Counts who watches.
+    pub(crate) watched: Drain,
 }
 
 #[tonic::async_trait]
@@ -49,6 +53,7 @@ impl Admin for AdminService {
             changes: self.handoffs.changes(),
             draining: self.draining.clone(),
             first: true,
+            _watched: self.watched.hold(),
         };
         let reports = stream::unfold(reporter, |mut reporter| async {
             let report = reporter.next().await;
@@ -64,6 +69,7 @@ struct Reporter {
     changes: watch::Receiver<u64>,
     draining: CancellationToken,
     first: bool,
+    _watched: TaskTrackerToken,
 }
 
 impl Reporter {

@@ -341,6 +341,7 @@ impl Worker {
                 cluster: self.cluster.clone(),
                 draining: shutdown.clone(),
                 done: work.done.clone(),
+                watched: work.watched.clone(),
             })
         });
         let served = server()
@@ -366,7 +367,7 @@ impl Worker {
 
     /// Waits until other workers serve all shards (invariant I11), at most the
     /// drain's grace. Until then this one serves as always.
-    async fn given_away(&self) {
+    async fn given_away(&self, work: &link::Work) {
         let Some(handoffs) = &self.handoffs else {
             return;
         };
@@ -377,9 +378,12 @@ impl Worker {
                 "asked to end: other workers are to take the shards first; asked once more, it ends at once"
             );
         }
-        let gone = tokio::time::timeout(self.drain.grace(), handoffs.handed_over());
-        if gone.await.is_err() {
-            tracing::warn!("drain grace is over, and some shards are still here");
+        tokio::select! {
+            () = handoffs.handed_over() => {}
+            () = work.forsaken() => tracing::info!("neither an edge nor a controller is there: nobody needs the shards"),
+            () = tokio::time::sleep(self.drain.grace()) => {
+                tracing::warn!("drain grace is over, and some shards are still here");
+            }
         }
     }
 
@@ -387,7 +391,7 @@ impl Worker {
     /// for the exchanges that still run.
     async fn drained(&self, shutdown: &CancellationToken, work: &link::Work) {
         shutdown.cancelled().await;
-        self.given_away().await;
+        self.given_away(work).await;
         work.leaving.cancel();
         work.open.wait(NOTICE).await;
         self.host.drain();

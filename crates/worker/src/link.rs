@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use hexagram_mcp::error::Problem;
@@ -20,6 +21,7 @@ use hexagram_runtime::drain::Drain;
 use parking_lot::Mutex;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,6 +32,12 @@ use crate::reply::{Flow, Reply};
 
 /// Longest message accepted from an edge, in bytes (REQUIREMENTS F8, hard limit).
 const MAX_MESSAGE: usize = 16 << 20;
+
+/// A worker that is to end, and that neither edge nor controller has been linked to for so
+/// long, ends.
+const FORSAKEN: Duration = Duration::from_secs(10);
+/// Between two looks whether somebody is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves links.
 pub(crate) struct LinkService {
@@ -46,10 +54,26 @@ pub(crate) struct Work {
     pub(crate) leaving: CancellationToken,
     /// Links whose edges may still begin something.
     pub(crate) open: Drain,
+    /// Controllers that watch this worker.
+    pub(crate) watched: Drain,
     /// Exchanges under way.
     pub(crate) running: Drain,
     /// Fires when nothing runs any more: what was said leaves, then the links end.
     pub(crate) done: CancellationToken,
+}
+
+impl Work {
+    /// Waits until neither an edge nor a controller has been there for a while: nobody
+    /// would take the shards, nobody needs them.
+    pub(crate) async fn forsaken(&self) {
+        let mut since = Instant::now();
+        while since.elapsed() < FORSAKEN {
+            tokio::time::sleep(LOOK).await;
+            if self.open.running() + self.watched.running() > 0 {
+                since = Instant::now();
+            }
+        }
+    }
 }
 
 impl LinkService {
