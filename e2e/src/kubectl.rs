@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::command;
+use crate::metrics::Metrics;
 use crate::setting::Setting;
 
 /// An order that Kubernetes only has to note.
@@ -30,7 +31,8 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Edge, Self::Worker, Self::Operator];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Edge, Self::Worker, Self::Operator];
 }
 
 impl fmt::Display for Role {
@@ -52,6 +54,8 @@ pub struct Pod {
     pub name: String,
     /// Where it runs.
     pub node: String,
+    /// Its address, once it has one.
+    pub ip: String,
     /// Whether its container runs, and has something to say.
     pub is_running: bool,
     /// Whether it gets traffic.
@@ -95,6 +99,35 @@ impl Kubectl {
     /// When it fails.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
         command::output(&mut self.command("kubectl", args), PROMPT).await
+    }
+
+    /// What `kubectl` says that waits for pods to come or to go.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn run_to_end(&self, args: &[&str]) -> Result<String> {
+        command::output(&mut self.command("kubectl", args), ROLLOUT).await
+    }
+
+    /// A child that stays: `kubectl port-forward`.
+    pub(crate) fn stay(&self, args: &[&str]) -> Result<Child> {
+        let mut command = self.command("kubectl", args);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let child = command.kill_on_drop(true).spawn();
+        child.with_context(|| format!("start kubectl {}", args.join(" ")))
+    }
+
+    /// What a pod shows at `/metrics`.
+    ///
+    /// # Errors
+    /// When the API server does not reach it.
+    pub async fn metrics(&self, pod: &str) -> Result<Metrics> {
+        let namespace = &self.namespace;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9090/proxy/metrics");
+        Ok(self.run(&["get", "--raw", &path]).await?.into())
     }
 
     /// Starts to write what a pod says to a file, until it ends or the child is dropped.
@@ -150,9 +183,28 @@ impl Kubectl {
     pub async fn restart(&self, role: Role) -> Result<()> {
         let deployment = deployment(role);
         self.run(&["rollout", "restart", &deployment]).await?;
-        let status = ["rollout", "status", &deployment];
-        let done = command::output(&mut self.command("kubectl", &status), ROLLOUT).await;
-        done.map(|_| ())
+        self.rolled_out(role).await
+    }
+
+    /// Waits until all pods of a role are those of its newest template.
+    ///
+    /// # Errors
+    /// When that does not come.
+    pub async fn rolled_out(&self, role: Role) -> Result<()> {
+        let status = ["rollout", "status", &deployment(role)];
+        self.run_to_end(&status).await.map(|_| ())
+    }
+
+    /// The nodes that run the control plane; a managed cluster shows none.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn control_plane(&self) -> Result<Vec<String>> {
+        let label = "--selector=node-role.kubernetes.io/control-plane";
+        let nodes = self.get(&["nodes", label]).await?;
+        let nodes = nodes["items"].as_array().into_iter().flatten();
+        let names = nodes.filter_map(|node| node["metadata"]["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
     }
 
     /// Deletes a pod without letting it end.
@@ -191,6 +243,7 @@ impl Pod {
             role,
             name: text(&pod["metadata"]["name"]),
             node: text(&pod["spec"]["nodeName"]),
+            ip: text(&status["podIP"]),
             is_running: { containers.clone() }.any(|it| !it["state"]["running"].is_null()),
             is_ready: { conditions }.any(|it| it["type"] == "Ready" && it["status"] == "True"),
             is_ending: !pod["metadata"]["deletionTimestamp"].is_null(),
@@ -213,6 +266,7 @@ mod tests {
             "metadata": {"name": "a", "labels": labels, "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"nodeName": "node-1"},
             "status": {
+                "podIP": "10.0.0.7",
                 "conditions": [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}],
                 "containerStatuses": [{"restartCount": 2, "state": {"running": {}}}],
             },
@@ -227,6 +281,7 @@ mod tests {
             role: Role::Worker,
             name: "a".to_owned(),
             node: "node-1".to_owned(),
+            ip: "10.0.0.7".to_owned(),
             is_running: true,
             is_ready: true,
             is_ending: true,

@@ -4,31 +4,40 @@
 //!
 //! ```text
 //! tests/*.rs --> scenario --> Scene --> Kubectl  objects, pods, orders to Kubernetes
-//!                   |               --> Load     `hexagram bench sessions` as a child
-//!                report             --> probe    fresh sessions: is full service back?
-//!              evidence, logs       --> nodes    the machines' containers: kill -9
+//!                   |        release --> Load     `hexagram bench sessions` as a child
+//!                report      mishaps --> probe    fresh sessions: is full service back?
+//!              evidence, logs  store --> nodes    the machines' containers: kill -9
 //! ```
 
 mod clients;
 mod command;
 mod evidence;
+mod finally;
+mod forward;
 mod kubectl;
 mod load;
 mod logs;
+mod metrics;
+mod mishaps;
 mod nodes;
 mod probe;
+mod release;
 mod report;
+mod resource_metrics;
 mod scenario;
 mod scene;
 mod setting;
 mod shards;
+mod store;
 mod wait;
 
 pub use clients::tour;
+pub use finally::finally;
 pub use kubectl::{Kubectl, Pod, Role};
 pub use load::{Figures, Load};
+pub use metrics::Metrics;
 pub use report::Verdict;
 pub use scenario::scenario;
-pub use scene::Scene;
+pub use scene::{Scene, Size};
 pub use setting::Setting;
 pub use shards::Shards;

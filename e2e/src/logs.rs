@@ -42,6 +42,9 @@ impl Drop for Logs {
 async fn follow(kubectl: Kubectl, folder: PathBuf) {
     let mut children = HashMap::new();
     loop {
+        // Whoever goes on though its log ended is followed again from its beginning: the
+        // API server was away.
+        children.retain(|_, child| is_following(child));
         // Logs are for people: without them the scenario still has its verdict.
         for pod in kubectl.pods().await.unwrap_or_default() {
             let life = (pod.name.clone(), pod.restarts);
@@ -51,6 +54,14 @@ async fn follow(kubectl: Kubectl, folder: PathBuf) {
             }
         }
         sleep(LOOK).await;
+    }
+}
+
+/// What could not be followed at all was told, and is left alone.
+fn is_following(child: &mut Result<Child>) -> bool {
+    match child {
+        Ok(child) => matches!(child.try_wait(), Ok(None)),
+        Err(_) => true,
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn full_service(
 }
 
 /// How long the slowest session of a round took.
-async fn round(authority: &str) -> Result<Duration> {
+pub(crate) async fn round(authority: &str) -> Result<Duration> {
     let mut running = JoinSet::new();
     let mut slowest = Duration::ZERO;
     for _ in 0..ROUND {

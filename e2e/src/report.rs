@@ -28,7 +28,16 @@ pub(crate) struct Row {
     pub(crate) seconds: u64,
 }
 
+/// How the figure of a scenario begins that this cluster is not made for.
+const NOT_RUN: &str = "NOT RUN: ";
+
 impl Verdict {
+    /// Nothing was done, and why.
+    #[must_use]
+    pub fn not_run(why: &str) -> Self {
+        Self::default().shows(format!("{NOT_RUN}{why}"))
+    }
+
     /// A figure, whatever it is.
     #[must_use]
     pub fn shows(mut self, figure: impl Into<String>) -> Self {
@@ -141,7 +150,11 @@ fn markdown(head: &str, rows: &[Row]) -> String {
     let mut text =
         format!("{head}\n\n| Scenario | Bar | | Figure | Took |\n|---|---|---|---|---|\n");
     for row in rows {
-        let verdict = if row.passed { "holds" } else { "**BROKEN**" };
+        let verdict = match row.passed {
+            true if row.figure.starts_with(NOT_RUN) => "not run",
+            true => "holds",
+            false => "**BROKEN**",
+        };
         let cells = [&row.name, &row.bar, verdict, &row.figure].map(cell);
         let [name, bar, verdict, figure] = cells;
         // A string takes everything.

@@ -3,24 +3,42 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::kubectl::{Kubectl, Pod, Role};
 use crate::load::Load;
 use crate::setting::Setting;
 use crate::shards::Shards;
-use crate::{nodes, probe, wait};
+use crate::{nodes, wait};
 
-/// What is installed, and what each scenario leaves.
-const WORKERS: usize = 2;
-const EDGES: usize = 2;
 /// Objects and pods come to rest by then, or never: drains are within it.
 const REST: Duration = Duration::from_secs(300);
-/// Of `helm install` until the first answer.
-const FIRST_ANSWER: Duration = Duration::from_secs(180);
+/// What our pods run.
+const PROGRAM: &str = "hexagram";
 /// Longer than any bar: the report shows by how much one was missed.
 const SERVICE: Duration = Duration::from_secs(90);
+
+/// How many pods of each role there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Edges.
+    pub edges: usize,
+    /// Workers.
+    pub workers: usize,
+    /// Operators, of which one leads.
+    pub operators: usize,
+}
+
+impl Default for Size {
+    /// What is installed, and what each scenario leaves.
+    fn default() -> Self {
+        Self {
+            edges: 2,
+            workers: 2,
+            operators: 1,
+        }
+    }
+}
 
 /// A release and who looks at it.
 #[derive(Debug)]
@@ -42,97 +60,13 @@ impl Scene {
         }
     }
 
-    /// Installs the release where nothing is; the time until a call was answered.
-    ///
-    /// # Errors
-    /// When Helm refuses or nobody answers.
-    pub async fn install(&self) -> Result<Duration> {
-        self.uninstall().await?;
-        let install_kinds = self.has_no_kinds().await?;
-        let values = self.setting.folder.join("values.json");
-        tokio::fs::write(&values, self.values(install_kinds).to_string()).await?;
-        let (values, chart) = (values.display().to_string(), self.setting.chart());
-        let chart = chart.display().to_string();
-        let start = Instant::now();
-        let install = [
-            "install",
-            "hexagram",
-            &chart,
-            "--create-namespace",
-            "--values",
-            &values,
-        ];
-        self.kubectl.helm(&install).await?;
-        probe::first_answer(self.setting.authority(), FIRST_ANSWER).await?;
-        Ok(start.elapsed())
-    }
-
-    /// What is installed would be in the way. Workers would wait for an operator to take
-    /// their shards, and it is gone as well.
-    async fn uninstall(&self) -> Result<()> {
-        let args = ["uninstall", "hexagram", "--ignore-not-found"];
-        self.kubectl.helm(&args).await?;
-        let pods = ["delete", "pods", "--all", "--grace-period=0", "--force"];
-        self.kubectl.run(&pods).await.map(|_| ())
-    }
-
-    /// Whether the chart is to install the kinds: where they are already, they may be
-    /// another release's, and are brought up to date without it.
-    async fn has_no_kinds(&self) -> Result<bool> {
-        let list = self.kubectl.run(&["get", "crds", "--output=name"]).await?;
-        if !list
-            .lines()
-            .any(|name| name.ends_with("/shardmaps.hexagram.dev"))
-        {
-            return Ok(true);
-        }
-        let file = self.setting.chart().join("files/crds.yaml");
-        let file = format!("--filename={}", file.display());
-        let apply = ["apply", "--server-side", "--force-conflicts", &file];
-        self.kubectl.run(&apply).await?;
-        Ok(false)
-    }
-
-    /// Installed if it was not, and at rest.
-    ///
-    /// # Errors
-    /// When it does not come to rest.
-    pub async fn installed(&self) -> Result<()> {
-        let found = self
-            .kubectl
-            .helm(&["list", "--short", "--deployed"])
-            .await?;
-        if !found.lines().any(|name| name == "hexagram") {
-            self.install().await?;
-        }
-        self.rest().await.map(|_| ())
-    }
-
-    fn values(&self, install_kinds: bool) -> Value {
-        let image = &self.setting.image;
-        let (repository, tag) = split(image);
-        let host = self.setting.authority();
-        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-        // Nodes share one machine: requests only have to fit.
-        let resources = json!({"requests": {"cpu": "10m", "memory": "32Mi"}});
-        json!({
-            "image": {"repository": repository, "tag": tag},
-            "service": {"type": "NodePort", "nodePort": 30080},
-            "edge": {"replicas": EDGES, "allowedHosts": [host], "resources": resources},
-            "worker": {"replicas": WORKERS, "resources": resources},
-            "operator": {"resources": resources},
-            "demo": "tour",
-            "crds": {"install": install_kinds},
-        })
-    }
-
     /// Waits until what was installed is all there, each worker owns shards and none
     /// moves; the shard map then.
     ///
     /// # Errors
     /// With what is still missing.
     pub async fn rest(&self) -> Result<Shards> {
-        self.rest_with(WORKERS).await
+        self.rest_as(Size::default()).await
     }
 
     /// As [`Scene::rest`], with so many workers.
@@ -140,16 +74,51 @@ impl Scene {
     /// # Errors
     /// With what is still missing.
     pub async fn rest_with(&self, workers: usize) -> Result<Shards> {
+        let size = Size::default();
+        self.rest_as(Size { workers, ..size }).await
+    }
+
+    /// As [`Scene::rest`], with so many of each.
+    ///
+    /// # Errors
+    /// With what is still missing.
+    pub async fn rest_as(&self, size: Size) -> Result<Shards> {
         wait::until("everything at rest", REST, async || {
             // One question for all: each costs a fifth of a second of a core.
             let all = self.kubectl.get(&["pods,shardmaps.hexagram.dev"]).await?;
             let pods = Pod::all(&all);
-            serve(&pods, Role::Operator, 1)?;
-            serve(&pods, Role::Edge, EDGES)?;
-            let workers = serve(&pods, Role::Worker, workers)?;
+            serve(&pods, Role::Operator, size.operators)?;
+            serve(&pods, Role::Edge, size.edges)?;
+            let workers = serve(&pods, Role::Worker, size.workers)?;
             let shards = Shards::of(&all)?;
             shards.rest_on(&workers)?;
             Ok(shards)
+        })
+        .await
+    }
+
+    /// Waits until the operator has written the shard map after this version of it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn rewritten(&self, version: u64) -> Result<()> {
+        wait::until("another version of the shard map", REST, async || {
+            let maps = self.kubectl.get(&["shardmaps.hexagram.dev"]).await?;
+            let now = Shards::of(&maps)?.version;
+            ensure!(now > version, "it is {now} still");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until no pod of a role is left.
+    ///
+    /// # Errors
+    /// When one stays.
+    pub async fn gone(&self, role: Role) -> Result<()> {
+        wait::until(format!("no {role}"), REST, async || {
+            let pods = self.kubectl.pods().await?;
+            serve(&pods, role, 0).map(|_| ())
         })
         .await
     }
@@ -159,10 +128,19 @@ impl Scene {
     /// # Errors
     /// When there is none.
     pub async fn pod(&self, role: Role) -> Result<Pod> {
-        let pods = self.kubectl.pods().await?;
-        let serves = |pod: &Pod| pod.role == role && pod.is_ready && !pod.is_ending;
-        let pod = pods.into_iter().find(serves);
+        let pods = self.serving(role).await?;
+        let pod = pods.into_iter().next();
         pod.with_context(|| format!("no {role} is ready"))
+    }
+
+    /// The pods of a role that are ready and stay.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn serving(&self, role: Role) -> Result<Vec<Pod>> {
+        let mut pods = self.kubectl.pods().await?;
+        pods.retain(|pod| pod.role == role && pod.is_ready && !pod.is_ending);
+        Ok(pods)
     }
 
     /// The load, begun.
@@ -173,6 +151,14 @@ impl Scene {
         Load::start(&self.setting, &self.name).await
     }
 
+    /// Kills a pod's process.
+    ///
+    /// # Errors
+    /// When it is not found.
+    pub async fn crash(&self, pod: &Pod) -> Result<()> {
+        nodes::kill(&pod.node, &pod.name, PROGRAM).await
+    }
+
     /// Kills a pod's process and waits until Kubernetes has started it again; full
     /// service was back after so long.
     ///
@@ -180,7 +166,7 @@ impl Scene {
     /// When it cannot be killed or does not come back.
     pub async fn kill(&self, pod: &Pod) -> Result<Duration> {
         let start = Instant::now();
-        nodes::kill(pod).await?;
+        self.crash(pod).await?;
         let back = self.full_service(start).await?;
         wait::until("a restarted container", REST, async || {
             let pods = self.kubectl.pods().await?;
@@ -197,11 +183,6 @@ impl Scene {
         Ok(back)
     }
 
-    /// Whether the pod's node is a container of this machine, which can be entered.
-    pub async fn can_kill(&self, pod: &Pod) -> bool {
-        nodes::can_break(pod).await
-    }
-
     /// Deletes a pod at once; full service was back after so long.
     ///
     /// # Errors
@@ -212,8 +193,12 @@ impl Scene {
         self.full_service(start).await
     }
 
-    async fn full_service(&self, since: Instant) -> Result<Duration> {
-        probe::full_service(self.setting.authority(), since, SERVICE).await
+    /// Waits until fresh clients of every kind are served; the time from `since` to then.
+    ///
+    /// # Errors
+    /// When that takes much longer than any bar.
+    pub async fn full_service(&self, since: Instant) -> Result<Duration> {
+        self.full_service_within(SERVICE, since).await
     }
 
     /// Who leads the operators.
@@ -225,6 +210,29 @@ impl Scene {
         let holder = &leases["items"][0]["spec"]["holderIdentity"];
         let holder = holder.as_str().filter(|holder| !holder.is_empty());
         holder.map(str::to_owned).context("nobody holds the lease")
+    }
+
+    /// The operator that leads.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn leading(&self) -> Result<Pod> {
+        let (leader, operators) = (self.leader().await?, self.serving(Role::Operator).await?);
+        let leading = operators
+            .into_iter()
+            .find(|it| leader.starts_with(&it.name));
+        leading.with_context(|| format!("{leader} leads and is not ready"))
+    }
+
+    /// Waits until an operator leads.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn led(&self) -> Result<Pod> {
+        wait::until("an operator that leads", REST, async || {
+            self.leading().await
+        })
+        .await
     }
 
     /// Waits until an operator leads that is not `pod`; how long that took.
@@ -255,39 +263,4 @@ fn serve(pods: &[Pod], role: Role, count: usize) -> Result<Vec<&Pod>> {
         "{serve} of {all} {role} pods are ready and stay, not {count}"
     );
     Ok(pods)
-}
-
-/// Repository and tag: a colon before the last slash belongs to a port.
-fn split(image: &str) -> (&str, &str) {
-    match image.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (image, "latest"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::setting::tests::setting;
-
-    #[test]
-    fn an_image_has_a_repository_and_a_tag() {
-        assert_eq!(split("hexagram:e2e"), ("hexagram", "e2e"));
-        assert_eq!(
-            split("a.example:5000/hexagram"),
-            ("a.example:5000/hexagram", "latest")
-        );
-        assert_eq!(
-            split("a.example:5000/hexagram:1"),
-            ("a.example:5000/hexagram", "1")
-        );
-    }
-
-    #[test]
-    fn edges_accept_the_host_that_clients_use() {
-        let scene = Scene::new(setting("http://node.example:30080/mcp"), "s".to_owned());
-        let values = scene.values(true);
-        assert_eq!(values["edge"]["allowedHosts"], json!(["node.example"]));
-        assert_eq!(values["image"]["tag"], "e2e");
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,12 @@ pub struct Setting {
     pub namespace: String,
     /// The image that the nodes have or can pull.
     pub image: String,
+    /// The same under another tag, for upgrades.
+    pub next_image: Option<String>,
+    /// A Redis that nodes have or can pull, for `valkey`.
+    pub store_image: Option<String>,
+    /// A metrics-server that nodes have or can pull.
+    pub metrics_image: Option<String>,
     /// The MCP endpoint, as clients outside reach it.
     pub url: String,
     /// Report and evidence go there.
@@ -29,6 +36,8 @@ pub struct Setting {
     pub rate: f64,
     /// How long a load lasts that is there for its figures.
     pub seconds: u64,
+    /// How long the control plane is away.
+    pub outage: Duration,
     /// The workspace.
     pub root: PathBuf,
 }
@@ -43,12 +52,16 @@ impl Setting {
             kubeconfig: variable("HEXAGRAM_E2E_KUBECONFIG")?,
             namespace: variable("HEXAGRAM_E2E_NAMESPACE")?,
             image: variable("HEXAGRAM_E2E_IMAGE")?,
+            next_image: optional("HEXAGRAM_E2E_NEXT_IMAGE"),
+            store_image: optional("HEXAGRAM_E2E_STORE_IMAGE"),
+            metrics_image: optional("HEXAGRAM_E2E_METRICS_IMAGE"),
             url: variable("HEXAGRAM_E2E_URL")?,
             folder: variable("HEXAGRAM_E2E_FOLDER")?,
             binary: variable("HEXAGRAM_BIN")?,
             clients: variable("HEXAGRAM_E2E_CLIENTS")?,
             rate: variable("HEXAGRAM_E2E_RATE")?,
             seconds: variable("HEXAGRAM_E2E_SECONDS")?,
+            outage: Duration::from_secs(variable("HEXAGRAM_E2E_OUTAGE")?),
             root: root()?,
         })
     }
@@ -75,6 +88,11 @@ fn variable<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(name: &s
         .with_context(|| format!("read {name}={value}"))
 }
 
+/// What a cluster may lack: the scenarios that need it say so and do not run.
+fn optional(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").context(STARTED_BY)?;
     let root = Path::new(&here).parent();
@@ -90,12 +108,16 @@ pub(crate) mod tests {
             kubeconfig: "kubeconfig".into(),
             namespace: "tests".to_owned(),
             image: "hexagram:e2e".to_owned(),
+            next_image: None,
+            store_image: None,
+            metrics_image: None,
             url: url.to_owned(),
             folder: "folder".into(),
             binary: "hexagram".into(),
             clients: 50,
             rate: 1.0,
             seconds: 60,
+            outage: Duration::from_secs(60),
             root: "root".into(),
         }
     }

@@ -11,6 +11,9 @@ use crate::kubectl::Pod;
 /// The shard map at one moment.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Shards {
+    /// A later map has a greater one.
+    #[serde(default)]
+    pub version: u64,
     shards: Vec<Shard>,
 }
 
@@ -67,6 +70,29 @@ impl Shards {
         Ok(())
     }
 
+    /// The shards whose epoch is lower than it was, which must never be, and those that
+    /// are gone.
+    #[must_use]
+    pub fn sunk_since(&self, before: &Self) -> Vec<u32> {
+        let now: BTreeMap<_, _> = self.shards.iter().map(|it| (it.shard, it.epoch)).collect();
+        let sunk = |it: &&Shard| now.get(&it.shard).is_none_or(|epoch| *epoch < it.epoch);
+        let sunk = before.shards.iter().filter(sunk);
+        sunk.map(|it| it.shard).collect()
+    }
+
+    /// Who owns each shard, by its number: `POD/INCARNATION`.
+    #[must_use]
+    pub fn owners(&self) -> BTreeMap<u32, &str> {
+        let owners = self.shards.iter();
+        owners.map(|it| (it.shard, it.owner.as_str())).collect()
+    }
+
+    /// The epoch of each shard, in the order of the object.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<u64> {
+        self.shards.iter().map(|it| it.epoch).collect()
+    }
+
     /// How many shards have another epoch than before, and how many epochs the one that
     /// changed most went through.
     #[must_use]
@@ -103,6 +129,7 @@ mod tests {
             role: Role::Worker,
             name: (*name).to_owned(),
             node: "node".to_owned(),
+            ip: String::new(),
             is_running: true,
             is_ready: true,
             is_ending: false,
@@ -129,6 +156,14 @@ mod tests {
         map.shards[0].moving = Some(json!({"to": "b/2e", "epoch": 2}));
         let error = rest(&map, &["a"]).unwrap_err();
         assert_eq!(error.to_string(), "1 shards are moving");
+    }
+
+    #[test]
+    fn an_epoch_that_sank_is_seen() {
+        let before = shards(&[("a/1", 4), ("b/1", 4), ("a/1", 4)]);
+        let after = shards(&[("a/1", 3), ("b/1", 9)]);
+        assert_eq!(after.sunk_since(&before), [0, 2]);
+        assert_eq!(before.sunk_since(&before), [0; 0]);
     }
 
     #[test]

@@ -96,7 +96,7 @@ async fn worker_process_is_killed() {
     scenario("kill -9 of a worker process", BACK_SOON, async |scene| {
         scene.installed().await?;
         if !scene.can_kill(&scene.pod(Role::Worker).await?).await {
-            return Ok(Verdict::default().shows("NOT RUN: the nodes are no containers here"));
+            return Ok(Verdict::not_run("the nodes are no containers here"));
         }
         lose_a_worker(scene, async |scene| {
             let worker = scene.pod(Role::Worker).await?;
