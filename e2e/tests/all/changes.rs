@@ -1,0 +1,146 @@
+//! Planned changes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hexagram_e2e::{Figures, Role, Scene, Size, Verdict, finally, scenario};
+use tokio::time::sleep;
+
+use super::{RESUMABLE, UNNOTICED, is_apart};
+
+/// What clients may take to come to new edges by themselves.
+const SHARING: Duration = Duration::from_secs(60);
+/// The release before, as far as links can tell: all speak an older version of it.
+const BEFORE: [&str; 2] = [
+    "edge.extraArgs={--link-version=2}",
+    "worker.extraArgs={--link-version=2}",
+];
+
+#[tokio::test]
+async fn edges_are_scaled_up_and_down() {
+    scenario("scale edges 1 -> 3 -> 1", RESUMABLE, async |scene| {
+        scene.installed().await?;
+        let back = scene.kubectl.scale(Role::Edge, Size::default().edges);
+        let (shares, figures) = finally(edges_one_three_one(scene), back).await?;
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .shows(format!("connections of three edges: {shares:?}"))
+            .resumable(&figures))
+    })
+    .await;
+}
+
+async fn edges_one_three_one(scene: &Scene) -> Result<(Vec<f64>, Figures)> {
+    scale_edges(scene, 1).await?;
+    let load = scene.load().await?;
+    scale_edges(scene, 3).await?;
+    sleep(SHARING).await;
+    let shares = connections(scene).await?;
+    scale_edges(scene, 1).await?;
+    Ok((shares, load.end().await?))
+}
+
+async fn scale_edges(scene: &Scene, edges: usize) -> Result<()> {
+    scene.kubectl.scale(Role::Edge, edges).await?;
+    let size = Size::default();
+    scene.rest_as(Size { edges, ..size }).await.map(|_| ())
+}
+
+async fn connections(scene: &Scene) -> Result<Vec<f64>> {
+    let mut connections = Vec::new();
+    for edge in scene.serving(Role::Edge).await? {
+        let metrics = scene.kubectl.metrics(&edge.name).await?;
+        connections.push(metrics.sum("hexagram_edge_connections", &[]));
+    }
+    Ok(connections)
+}
+
+#[tokio::test]
+async fn node_is_drained() {
+    let name = "kubectl drain of a node with PDBs";
+    scenario(name, RESUMABLE, async |scene| {
+        if !is_apart(scene).await? {
+            return Ok(Verdict::not_run("pods are all on one node here"));
+        }
+        let node = scene.pod(Role::Worker).await?.node;
+        let figures = finally(drain(scene, &node), uncordon(scene, &node)).await?;
+        scene.spread().await?;
+        Ok(Verdict::default().resumable(&figures))
+    })
+    .await;
+}
+
+async fn drain(scene: &Scene, node: &str) -> Result<Figures> {
+    let load = scene.load().await?;
+    let drain = [
+        "drain",
+        node,
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+    ];
+    scene.kubectl.run_to_end(&drain).await?;
+    scene.rest().await?;
+    load.end().await
+}
+
+async fn uncordon(scene: &Scene, node: &str) -> Result<()> {
+    scene.kubectl.run(&["uncordon", node]).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn operator_is_restarted_by_a_rollout() {
+    scenario(
+        "rollout restart of the operator",
+        UNNOTICED,
+        async |scene| {
+            scene.installed().await?;
+            let load = scene.load().await?;
+            scene.kubectl.restart(Role::Operator).await?;
+            scene.rest().await?;
+            Ok(Verdict::default().unnoticed(&load.end().await?))
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn release_is_upgraded_and_rolled_back() {
+    let bar = format!("{RESUMABLE}; each shard moves at most once a rollout");
+    let name = "helm upgrade to another tag and link version, helm rollback";
+    scenario(name, &bar, async |scene| {
+        let Some(next) = scene.setting.next_image.clone() else {
+            return Ok(Verdict::not_run("there is one image only"));
+        };
+        scene.installed().await?;
+        let there_and_back = upgraded_and_rolled_back(scene, &next);
+        let verdict = finally(there_and_back, scene.upgrade_with(&[])).await?;
+        scene.rest().await?;
+        Ok(verdict)
+    })
+    .await;
+}
+
+async fn upgraded_and_rolled_back(scene: &Scene, next: &str) -> Result<Verdict> {
+    let (_, tag) = next.rsplit_once(':').context("the next image has a tag")?;
+    scene.upgrade_with(&BEFORE).await?;
+    let old = scene.rest().await?;
+    let load = scene.load().await?;
+    scene.upgrade_with(&[&format!("image.tag={tag}")]).await?;
+    let new = scene.rest().await?;
+    scene.roll_back().await?;
+    let again = scene.rest().await?;
+    let verdict = moved_once(Verdict::default(), "up", new.changes_since(&old));
+    let verdict = moved_once(verdict, "back", again.changes_since(&new));
+    Ok(verdict.resumable(&load.end().await?))
+}
+
+fn moved_once(verdict: Verdict, way: &str, (changed, most): (usize, u64)) -> Verdict {
+    verdict
+        .shows(format!(
+            "{way}: {changed} shards moved, at most {most} times"
+        ))
+        .requires(
+            most <= 1,
+            format!("{way}: a shard went through {most} epochs"),
+        )
+}
