@@ -28,6 +28,9 @@ pub(crate) struct Selection {
     /// Load the cluster and break nothing: 300 clients of each era for 60 s
     #[arg(long)]
     load: bool,
+    /// The control plane is away for ten minutes, not for one
+    #[arg(long, requires = "all")]
+    long: bool,
     /// Only the tests whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -63,9 +66,15 @@ Makes a cluster with kind as `cargo xtask cluster up` does, and deletes it at th
 unless it was there. Everything is installed into the namespace hexagram-e2e. The report \
 goes to `e2e/report.md` in cargo's target folder; beside it, what was seen of each failure.
 
+--all needs more images: one of another tag, a Redis and a metrics-server. With --kubeconfig \
+the variables HEXAGRAM_E2E_NEXT_IMAGE, HEXAGRAM_E2E_STORE_IMAGE and HEXAGRAM_E2E_METRICS_IMAGE \
+name them; what is not there is not run, and the report says so.
+
 Examples:
   cargo xtask e2e                          the short form, a part of `cargo xtask test`
   cargo xtask e2e --only restart --keep    some of it, again and again
+  cargo xtask e2e --all                    the short form, then the long one: hours
+  cargo xtask e2e --all --only node --keep
   cargo xtask e2e --load --clients 1000 --seconds 300
   cargo xtask e2e --kubeconfig FILE --image registry.example.com/hexagram:0.1 \\
       --url http://node.example.com:30080/mcp";
@@ -133,5 +142,9 @@ fn bring_up(workspace: &Workspace, cache: &Cache, selection: &Selection) -> Resu
         binary: selection.binary.clone(),
         build: false,
     };
-    cluster::up(workspace, cache, &args)
+    let made = cluster::up(workspace, cache, &args)?;
+    if selection.all {
+        cluster::load_more(workspace, cache)?;
+    }
+    Ok(made)
 }

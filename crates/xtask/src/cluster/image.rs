@@ -15,6 +15,13 @@ use super::kind::named;
 /// Its name, for Docker and in the nodes.
 pub(crate) const IMAGE: &str = "hexagram:e2e";
 
+/// The same under another tag, as a later release has.
+pub(crate) const NEXT: &str = "hexagram:e2e-next";
+/// What some scenarios need beside it. Registries may be out of reach: what the Docker
+/// daemon has not got is done without.
+pub(crate) const STORE: &str = "redis:7-bookworm";
+pub(crate) const METRICS: &str = "registry.k8s.io/metrics-server/metrics-server:v0.9.0";
+
 /// What the Dockerfile's stages start from, unless `HEXAGRAM_BASE_IMAGE` names another:
 /// the one that compiles is not asked to, so it needs no compiler.
 const BASE: &str = "debian:bookworm-slim";
@@ -37,6 +44,20 @@ pub(super) fn build(workspace: &Workspace, binary: &Path, task: &mut Task) -> Re
         .args(arguments(base.as_deref().unwrap_or(BASE)))
         .arg(context);
     process::require(build, task).map(|_| ())
+}
+
+/// Gives the image its second name.
+pub(super) fn tag_next(task: &mut Task) -> Result<()> {
+    let mut tag = Command::new("docker");
+    tag.args(["tag", IMAGE, NEXT]);
+    process::require(tag, task).map(|_| ())
+}
+
+/// Whether the Docker daemon has an image.
+pub(crate) fn is_here(image: &str) -> bool {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", "--format={{.Id}}", image]);
+    process::output(inspect).is_ok()
 }
 
 /// The Dockerfile's arguments: nothing is compiled there.

@@ -16,7 +16,7 @@ use crate::process;
 use crate::progress::Task;
 use crate::workspace::Workspace;
 
-pub(crate) use image::IMAGE;
+pub(crate) use image::{IMAGE, METRICS, NEXT, STORE, is_here};
 pub(crate) use kind::Kind;
 
 use status::Status;
@@ -89,6 +89,21 @@ pub(crate) fn up(workspace: &Workspace, cache: &Cache, args: &Up) -> Result<bool
         kind.load(IMAGE, task)
     })?;
     Ok(made)
+}
+
+/// Puts into the cluster what is in none that users make: the image as a later release
+/// and other programs' images, as far as they are here.
+///
+/// # Errors
+/// When Docker or kind fails.
+pub(crate) fn load_more(workspace: &Workspace, cache: &Cache) -> Result<()> {
+    let kind = Kind::new(workspace, cache);
+    stage("more images", |task| {
+        image::tag_next(task)?;
+        let images = [NEXT, STORE, METRICS].into_iter();
+        let mut here = images.filter(|image| is_here(image));
+        here.try_for_each(|image| kind.load(image, task))
+    })
 }
 
 /// Deletes the cluster.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::cluster::{IMAGE, Kind};
+use crate::cluster::{self, IMAGE, Kind, METRICS, NEXT, STORE};
 
 /// Where everything is installed; deleted as a whole.
 const NAMESPACE: &str = "hexagram-e2e";
@@ -41,7 +41,8 @@ impl<'a> Setting<'a> {
             ("HEXAGRAM_BIN", &binary),
         ];
         let paths = paths.map(|(name, path)| (name, path.display().to_string()));
-        let variables = paths.into_iter().chain(selection.variables()).collect();
+        let variables = paths.into_iter().chain(selection.variables());
+        let variables = variables.chain(selection.images()).collect();
         Ok(Self {
             selection,
             kubeconfig,
@@ -57,12 +58,20 @@ impl<'a> Setting<'a> {
             fs::remove_dir_all(&self.folder).context("remove the report of the last run")?;
         }
         fs::create_dir_all(&self.folder).context("make the folder of the report")?;
-        let mut task = Task::start("scenarios");
-        let finished = process::run(self.tests(workspace, cache)?, &mut task)?;
+        let mut tally = Tally::default();
+        for form in self.selection.forms() {
+            tally += self.run_form(form, workspace, cache)?;
+        }
+        self.print_report()?;
+        Ok(tally)
+    }
+
+    fn run_form(&self, form: &str, workspace: &Workspace, cache: &Cache) -> Result<Tally> {
+        let mut task = Task::start(form);
+        let finished = process::run(self.tests(form, workspace, cache)?, &mut task)?;
         let tally = Tally::of(finished.lines.iter().map(String::as_str));
         let ended = finished.require_success(&task).map(|_| ());
         task.end(if ended.is_ok() { "ok" } else { "FAILED" });
-        self.print_report()?;
         // Cargo fails as well when a test does: that one is counted.
         if tally.failed == 0 {
             ended?;
@@ -70,9 +79,8 @@ impl<'a> Setting<'a> {
         Ok(tally)
     }
 
-    fn tests(&self, workspace: &Workspace, cache: &Cache) -> Result<Command> {
-        let name = if self.selection.load { "load" } else { "short" };
-        let mut tests = workspace.cargo(&["test", "--package", "hexagram-e2e", "--test", name]);
+    fn tests(&self, form: &str, workspace: &Workspace, cache: &Cache) -> Result<Command> {
+        let mut tests = workspace.cargo(&["test", "--package", "hexagram-e2e", "--test", form]);
         tests
             .args(["--", "--nocapture", "--test-threads=1"])
             .args(&self.selection.only)
@@ -119,16 +127,35 @@ impl<'a> Setting<'a> {
 }
 
 impl Selection {
+    /// The files of tests to run, in this order.
+    fn forms(&self) -> &'static [&'static str] {
+        match (self.load, self.all) {
+            (true, _) => &["load"],
+            (_, true) => &["short", "all"],
+            _ => &["short"],
+        }
+    }
+
+    /// The images that [`cluster::load_more`] puts into kind's cluster.
+    fn images(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let images = [
+            ("HEXAGRAM_E2E_NEXT_IMAGE", NEXT),
+            ("HEXAGRAM_E2E_STORE_IMAGE", STORE),
+            ("HEXAGRAM_E2E_METRICS_IMAGE", METRICS),
+        ];
+        let loaded = self.all && self.kubeconfig.is_none();
+        // The first one is made from what is here.
+        let here = move |image: &str| loaded && (image == NEXT || cluster::is_here(image));
+        let images = images.into_iter().filter(move |(_, image)| here(image));
+        images.map(|(name, image)| (name, image.to_owned()))
+    }
+
     /// What the tests are told besides where files are.
     fn variables(&self) -> Vec<(&'static str, String)> {
         let many = self.all || self.load;
         let clients = self.clients.unwrap_or(if many { MANY } else { FEW });
         let image = self.image.clone().unwrap_or_else(|| IMAGE.to_owned());
         vec![
-            (
-                "HEXAGRAM_E2E",
-                if self.all { "all" } else { "short" }.to_owned(),
-            ),
             ("HEXAGRAM_E2E_NAMESPACE", NAMESPACE.to_owned()),
             ("HEXAGRAM_E2E_IMAGE", image),
             (
@@ -140,6 +167,10 @@ impl Selection {
             (
                 "HEXAGRAM_E2E_SECONDS",
                 self.seconds.unwrap_or(60).to_string(),
+            ),
+            (
+                "HEXAGRAM_E2E_OUTAGE",
+                if self.long { 600 } else { 60 }.to_string(),
             ),
         ]
     }
@@ -167,6 +198,14 @@ mod tests {
         assert_eq!(clients(false, false), "50");
         assert_eq!(clients(true, false), "300");
         assert_eq!(clients(false, true), "300");
+    }
+
+    #[test]
+    fn the_long_form_comes_after_the_short_one() {
+        let mut selection = Selection::default();
+        assert_eq!(selection.forms(), ["short"]);
+        selection.all = true;
+        assert_eq!(selection.forms(), ["short", "all"]);
     }
 
     #[test]
