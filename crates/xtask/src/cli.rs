@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{cluster, conformance, e2e, fuzz, sim, suite, tidy, tools};
+use crate::{chart, cluster, conformance, e2e, fuzz, sim, suite, tidy, tools};
 
 /// Developer commands of Hexagram.
 #[derive(Parser)]
@@ -36,6 +36,12 @@ enum Command {
     /// Run the MCP conformance suite against clusters of the release binary
     #[command(after_help = conformance::HELP)]
     Conformance(conformance::Selection),
+    /// Check the Helm chart, as far as that goes without a cluster
+    #[command(after_help = chart::HELP)]
+    Chart,
+    /// Write what is generated and kept in the tree: manifests/hexagram.yaml
+    #[command(after_help = chart::GEN_HELP)]
+    Gen,
     /// Make, show or delete the Kubernetes cluster that the tests use (kind)
     #[command(subcommand, after_help = cluster::HELP)]
     Cluster(cluster::Order),
@@ -115,6 +121,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(args) => return suite::run(&workspace, &Cache::locate()?, &args.only),
         Command::Tools => tools::install_and_print(&Cache::locate()?)?,
         Command::Conformance(selection) => return conformance(&workspace, &selection),
+        Command::Chart => chart::command(&workspace)?,
+        Command::Gen => chart::generate(&workspace)?,
         Command::Cluster(order) => cluster::command(&workspace, &Cache::locate()?, &order)?,
         Command::E2e(selection) => return e2e(&workspace, &selection),
         Command::Fuzz(args) => fuzz::command(

@@ -89,7 +89,8 @@ pub(crate) fn command(
     selection: &Selection,
 ) -> Result<Tally> {
     match selection.kubeconfig {
-        Some(_) => programs::require_clients()?,
+        // That cluster is there: only what reaches it is needed.
+        Some(_) => programs::require_these(&["kubectl", "helm"])?,
         None => programs::require()?,
     }
     let mut task = Task::start("tools");

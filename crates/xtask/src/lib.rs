@@ -6,6 +6,7 @@ pub mod cli;
 pub mod tidy;
 
 mod cache;
+mod chart;
 mod cluster;
 mod conformance;
 mod e2e;

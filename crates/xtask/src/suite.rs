@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::progress::Task;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{conformance, e2e, fuzz, process, tools};
+use crate::{chart, conformance, e2e, fuzz, process, tools};
 
 /// How long all fuzz targets together run as a part of the tests, in seconds.
 const FUZZ_SECONDS: u64 = 60;
@@ -44,6 +44,11 @@ const STEPS: &[Step] = &[
         name: "deny",
         about: "licences, banned crates and sources (deny.toml)",
         run: deny,
+    },
+    Step {
+        name: "chart",
+        about: "the Helm chart renders, mistakes in its values are refused, where helm is there",
+        run: |suite, task| chart::step(suite.workspace, task).map(Some),
     },
     Step {
         name: "doc",

@@ -17,9 +17,6 @@ const PROGRAMS: [Program; 4] = [
     program("helm", "https://helm.sh/docs/intro/install"),
 ];
 
-/// What reaches a cluster that somebody else made.
-const CLIENTS: [&str; 2] = ["kubectl", "helm"];
-
 const fn program(name: &'static str, guide: &'static str) -> Program {
     Program { name, guide }
 }
@@ -32,12 +29,12 @@ pub(crate) fn require() -> Result<()> {
     refuse(&PROGRAMS.iter().filter(is_missing).collect::<Vec<_>>())
 }
 
-/// Checks that those are there which a cluster made elsewhere needs.
+/// Checks that those of the four are there.
 ///
 /// # Errors
 /// As [`require`].
-pub(crate) fn require_clients() -> Result<()> {
-    let needed = |program: &&Program| CLIENTS.contains(&program.name);
+pub(crate) fn require_these(names: &[&str]) -> Result<()> {
+    let needed = |program: &&Program| names.contains(&program.name);
     let missing = PROGRAMS.iter().filter(needed).filter(is_missing);
     refuse(&missing.collect::<Vec<_>>())
 }

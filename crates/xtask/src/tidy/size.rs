@@ -30,7 +30,8 @@ pub fn problems(root: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
+/// All Rust files of the workspace.
+pub(crate) fn rust_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders: Vec<_> = SOURCES.iter().map(|name| root.join(name)).collect();
     folders.retain(|folder| folder.is_dir());
