@@ -59,6 +59,42 @@ async fn edges_are_restarted_by_a_rollout() {
 }
 
 #[tokio::test]
+async fn every_set_of_values_is_accepted_by_the_api_server() {
+    let bar = "each object of each set of values passes strict validation";
+    scenario("values of the chart", bar, async |scene| {
+        scene.installed().await?;
+        let accepted = scene.accepted().await?;
+        Ok(Verdict::default()
+            .shows(format!(
+                "{} objects of {} sets accepted",
+                accepted.objects, accepted.sets
+            ))
+            .shows(format!(
+                "{} left out: the cluster does not know their kind",
+                accepted.left_out
+            )))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn number_of_shards_stays_as_it_was_installed() {
+    let bar = "chart and API server refuse another number, with the reason";
+    scenario("another number of shards", bar, async |scene| {
+        scene.installed().await?;
+        let refusals = scene.refusals_of_shards(128).await?;
+        let verdict = Verdict::default();
+        Ok(refusals.iter().fold(verdict, |verdict, refusal| {
+            verdict.requires(
+                refusal.contains("fixed"),
+                format!("refused for another reason: {refusal}"),
+            )
+        }))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn operator_is_killed_and_replaced() {
     let bar = "0 failed requests, 0 sessions lost, 0 streams closed; another leads in < 60 s";
     scenario("operator deleted with --force", bar, async |scene| {
