@@ -3,13 +3,46 @@
 {{- if not (or .Values.upstreams .Values.demo) }}
 {{- fail "upstreams is empty: give at least one, or set demo to tour for a built-in server" }}
 {{- end }}
-{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
-{{- fail "ingress.enabled needs ingress.hosts" }}
-{{- end }}
+{{- include "hexagram.checkIngress" .Values }}
+{{- include "hexagram.checkService" .Values.service }}
 {{- include "hexagram.checkAuth" .Values.edge }}
+{{- include "hexagram.checkAutoscaling" .Values }}
 {{- include "hexagram.checkStore" . }}
 {{- include "hexagram.checkShards" . }}
 {{- include "hexagram.checkStoreChange" . }}
+{{- end }}
+
+{{- define "hexagram.checkIngress" -}}
+{{- if and .ingress.enabled (not .ingress.hosts) }}
+{{- fail "ingress.enabled needs ingress.hosts" }}
+{{- end }}
+{{- if and .ingress.enabled (contains "*" (join " " .ingress.hosts)) (not (has "*" .edge.allowedHosts)) }}
+{{- fail "ingress.hosts has a wildcard, which edges do not match: name each host, or set edge.allowedHosts to [\"*\"]" }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.checkService" -}}
+{{- if and (eq .type "ClusterIP") (or .nodePort .externalTrafficPolicy) }}
+{{- fail "service.nodePort and service.externalTrafficPolicy need service.type NodePort or LoadBalancer" }}
+{{- end }}
+{{- if and (ne .type "LoadBalancer") (or .loadBalancerClass .loadBalancerSourceRanges) }}
+{{- fail "service.loadBalancerClass and service.loadBalancerSourceRanges need service.type LoadBalancer" }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.checkAutoscaling" -}}
+{{- range $role := list "edge" "worker" }}
+{{- with index $ $role }}
+{{- if .autoscaling.enabled }}
+{{- if gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas) }}
+{{- fail (printf "%s.autoscaling.minReplicas is above maxReplicas" $role) }}
+{{- end }}
+{{- if not ((.resources | default dict).requests | default dict).cpu }}
+{{- fail (printf "%s.autoscaling needs %s.resources.requests.cpu: its target is a share of that" $role $role) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "hexagram.checkAuth" -}}

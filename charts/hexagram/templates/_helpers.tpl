@@ -32,6 +32,17 @@ labels:
   {{- include "hexagram.labels" . | nindent 2 }}
 {{- end }}
 
+{{- /* As many as run now, where the values give no number: an upgrade that leaves out what the
+       one before had makes it 1, and an autoscaler has to begin anew. None where nothing is known
+       of the cluster: first installs, and renders for GitOps. */ -}}
+{{- define "hexagram.liveReplicas" -}}
+{{- $name := printf "%s-%s" (include "hexagram.fullname" .root) .role }}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace $name }}
+{{- with $live.spec }}
+replicas: {{ int .replicas }}
+{{- end }}
+{{- end }}
+
 {{- define "hexagram.cluster" -}}
 {{- default (printf "%s/%s" .Release.Namespace (include "hexagram.fullname" .)) .Values.cluster }}
 {{- end }}

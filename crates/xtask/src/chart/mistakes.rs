@@ -28,9 +28,26 @@ const TYPOS: [Mistake; 12] = [
 ];
 
 /// Refused by the chart's own checks: each value is right, together they are not.
-const CONTRADICTIONS: [Mistake; 9] = [
+const CONTRADICTIONS: [Mistake; 14] = [
     ("demo=", "upstreams is empty"),
     ("ingress.enabled=true", "needs ingress.hosts"),
+    (
+        "ingress.enabled=true,ingress.hosts={*.example.com}",
+        "edge.allowedHosts",
+    ),
+    ("service.nodePort=30080", "need service.type NodePort"),
+    (
+        "service.type=NodePort,service.loadBalancerClass=a",
+        "need service.type LoadBalancer",
+    ),
+    (
+        "worker.autoscaling.enabled=true,worker.autoscaling.minReplicas=11",
+        "minReplicas is above maxReplicas",
+    ),
+    (
+        "edge.autoscaling.enabled=true,edge.resources.requests.cpu=null",
+        "needs edge.resources.requests.cpu",
+    ),
     ("edge.auth.kind=api-keys", "needs edge.auth.keysSecret.name"),
     ("edge.auth.kind=trusted-header", "needs edge.trustedProxies"),
     ("edge.routing.header=x-client", "needs edge.trustedProxies"),
