@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kube::config::InferConfigError;
-use kube::{Api, Client, Config};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource};
 use tokio::time::timeout;
 
 use crate::shard_map::ShardMap;
@@ -54,6 +55,15 @@ impl Place {
     }
 
     pub(crate) fn shard_maps(&self) -> Api<ShardMap> {
+        self.api()
+    }
+
+    /// The objects of a kind in the namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum KeyRingError {
 
 /// Makes the key ring, unless it is there.
 pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError> {
-    let api: Api<Secret> = Api::namespaced(place.client.clone(), &place.namespace);
+    let api: Api<Secret> = place.api();
     let failed = |error| KeyRingError::Api(name.to_owned(), error);
     if let Some(secret) = within(api.get_opt(name)).await.map_err(failed)? {
         return check(name, &secret);

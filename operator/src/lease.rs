@@ -18,9 +18,9 @@ use crate::client::{Place, within};
 use crate::trouble::Trouble;
 
 /// A lease that did not change for so long is free.
-const LENGTH: Duration = Duration::from_secs(20);
+const LENGTH: Duration = Duration::from_secs(30);
 /// Between two renewals: a few writes a minute.
-const RENEW: Duration = Duration::from_secs(8);
+const RENEW: Duration = Duration::from_secs(15);
 /// Between two looks of those that stand by.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -47,7 +47,7 @@ enum Turn {
 impl Candidate {
     pub(crate) fn new(place: &Place, name: &str, me: &str) -> Self {
         Self {
-            api: Api::namespaced(place.client.clone(), &place.namespace),
+            api: place.api(),
             name: name.to_owned(),
             me: me.to_owned(),
         }

@@ -15,6 +15,7 @@ mod cost;
 mod form;
 mod key_ring;
 mod lease;
+mod link_certs;
 mod operator;
 mod pods;
 mod register;
@@ -24,11 +25,16 @@ mod shard_map;
 mod source;
 mod story;
 mod trouble;
+mod upstream;
+mod upstream_files;
+mod upstreams;
 
 pub use client::{ConnectError, Place};
+pub use link_certs::LinkSecrets;
 pub use operator::{Deposed, Leading, Operator, Settings, Standing};
 pub use register::KubeRegister;
 pub use shard_map::{
     MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,
 };
 pub use source::MapSource;
+pub use upstream::{HeaderEntry, RetryChoice, SecretKey, Upstream, UpstreamSpec, UpstreamStatus};

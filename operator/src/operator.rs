@@ -17,10 +17,12 @@ use crate::client::Place;
 use crate::cost::annotate;
 use crate::key_ring::{self, KeyRingError};
 use crate::lease::Candidate;
+use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
-use crate::story;
+use crate::story::{self, Teller};
 use crate::trouble::Trouble;
+use crate::upstreams::Upstreams;
 
 /// Between two tries to have what a leader needs.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -36,6 +38,10 @@ pub struct Settings {
     pub lease: String,
     /// The Secret in which the key ring is, or is to be.
     pub keys_secret: String,
+    /// The Secret in which workers are given the `Upstream` objects, if they are to be.
+    pub upstreams_secret: Option<String>,
+    /// The links' certificates, where the operator makes them.
+    pub links: Option<LinkSecrets>,
     /// The labels of the workers' pods, as a selector.
     pub workers: String,
     /// The port of the workers' links.
@@ -54,6 +60,8 @@ pub struct Deposed(String);
 enum Unprepared {
     #[error(transparent)]
     Keys(#[from] KeyRingError),
+    #[error(transparent)]
+    Links(#[from] LinkCertsError),
     #[error(transparent)]
     Register(#[from] RegisterError),
 }
@@ -164,24 +172,44 @@ impl Operator {
             control,
             shard_map,
             keys_secret,
+            links,
             ..
         } = &self.settings;
         key_ring::ensure(&self.place, keys_secret).await?;
+        if let Some(links) = links {
+            links.ensure(&self.place).await?;
+        }
         let (cluster, shards) = (&control.cluster, control.shards);
         Ok(KubeRegister::open(&self.place, shard_map, cluster, shards).await?)
     }
 
     /// Starts all that a leader does; it ends with what is returned.
     fn start(&self, register: KubeRegister) -> Vec<AbortOnDropHandle<()>> {
-        let Settings { control, name, .. } = &self.settings;
+        let Settings {
+            control,
+            name,
+            links,
+            ..
+        } = &self.settings;
         let end = CancellationToken::new();
         let controller = Controller::start(register.clone(), control.clone(), end.clone());
         let pods = self.pods();
         let (seen, workers) = watch::channel(WorkerPods::new());
         self.stand(&controller, &register);
         let news = controller.news();
-        let (place, name) = (self.place.clone(), name.clone());
-        let story = news.map(|news| spawn(story::tell(place, name, register.clone(), news)));
+        let teller = Teller::new(&self.place, name);
+        let story = news.map(|news| spawn(story::tell(teller.clone(), register.clone(), news)));
+        let upstreams = self.settings.upstreams_secret.clone().map(|secret| {
+            let upstreams = Upstreams {
+                place: self.place.clone(),
+                secret,
+                pods: workers.clone(),
+                teller,
+            };
+            spawn(upstreams.keep())
+        });
+        let links = links.clone();
+        let links = links.map(|links| spawn(links.renew(self.place.clone())));
         let end = end.drop_guard();
         let lasting = async move {
             let _end = end;
@@ -193,7 +221,8 @@ impl Operator {
             spawn(pods.clone().introduce(controller.clone(), workers.clone())),
             spawn(annotate(pods, controller, workers)),
         ];
-        tasks.into_iter().chain(story).collect()
+        let more = [story, upstreams, links].into_iter().flatten();
+        tasks.into_iter().chain(more).collect()
     }
 
     fn stand(&self, controller: &Controller, register: &KubeRegister) {

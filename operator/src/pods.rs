@@ -21,6 +21,7 @@ use crate::cost::COST;
 use crate::rollout::{Rollout, TEMPLATE};
 use crate::source::{events, watching};
 use crate::trouble::Trouble;
+use crate::upstreams::TOLD;
 
 /// Between two visits of all workers: a container that is restarted in place is another
 /// life at the same address.
@@ -36,6 +37,8 @@ pub(crate) struct WorkerPod {
     pub(crate) host: Option<String>,
     /// The cost that stands on it.
     pub(crate) cost: Option<i64>,
+    /// Which upstreams it was told of.
+    pub(crate) told: Option<String>,
     /// Of which template it was made.
     pub(crate) template: Option<String>,
     pub(crate) made: Option<Timestamp>,
@@ -59,7 +62,7 @@ pub(crate) struct Pods {
 
 impl Pods {
     pub(crate) fn api(&self) -> Api<Pod> {
-        Api::namespaced(self.place.client.clone(), &self.place.namespace)
+        self.place.api()
     }
 
     /// Follows the pods until nobody wants to know any more.
@@ -192,6 +195,7 @@ fn read(pod: &Pod) -> WorkerPod {
     WorkerPod {
         host: host.filter(|_| phase == Some("Running")),
         cost: cost.and_then(|cost| cost.parse().ok()),
+        told: pod.annotations().get(TOLD).cloned(),
         template: pod.labels().get(TEMPLATE).cloned(),
         made: made.map(|time| time.0),
         is_going: pod.metadata.deletion_timestamp.is_some(),

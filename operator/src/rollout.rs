@@ -37,7 +37,7 @@ impl Rollout {
     pub(crate) fn new(pods: &Pods) -> Self {
         let place = &pods.place;
         Self {
-            api: Api::namespaced(place.client.clone(), &place.namespace),
+            api: place.api(),
             selector: pods.selector.clone(),
             pods: BTreeSet::new(),
             since: Instant::now(),

@@ -12,6 +12,8 @@
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::Upstream;
+
 /// What an install decides once.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -159,8 +161,10 @@ pub struct Summary {
 /// # Errors
 /// When one cannot be written, which is a fault of this program.
 pub fn crds() -> Result<String, serde_saphyr::ser::Error> {
-    let document = serde_saphyr::to_string(&ShardMap::crd())?;
-    Ok(format!("# Written by `hexagram crd`.\n---\n{document}"))
+    let kinds = [ShardMap::crd(), Upstream::crd()];
+    let documents = kinds.iter().map(serde_saphyr::to_string);
+    let documents = documents.collect::<Result<Vec<_>, _>>()?.join("---\n");
+    Ok(format!("# Written by `hexagram crd`.\n---\n{documents}"))
 }
 
 #[cfg(test)]

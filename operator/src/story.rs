@@ -29,15 +29,10 @@ struct Tale {
 
 /// Tells about the object what is written into it, for as long as it runs.
 pub(crate) async fn tell(
-    place: Place,
-    name: String,
+    teller: Teller,
     register: KubeRegister,
     mut news: broadcast::Receiver<Written>,
 ) {
-    let reporter = Reporter {
-        controller: TELLER.to_owned(),
-        instance: Some(name),
-    };
     while let Some(first) = next(&mut news).await {
         sleep(GATHER).await;
         let mut ways = Ways::default();
@@ -47,11 +42,8 @@ pub(crate) async fn tell(
         }
         // The object may have been made anew since.
         let about = register.reference().await;
-        // A recorder counts what has the same reason, under the first one's text: each gets
-        // its own.
         for tale in ways.tales() {
-            let recorder = Recorder::new(place.client.clone(), reporter.clone());
-            publish(&recorder, tale, &about).await;
+            teller.publish(tale.event(), &about).await;
         }
     }
 }
@@ -67,16 +59,45 @@ async fn next(news: &mut broadcast::Receiver<Written>) -> Option<Written> {
     }
 }
 
-async fn publish(recorder: &Recorder, tale: Tale, about: &ObjectReference) {
-    let event = Event {
-        type_: tale.type_,
-        reason: tale.reason.to_owned(),
-        note: Some(tale.note),
-        action: "Place".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = within(recorder.publish(&event, about)).await {
-        tracing::debug!(%error, "an event is not published");
+impl Tale {
+    fn event(self) -> Event {
+        Event {
+            type_: self.type_,
+            reason: self.reason.to_owned(),
+            note: Some(self.note),
+            action: "Place".to_owned(),
+            secondary: None,
+        }
+    }
+}
+
+/// Publishes events.
+#[derive(Clone)]
+pub(crate) struct Teller {
+    place: Place,
+    reporter: Reporter,
+}
+
+impl Teller {
+    /// In the name of the operator called `name`.
+    pub(crate) fn new(place: &Place, name: &str) -> Self {
+        Self {
+            place: place.clone(),
+            reporter: Reporter {
+                controller: TELLER.to_owned(),
+                instance: Some(name.to_owned()),
+            },
+        }
+    }
+
+    /// Publishes one; what is not published is only missed by people.
+    pub(crate) async fn publish(&self, event: Event, about: &ObjectReference) {
+        // A recorder counts what has the same reason, under the first one's text: each event
+        // gets its own.
+        let recorder = Recorder::new(self.place.client.clone(), self.reporter.clone());
+        if let Err(error) = within(recorder.publish(&event, about)).await {
+            tracing::debug!(%error, "an event is not published");
+        }
     }
 }
 

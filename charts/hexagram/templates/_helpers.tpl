@@ -101,10 +101,13 @@ replicas: {{ int .replicas }}
 - --log-format={{ .Values.log.format }}
 {{- end }}
 
-{{- /* What seals session ids, of edges and workers. */ -}}
+{{- /* What seals session ids and links, of edges and workers. */ -}}
 {{- define "hexagram.sealArgs" -}}
 - --keys=/etc/hexagram/keys/ring.txt
 - --session-lifetime={{ int .Values.sessionLifetimeHours }}
+{{- if .Values.links.tls.enabled }}
+- --link-tls=/etc/hexagram/link
+{{- end }}
 {{- end }}
 
 {{- define "hexagram.keysMount" -}}
@@ -119,6 +122,24 @@ replicas: {{ int .replicas }}
   secret:
     secretName: {{ include "hexagram.keysSecret" . }}
     defaultMode: 0440
+{{- end }}
+
+{{- /* Mutual TLS on links: edges and workers take (dict "root" $ "role" "edge"). As above, the pod waits. */ -}}
+{{- define "hexagram.linkMount" -}}
+{{- if .root.Values.links.tls.enabled -}}
+- name: link
+  mountPath: /etc/hexagram/link
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.linkVolume" -}}
+{{- if .root.Values.links.tls.enabled -}}
+- name: link
+  secret:
+    secretName: {{ include "hexagram.fullname" .root }}-link-{{ .role }}
+    defaultMode: 0440
+{{- end }}
 {{- end }}
 
 {{- define "hexagram.env" -}}

@@ -3,7 +3,7 @@
 //! the workers' reports, except what people ordered to be drained.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hexagram_core::placement::Memory;
@@ -453,6 +453,7 @@ impl<R: Register> Driver<R> {
                     cluster: settings.cluster.clone(),
                     shards: settings.shards,
                     signs: signs.clone(),
+                    unreached: OnceLock::new(),
                 };
                 (
                     member.address.clone(),

@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use hexagram_core::{Incarnation, Owner, Setup, ShardCount};
-use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::admin_client::AdminClient;
 use hexagram_proto::admin::{Report, WatchRequest};
+use hexagram_proto::{WorkerAddress, explained, innermost};
 use tokio::time::timeout;
 use tonic::Streaming;
 
@@ -34,10 +34,10 @@ pub enum VisitError {
 #[derive(Debug, thiserror::Error)]
 pub enum Unheard {
     /// Nobody listens there: its process is gone.
-    #[error("nobody listens there: {0}")]
+    #[error("nobody listens there: {}", innermost(.0))]
     Refused(tonic::transport::Error),
     /// It cannot be reached.
-    #[error("it cannot be reached: {0}")]
+    #[error("it cannot be reached: {}", innermost(.0))]
     Unreached(tonic::transport::Error),
     /// It answers, but not with a report.
     #[error("it does not report: {}", .0.message())]
@@ -101,7 +101,7 @@ pub(crate) async fn reports(
 }
 
 fn answer(status: tonic::Status) -> Unheard {
-    Unheard::Answered(Box::new(status))
+    Unheard::Answered(Box::new(explained(status)))
 }
 
 /// Whether somebody's kernel says that nobody listens.

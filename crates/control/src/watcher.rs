@@ -1,6 +1,7 @@
 //! One worker, watched over its own gRPC port: what it reports, and whether it
 //! lives (DESIGN section 8, "Detection").
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use hexagram_core::{Owner, ShardCount};
@@ -36,6 +37,8 @@ pub(crate) struct Watcher {
     pub(crate) cluster: String,
     pub(crate) shards: ShardCount,
     pub(crate) signs: mpsc::Sender<(Owner, Sign)>,
+    /// Why it could not be reached, the first time.
+    pub(crate) unreached: OnceLock<String>,
 }
 
 /// Why a probe failed.
@@ -87,10 +90,20 @@ impl Watcher {
         let asked = reports(&self.address, &self.cluster, self.shards).await;
         let (first, reports) = asked.map_err(|unheard| match unheard {
             Unheard::Refused(_) => Lost::Gone,
-            Unheard::Unreached(_) | Unheard::Empty => Lost::Silent,
+            Unheard::Unreached(_) => self.unreached(&unheard),
+            Unheard::Empty => Lost::Silent,
             Unheard::Answered(status) => self.unheard(&status),
         })?;
         Ok((self.read(&first)?, reports))
+    }
+
+    /// It may be a network that is cut, or links that do not go together: whoever looks why
+    /// a worker counts as dead finds it here.
+    fn unreached(&self, error: &Unheard) -> Lost {
+        if self.unreached.set(error.to_string()).is_ok() {
+            tracing::warn!(worker = %self.owner, %error, "a worker cannot be watched");
+        }
+        Lost::Silent
     }
 
     fn unheard(&self, status: &tonic::Status) -> Lost {

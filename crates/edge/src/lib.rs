@@ -58,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 pub use args::{AuthKind, EdgeArgs};
 pub use auth::api_key_digest;
 pub use directory::Directory;
-pub use hexagram_proto::{Dial, LINK_VERSION_MAX, LINK_VERSION_MIN, WorkerAddress};
+pub use hexagram_proto::{Connector, Dial, LINK_VERSION_MAX, LINK_VERSION_MIN, WorkerAddress};
 pub use links::LinkStatus;
 pub use switchboard::{MapStatus, RouteStatus};
 

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hexagram_bench::BenchArgs;
 use hexagram_control::ControlMetrics;
-use hexagram_edge::EdgeArgs;
+use hexagram_edge::{Dial, EdgeArgs};
 use hexagram_runtime::admin::AdminArgs;
 use hexagram_runtime::config::{self, ConfigArgs, ConfigError, Parsed};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::telemetry::LogArgs;
 use hexagram_runtime::threads::RuntimeArgs;
+use hexagram_tls::LinkTlsArgs;
 use hexagram_worker::UpstreamArgs;
 
 use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
 use crate::demo::DemoKind;
-use crate::follow::over_tcp;
 use crate::members::{MemberArgs, NamespaceArgs};
 use crate::roles::keys::KeysCommand;
 use crate::roles::order::{DrainOrder, MoveArgs};
@@ -73,10 +73,10 @@ pub(crate) enum Role {
         after_help = "Examples:\n  hexagram status\n  hexagram status --admin 127.0.0.1:9091 -o json\n  hexagram status --watch"
     )]
     Status(StatusArgs),
-    /// Make keys: the sealing key ring of a cluster, API keys of clients.
+    /// Make keys: the sealing key ring of a cluster, API keys of clients, certificates of links.
     #[command(
         subcommand,
-        after_help = "Examples:\n  hexagram keys ring > ring.txt\n  hexagram keys api alice >> api-keys.txt"
+        after_help = "Examples:\n  hexagram keys ring > ring.txt\n  hexagram keys api alice >> api-keys.txt\n  hexagram keys link --out links"
     )]
     Keys(KeysCommand),
     /// Print the effective configuration of a role and where each value comes from.
@@ -149,9 +149,10 @@ controller everything that is placed goes on, and nothing moves.";
 
 const OPERATOR_EXAMPLES: &str = "Example (the Helm chart gives all of it):
   hexagram operator --name operator-0 --shard-map hexagram --keys-secret hexagram-keys \\
-      --worker-selector app.kubernetes.io/instance=hexagram,app.kubernetes.io/component=worker
+      --worker-selector app.kubernetes.io/instance=hexagram,app.kubernetes.io/component=worker \\
+      --link-secrets hexagram-link
 
-It makes the ShardMap and the key ring's Secret where they are not, asks the workers' pods who
+It makes the ShardMap and the Secrets of key ring and links where they are not, asks the workers' pods who
 they are, and places the shards. Edges and workers follow the object with --shard-map. Of
 several operators one leads, the holder of the Lease; the others stand by. Without an operator
 everything that is placed goes on, and nothing moves. `hexagram status`, `move` and `drain`
@@ -238,13 +239,14 @@ impl ControllerArgs {
     pub(crate) fn settings(
         &self,
         cluster: &ClusterArgs,
+        dial: Dial,
         metrics: &Metrics,
     ) -> hexagram_control::Settings {
         hexagram_control::Settings {
             cluster: cluster.cluster.clone(),
             shards: cluster.shards,
             expected: self.workers_expected.map(usize::from),
-            dial: over_tcp(),
+            dial,
             metrics: ControlMetrics::register(metrics),
         }
     }
@@ -262,6 +264,8 @@ pub(crate) struct ControlRole {
     /// again from the workers.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) link_tls: LinkTlsArgs,
     #[command(flatten)]
     pub(crate) controller: ControllerArgs,
 }
@@ -285,12 +289,24 @@ pub(crate) struct OperatorRole {
     /// The Secret with the key ring (at ring.txt); it is made if it is not there.
     #[arg(long, value_name = "NAME")]
     pub(crate) keys_secret: String,
+    /// The Secret in which workers are given the namespace's Upstream objects, which they
+    /// mount as their --upstream-dir; without it the objects are not followed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstreams_secret: Option<String>,
     /// The labels of the workers' pods.
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) worker_selector: String,
     /// The port of the workers' links.
     #[arg(long, default_value_t = 7100, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) link_port: u16,
+    /// What the names of the links' Secrets begin with: PREFIX-ca, which is the operator's
+    /// alone, PREFIX-edge and PREFIX-worker, which edges and workers mount for --link-tls.
+    /// They are made if they are not there, and renewed. Without it, or --link-tls, links
+    /// are plain.
+    #[arg(long, value_name = "PREFIX", conflicts_with = "link_tls")]
+    pub(crate) link_secrets: Option<String>,
+    #[command(flatten)]
+    pub(crate) link_tls: LinkTlsArgs,
     #[command(flatten)]
     pub(crate) controller: ControllerArgs,
 }
@@ -304,6 +320,8 @@ pub(crate) struct EdgeRole {
     pub(crate) edge: EdgeArgs,
     #[command(flatten)]
     pub(crate) members: MemberArgs,
+    #[command(flatten)]
+    pub(crate) link_tls: LinkTlsArgs,
     /// This edge's name, for logs and the workers.
     #[arg(long, default_value = "edge-0", value_name = "NAME")]
     pub(crate) name: String,
@@ -318,6 +336,8 @@ pub(crate) struct WorkerRole {
     pub(crate) upstream: UpstreamArgs,
     #[command(flatten)]
     pub(crate) members: MemberArgs,
+    #[command(flatten)]
+    pub(crate) link_tls: LinkTlsArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     /// This worker's name; with --peer, which of the peers it is.

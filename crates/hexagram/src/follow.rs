@@ -3,13 +3,26 @@
 
 use std::sync::Arc;
 
-use hexagram_edge::{Dial, WorkerAddress};
+use hexagram_edge::{Connector, Dial, WorkerAddress};
 use hexagram_runtime::metrics::Metrics;
+use hexagram_tls::LinkTls;
 use tokio::sync::watch;
 
-/// The address of a worker in another process, as it stands in the map.
-pub(crate) fn over_tcp() -> Dial {
-    Arc::new(|address| WorkerAddress::Tcp(address.to_owned()))
+/// The way to a worker in another process, at its address as it stands in the map.
+pub(crate) fn way(tls: Option<LinkTls>) -> Dial {
+    match tls {
+        Some(tls) => Arc::new(move |address| over_tls(tls.clone(), address)),
+        None => Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+    }
+}
+
+fn over_tls(tls: LinkTls, address: &str) -> WorkerAddress {
+    let place = address.to_owned();
+    let connect = move || {
+        let (tls, place) = (tls.clone(), place.clone());
+        async move { tls.connect(&place).await }
+    };
+    WorkerAddress::By(Connector::new(address.to_owned(), connect))
 }
 
 /// Shows among `metrics` whether the controller answers, for as long as it is followed.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use hexagram_control::{HttpSource, Maps};
 use hexagram_core::{Owner, ShardCount, ShardMap, WorkerId, spread};
-use hexagram_edge::{Directory, WorkerAddress};
+use hexagram_edge::{Dial, Directory};
 use hexagram_operator::{MapSource, Place};
 use hexagram_worker::ReadMap;
 use tokio::sync::watch;
@@ -116,8 +116,8 @@ impl MemberArgs {
         Ok(spread(1, shards, &names)?)
     }
 
-    pub(crate) fn directory(&self, shards: ShardCount) -> Result<Directory> {
-        let address = |peer: &Peer| (peer.name.clone(), WorkerAddress::Tcp(peer.address.clone()));
+    pub(crate) fn directory(&self, shards: ShardCount, dial: &Dial) -> Result<Directory> {
+        let address = |peer: &Peer| (peer.name.clone(), dial(&peer.address));
         Ok(Directory {
             map: self.map(shards)?,
             workers: self.peers.iter().map(address).collect::<HashMap<_, _>>(),

@@ -4,6 +4,7 @@ use anyhow::Error;
 use hexagram_core::PlacementError;
 use hexagram_edge::EdgeError;
 use hexagram_runtime::config::{EXIT_CONFIG, EXIT_USAGE};
+use hexagram_tls::TlsError;
 use hexagram_worker::FederationError;
 
 /// Anything that is nobody's mistake: a port in use, a server that is away.
@@ -27,7 +28,8 @@ pub(crate) fn exit_code(error: &Error) -> u8 {
         || error.is::<FederationError>()
         || error.is::<PlacementError>();
     let file = matches!(error.downcast_ref(), Some(Mistake::File(_)))
-        || matches!(error.downcast_ref(), Some(EdgeError::File(_)));
+        || matches!(error.downcast_ref(), Some(EdgeError::File(_)))
+        || error.is::<TlsError>();
     match (settings, file) {
         (true, _) => EXIT_USAGE,
         (_, true) => EXIT_CONFIG,
@@ -49,6 +51,7 @@ mod tests {
             (PlacementError::NoWorkers.into(), 2),
             (Mistake::File(text()).into(), 78),
             (EdgeError::File(text()).into(), 78),
+            (TlsError::Over.into(), 78),
             (Error::msg("a port is in use"), 1),
         ] {
             assert_eq!(exit_code(&error), code, "{error}");

@@ -283,3 +283,35 @@ async fn a_worker_reloads_too() {
     is_told(&mut stream).await;
     assert_eq!(tools(&mut session).await, ["a__act", "b__act"]);
 }
+
+/// Waits until the client's list of tools is this.
+async fn sees(session: &mut Session, expected: &[&str]) {
+    wait::until(format!("{expected:?} in the list"), async || {
+        (tools(session).await == expected).then_some(())
+    })
+    .await;
+}
+
+/// Files of a folder, without any config file.
+#[tokio::test]
+async fn upstreams_come_change_and_go_as_files_of_a_folder() {
+    let (a, b) = (
+        Upstream::start(Behaviour::Good).await,
+        Upstream::start(Behaviour::Good).await,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("a.toml", &format!("url = {:?}\n", a.url()));
+    let folder_flag = format!("--upstream-dir={}", folder.path().display());
+    let server = Server::local(&[&folder_flag]).await;
+    let mut session = Session::open(server.listen).await;
+    sees(&mut session, &["act"]).await;
+    write("b.toml", &format!("url = {:?}\n", b.url()));
+    sees(&mut session, &["a__act", "b__act"]).await;
+    write("b.toml", "url = 'ftp://nowhere'\n");
+    said(&server, "an upstream's file cannot be used", 1).await;
+    said(&server, "goes_on=true", 1).await;
+    sees(&mut session, &["a__act", "b__act"]).await;
+    fs::remove_file(folder.path().join("b.toml")).unwrap();
+    sees(&mut session, &["act"]).await;
+}

@@ -3,6 +3,7 @@
 //!
 //! Nothing here listens, and only `dial.rs` connects.
 
+mod cause;
 mod chunk;
 mod convert;
 mod credit;
@@ -13,6 +14,7 @@ mod journal;
 mod lasting;
 mod outbox;
 
+pub use cause::{explained, innermost};
 pub use chunk::{Assembly, CHUNK_BYTES, TooLong, chunks};
 pub use convert::{Malformed, id128, protocol_version, session_claims, session_message};
 pub use credit::{Consumed, INITIAL_WINDOW, Window};

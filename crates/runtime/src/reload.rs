@@ -1,8 +1,10 @@
-//! When to read the configuration again: on SIGHUP, and when its file changes.
+//! When to read the configuration again: on SIGHUP, and when one of its files changes.
 
 use std::io;
 use std::path::Path;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::watched::WatchedFile;
@@ -11,27 +13,29 @@ use crate::watched::WatchedFile;
 #[derive(Debug)]
 pub struct Trigger {
     hangup: Signal,
-    file: WatchedFile,
+    files: Vec<WatchedFile>,
 }
 
 impl Trigger {
     /// Listens to SIGHUP from now on, which ends the process no more, and
-    /// watches the file.
+    /// watches the files and folders.
     ///
     /// # Errors
     /// When the handler cannot be installed.
-    pub fn install(file: &Path) -> io::Result<Self> {
+    pub fn install(files: &[&Path]) -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
-            file: WatchedFile::new(file),
+            files: files.iter().copied().map(WatchedFile::new).collect(),
         })
     }
 
     /// Waits for the next occasion; gives its name.
     pub async fn next(&mut self) -> &'static str {
+        let changed = self.files.iter_mut().map(WatchedFile::changed);
+        let mut changed: FuturesUnordered<_> = changed.collect();
         tokio::select! {
             _ = self.hangup.recv() => "SIGHUP",
-            () = self.file.changed() => "changed file",
+            Some(()) = changed.next() => "changed file",
         }
     }
 }

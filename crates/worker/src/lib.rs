@@ -73,19 +73,20 @@ mod tended;
 mod transcript;
 mod upstream;
 mod upstream_listen;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use hexagram_core::{
     CLOCK_SKEW_SECS, Epoch, Incarnation, Owner, Sealer, ShardCount, ShardId, WorkerId,
 };
 use hexagram_proto::admin::admin_server::AdminServer;
 use hexagram_proto::link::Hello;
 use hexagram_proto::link::link_server::LinkServer;
-use hexagram_proto::{hello, settings};
+use hexagram_proto::{Wire, hello, settings};
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_store::{Health, Store};
 use tokio::io::DuplexStream;
@@ -105,15 +106,15 @@ pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
 pub use handoff::{Membership, ReadMap};
+pub use hexagram_upstreams::{Retry, RetryRule, UpstreamName, UpstreamSpec, UpstreamTarget};
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
 pub use reload::Replaced;
 pub use upstream::{
     ChildLimit, Export, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Portable,
-    Retry, RetryRule, ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits,
-    UpstreamName, UpstreamSpec, UpstreamTarget, carry_over, close_stream, handler,
-    handler_without_tasks, portable_handler,
+    ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, carry_over, close_stream,
+    handler, handler_without_tasks, portable_handler,
 };
 
 /// How often idle sessions are looked for.
@@ -301,7 +302,6 @@ impl Worker {
         pipes: mpsc::Receiver<DuplexStream>,
         shutdown: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
-        use futures_util::StreamExt;
         let incoming = ReceiverStream::new(pipes).map(Ok::<_, std::io::Error>);
         self.serve_incoming(incoming, shutdown).await
     }
@@ -317,12 +317,7 @@ impl Worker {
     ) -> Result<(), tonic::transport::Error>
     where
         S: Stream<Item = Result<I, E>>,
-        I: tokio::io::AsyncRead
-            + tokio::io::AsyncWrite
-            + tonic::transport::server::Connected
-            + Unpin
-            + Send
-            + 'static,
+        I: Wire,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let work = link::Work::default();
@@ -344,6 +339,7 @@ impl Worker {
                 watched: work.watched.clone(),
             })
         });
+        let incoming = incoming.map(|connection| connection.map(wire::Wired));
         let served = server()
             .add_service(service)
             .add_optional_service(taking)

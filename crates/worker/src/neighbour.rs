@@ -1,8 +1,8 @@
 //! Another worker that had a shard before, or has it now.
 
-use hexagram_proto::WorkerAddress;
 use hexagram_proto::handoff::Move;
 use hexagram_proto::handoff::handoff_client::HandoffClient;
+use hexagram_proto::{WorkerAddress, innermost};
 use tokio::sync::OnceCell;
 use tonic::Status;
 use tonic::transport::Channel;
@@ -35,7 +35,7 @@ impl Neighbour {
 
     async fn dial(&self) -> Result<HandoffClient<Channel>, Status> {
         let dialled = self.address.dial().await;
-        let channel = dialled.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = dialled.map_err(|error| Status::unavailable(innermost(&error)))?;
         Ok(HandoffClient::new(channel))
     }
 }

@@ -11,8 +11,8 @@ use hexagram_core::WorkerId;
 use hexagram_proto::link::link_client::LinkClient;
 use hexagram_proto::link::{Announce, EdgeFrame, Hello, Resume, WorkerFrame, WorkerMessage};
 use hexagram_proto::{
-    HELLO_TIMEOUT, HelloError, Impossible, LASTING_SINCE, Lasting, WorkerAddress, agree, outbox,
-    settings,
+    HELLO_TIMEOUT, HelloError, Impossible, LASTING_SINCE, Lasting, WorkerAddress, agree, explained,
+    innermost, outbox, settings,
 };
 use hexagram_runtime::random::jittered;
 use tonic::Streaming;
@@ -36,7 +36,7 @@ const SUCCEEDED: Duration = Duration::from_secs(1);
 /// Why a link ended, or could not be taken up again.
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
-    #[error("connect: {0}")]
+    #[error("connect: {}", innermost(.0))]
     Connect(#[from] tonic::transport::Error),
     #[error("{0}")]
     Refused(#[from] HelloError),
@@ -60,7 +60,7 @@ impl From<tonic::Status> for LinkError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
             tonic::Code::FailedPrecondition => Self::RefusedByWorker(status.message().to_owned()),
-            _ => Self::Status(Box::new(status)),
+            _ => Self::Status(Box::new(explained(status))),
         }
     }
 }

@@ -8,10 +8,12 @@ use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_tls::Role;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ControlRole;
+use crate::follow::way;
 use crate::mistake::Mistake;
 use crate::roles::overview;
 
@@ -24,7 +26,8 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
     })?;
     let end = CancellationToken::new();
     let metrics = Metrics::new();
-    let settings = args.controller.settings(cluster, &metrics);
+    let dial = way(args.link_tls.open(Role::Operator, &metrics)?);
+    let settings = args.controller.settings(cluster, dial, &metrics);
     let controller = Controller::start(register.clone(), settings, end.clone());
     let status = status(
         cluster.cluster.clone(),

@@ -3,11 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use hexagram_edge::{Directory, Edge, EdgeContext, LinkStatus, MapStatus};
+use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_tls::Role;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::follow;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
+    let dial = follow::way(args.link_tls.open(Role::Edge, &metrics)?);
     let map = health.condition("map");
     let page = StatusPage::default();
     let at = args.serve.admin.addr;
@@ -28,7 +30,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     map.set(false, "waiting for the shard map");
     super::unready_at(&shutdown, health.clone());
     let found = tokio::select! {
-        found = directory(&args, &metrics) => found?,
+        found = directory(&args, dial, &metrics) => found?,
         // Told to end before there was a map.
         () = shutdown.started() => return Ok(()),
     };
@@ -71,6 +73,7 @@ fn context(
 /// it stays readable.
 async fn directory(
     args: &EdgeRole,
+    dial: Dial,
     metrics: &Metrics,
 ) -> Result<(
     Option<watch::Sender<Arc<Directory>>>,
@@ -80,10 +83,11 @@ async fn directory(
     if let Some(source) = args.members.source(cluster).await? {
         follow::show_reached(metrics, source.reached());
         tracing::info!("waiting for the shard map");
-        let directory = Directory::follow(source.follow(), follow::over_tcp()).await;
+        let directory = Directory::follow(source.follow(), dial).await;
         return Ok((None, directory.context("the shard map has no source")?));
     }
-    let (source, directory) = watch::channel(Arc::new(args.members.directory(cluster.shards)?));
+    let directory = args.members.directory(cluster.shards, &dial)?;
+    let (source, directory) = watch::channel(Arc::new(directory));
     Ok((Some(source), directory))
 }
 
@@ -91,8 +95,9 @@ async fn directory(
 pub(super) fn check(args: &EdgeRole) -> Result<()> {
     let cluster = &args.serve.cluster;
     if !args.members.has_register()? {
-        args.members.directory(cluster.shards)?;
+        args.members.directory(cluster.shards, &follow::way(None))?;
     }
+    args.link_tls.check(Role::Edge)?;
     cluster.sealer()?;
     Ok(Edge::check(&args.edge)?)
 }

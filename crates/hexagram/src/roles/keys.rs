@@ -1,4 +1,4 @@
-//! `hexagram keys`: fresh keys, on standard output.
+//! `hexagram keys`: fresh keys, on standard output or in a folder.
 
 use std::io::{self, Write};
 
@@ -9,6 +9,7 @@ use hexagram_runtime::random;
 
 use crate::cluster::new_ring;
 use crate::output::print;
+use crate::roles::link_keys::{self, LinkKeys};
 
 /// Which key to make.
 #[derive(Debug, Subcommand)]
@@ -21,6 +22,8 @@ pub(crate) enum KeysCommand {
         #[arg(value_parser = checked_name)]
         name: String,
     },
+    /// Certificates for --link-tls, a folder for each role; again, to renew them.
+    Link(LinkKeys),
 }
 
 pub(crate) fn run(command: &KeysCommand) -> Result<()> {
@@ -35,6 +38,7 @@ pub(crate) fn run(command: &KeysCommand) -> Result<()> {
             writeln!(io::stderr(), "API key of {name}, shown only now: {key}")
                 .context("cannot show the key on standard error; drop the line and make another")
         }
+        KeysCommand::Link(args) => link_keys::run(args),
     }
 }
 

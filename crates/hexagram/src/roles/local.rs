@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +79,8 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(roles::worker::probe(workers.all[0].clone()));
-    tokio::spawn(follow(reload, args.demo, Arc::clone(&workers)));
+    let folder = args.upstream.upstream_dir.clone();
+    tokio::spawn(follow(reload, folder, args.demo, Arc::clone(&workers)));
     let drain = shutdown.token();
     super::unready_at(&shutdown, health);
     edge.run(drain).await;
@@ -315,7 +317,13 @@ fn workers<'a>(
 ) -> Result<Vec<(Owner, Worker)>> {
     let metrics = WorkerMetrics::register(parts.metrics);
     // Shared: one worker's knowledge of an upstream serves all.
-    let upstreams = upstreams(args.demo, &args.upstream, parts.children, parts.changes)?;
+    let upstreams = upstreams(
+        args.demo,
+        &args.upstream,
+        parts.children,
+        parts.changes,
+        &[],
+    )?;
     let kept = Kept::new();
     let worker = |name: &WorkerId| {
         let owner = Owner {
@@ -357,8 +365,9 @@ fn upstreams(
     given: &UpstreamArgs,
     children: &ChildLimit,
     changes: &Changes,
+    served: &[Arc<Upstream>],
 ) -> Result<Vec<Arc<Upstream>>> {
-    let given = roles::worker::built(given, children)?;
+    let given = roles::worker::built(given, children, served)?;
     Ok(match given.is_empty() {
         // One process is the whole cluster: its memory is as durable as that.
         true => vec![demo::upstream(demo, changes, true)],
@@ -367,14 +376,16 @@ fn upstreams(
 }
 
 /// Serves the upstreams of the config file as it changes.
-async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
+async fn follow(reload: Reload, folder: Option<PathBuf>, demo: DemoKind, workers: Arc<Workers>) {
     let serve = |given: &UpstreamArgs| {
-        let upstreams = upstreams(demo, given, &workers.children, &workers.changes)?;
+        let served = workers.all[0].served();
+        let (children, changes) = (&workers.children, &workers.changes);
+        let upstreams = upstreams(demo, given, children, changes, &served)?;
         let replaced = workers.serve(upstreams)?;
         tokio::spawn(roles::worker::probe(workers.all[0].clone()));
         Ok(replaced)
     };
-    reload.follow(serve).await;
+    reload.follow(folder.as_deref(), serve).await;
 }
 
 fn status(

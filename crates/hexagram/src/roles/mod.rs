@@ -4,6 +4,7 @@ mod asking;
 mod control;
 mod edge;
 pub(crate) mod keys;
+mod link_keys;
 mod local;
 mod operator;
 pub(crate) mod order;
@@ -103,8 +104,9 @@ fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
         ConfigRole::Local(args) => local::check(args),
         ConfigRole::Edge(args) => edge::check(args),
         ConfigRole::Worker(args) => worker::check(args),
-        // Its settings cannot contradict each other.
-        ConfigRole::Control(_) | ConfigRole::Operator(_) => Ok(()),
+        // Their settings cannot contradict each other, but the files may be unusable.
+        ConfigRole::Control(args) => Ok(args.link_tls.check(hexagram_tls::Role::Operator)?),
+        ConfigRole::Operator(args) => Ok(args.link_tls.check(hexagram_tls::Role::Operator)?),
     }
 }
 

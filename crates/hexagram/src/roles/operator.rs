@@ -5,24 +5,26 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use hexagram_control::Overview;
-use hexagram_operator::{Operator, Standing};
+use hexagram_operator::{LinkSecrets, Operator, Standing};
 use hexagram_runtime::admin::{Admin, Orders, Status};
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::serve::refusal;
 use hexagram_runtime::shutdown::Shutdown;
+use hexagram_tls::{LinkTls, Role};
 use http::StatusCode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cli::OperatorRole;
+use crate::follow::way;
 use crate::roles::overview;
 
 pub(crate) async fn run(args: OperatorRole, shutdown: Shutdown) -> Result<()> {
     let place = args.namespace.place().await?;
     let metrics = Metrics::new();
-    let operator = Operator::new(place, settings(&args, &metrics));
+    let operator = Operator::new(place, settings(&args, &metrics)?);
     let health = Health::new();
     let status = status(&args, operator.standing());
     let admin = Admin::bind(args.serve.admin.addr, health.clone(), metrics, status).await?;
@@ -55,16 +57,28 @@ async fn ready(condition: Condition, mut standing: watch::Receiver<Standing>) {
     }
 }
 
-fn settings(args: &OperatorRole, metrics: &Metrics) -> hexagram_operator::Settings {
-    hexagram_operator::Settings {
+fn settings(args: &OperatorRole, metrics: &Metrics) -> Result<hexagram_operator::Settings> {
+    let links = args.link_secrets.as_ref().map(|prefix| LinkSecrets {
+        prefix: prefix.clone(),
+        tls: LinkTls::new(Role::Operator, metrics),
+    });
+    let tls = match &links {
+        Some(links) => Some(links.tls.clone()),
+        None => args.link_tls.open(Role::Operator, metrics)?,
+    };
+    Ok(hexagram_operator::Settings {
         name: args.name.clone(),
         shard_map: args.shard_map.clone(),
         lease: args.lease.clone().unwrap_or_else(|| args.shard_map.clone()),
         keys_secret: args.keys_secret.clone(),
+        upstreams_secret: args.upstreams_secret.clone(),
+        links,
         workers: args.worker_selector.clone(),
         link_port: args.link_port,
-        control: args.controller.settings(&args.serve.cluster, metrics),
-    }
+        control: args
+            .controller
+            .settings(&args.serve.cluster, way(tls), metrics),
+    })
 }
 
 /// Who leads follows orders; another one says who that is.

@@ -1,6 +1,6 @@
 //! What of the configuration a running process takes over (ADR 0010).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use hexagram_runtime::config::{Effective, Source};
@@ -34,11 +34,18 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// Reads the configuration again whenever there is reason to, and gives
-    /// `apply` the upstreams in it.
-    pub(crate) async fn follow(self, apply: impl Fn(&UpstreamArgs) -> Result<Replaced>) {
-        let Some(file) = &self.file else { return };
-        let mut trigger = match Trigger::install(file) {
+    /// Reads the configuration again whenever there is reason to, also where only something
+    /// in `folder` changed, and gives `apply` the upstreams in it.
+    pub(crate) async fn follow(
+        self,
+        folder: Option<&Path>,
+        apply: impl Fn(&UpstreamArgs) -> Result<Replaced>,
+    ) {
+        let watched: Vec<_> = self.file.as_deref().into_iter().chain(folder).collect();
+        if watched.is_empty() {
+            return;
+        }
+        let mut trigger = match Trigger::install(&watched) {
             Ok(trigger) => trigger,
             Err(error) => return tracing::error!(%error, "the configuration is not reloaded"),
         };

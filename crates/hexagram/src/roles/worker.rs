@@ -5,24 +5,27 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use hexagram_control::{Introduction, Joining, Maps};
 use hexagram_core::{Incarnation, Owner, Sealer, Setup, ShardMap};
+use hexagram_edge::Dial;
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
+use hexagram_tls::{LinkTls, Role};
 use hexagram_worker::{
     Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
 use std::sync::Arc;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
-use crate::follow::{over_tcp, show_reached};
+use crate::follow::{show_reached, way};
 use crate::members::{Source, named};
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
@@ -41,7 +44,9 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     }
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;
-    let context = context(&args, &metrics, life, source.as_ref(), store.as_ref())?;
+    let tls = args.link_tls.open(Role::Worker, &metrics)?;
+    let around = source.as_ref().map(|source| (source, way(tls.clone())));
+    let context = context(&args, &metrics, life, around, store.as_ref())?;
     let membership = context.membership.clone();
     let (worker, changes) = worker(&args, context)?;
     let link = link_address(&args).await?;
@@ -55,7 +60,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let admin = Admin::bind(
         args.serve.admin.addr,
         health.clone(),
-        metrics,
+        metrics.clone(),
         status(&args, &worker),
     )
     .await?;
@@ -79,13 +84,32 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     tokio::spawn(probe(worker.clone()));
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
-    worker.serve_tcp(listener, shutdown.token()).await?;
+    serve(worker, listener, tls, &metrics, &shutdown).await?;
     leave.cancel();
     if let Some(joined) = joined {
         joined.await?;
     }
     admin_end.cancel();
     admin.await?;
+    Ok(())
+}
+
+/// Serves links until the shutdown.
+async fn serve(
+    worker: Worker,
+    listener: TcpListener,
+    tls: Option<LinkTls>,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<()> {
+    let end = shutdown.token();
+    match tls {
+        Some(tls) => {
+            let incoming = Box::pin(hexagram_tls::incoming(listener, tls, metrics));
+            worker.serve_incoming(incoming, end).await?;
+        }
+        None => worker.serve_tcp(listener, end).await?,
+    }
     Ok(())
 }
 
@@ -146,6 +170,7 @@ fn setup(args: &WorkerRole, sealer: &Sealer) -> Result<Setup> {
 pub(super) fn check(args: &WorkerRole) -> Result<()> {
     args.members.way()?;
     no_command(&args.upstream)?;
+    args.link_tls.check(Role::Worker)?;
     let store = open_store(args)?;
     let context = context(args, &Metrics::new(), incarnation(), None, store.as_ref())?;
     worker(args, context).map(drop)
@@ -165,20 +190,22 @@ fn open_store(args: &WorkerRole) -> Result<Option<Arc<RedisStore>>> {
 
 fn worker(args: &WorkerRole, context: WorkerContext) -> Result<(Worker, Changes)> {
     let changes = context.changes.clone();
-    let upstreams = upstreams(args, &args.upstream, &changes)?;
+    let upstreams = upstreams(args, &args.upstream, &changes, &[])?;
     Ok((Worker::new(upstreams, context)?, changes))
 }
 
 /// Serves the upstreams of the config file as it changes.
 async fn follow(reload: Reload, args: WorkerRole, worker: Worker, changes: Changes) {
     let serve = |given: &UpstreamArgs| {
-        let upstreams = upstreams(&args, given, &changes)?;
-        let upstreams = carry_over(&worker.served(), upstreams);
+        let served = worker.served();
+        let upstreams = upstreams(&args, given, &changes, &served)?;
+        let upstreams = carry_over(&served, upstreams);
         let replaced = worker.serve_upstreams(upstreams)?;
         tokio::spawn(probe(worker.clone()));
         Ok(replaced)
     };
-    reload.follow(serve).await;
+    let folder = args.upstream.upstream_dir.as_deref();
+    reload.follow(folder, serve).await;
 }
 
 /// Asks the upstreams that are not known yet what they are, so that a dead one
@@ -200,11 +227,15 @@ fn upstreams(
     args: &WorkerRole,
     given: &UpstreamArgs,
     changes: &Changes,
+    served: &[Arc<Upstream>],
 ) -> Result<Vec<Arc<Upstream>>> {
     no_command(given)?;
-    let mut upstreams = built(given, &ChildLimit::new(0))?;
+    let mut upstreams = built(given, &ChildLimit::new(0), served)?;
     let tasks = args.tasks_in_memory;
-    let demo = args.demo;
+    // Shown until the folder has something.
+    let demo = args
+        .demo
+        .filter(|_| upstreams.is_empty() || given.upstream_dir.is_none());
     let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
     upstreams.extend(demo);
     Ok(upstreams)
@@ -221,21 +252,25 @@ fn no_command(given: &UpstreamArgs) -> Result<(), Mistake> {
 }
 
 /// The upstreams that the settings name.
-pub(crate) fn built(given: &UpstreamArgs, children: &ChildLimit) -> Result<Vec<Arc<Upstream>>> {
+pub(crate) fn built(
+    given: &UpstreamArgs,
+    children: &ChildLimit,
+    served: &[Arc<Upstream>],
+) -> Result<Vec<Arc<Upstream>>> {
     if let Some(name) = given.unknown_in_rules() {
         let reason = format!(
             "--upstream-retry names {name}, which is no upstream: use a name that --upstream gives"
         );
         return Err(Mistake::Settings(reason).into());
     }
-    Ok(given.build(children)?)
+    Ok(given.build(children, served)?)
 }
 
 fn context(
     args: &WorkerRole,
     metrics: &Metrics,
     life: Incarnation,
-    source: Option<&Source>,
+    around: Option<(&Source, Dial)>,
     store: Option<&Arc<RedisStore>>,
 ) -> Result<WorkerContext> {
     let cluster = &args.serve.cluster;
@@ -255,8 +290,8 @@ fn context(
         incarnation: life,
         shards: cluster.shards,
         owned: own.unwrap_or_default(),
-        membership: match source {
-            Some(source) => Some(membership(source, setup(args, &sealer)?)),
+        membership: match around {
+            Some((source, dial)) => Some(membership(source, dial, setup(args, &sealer)?)),
             None => None,
         },
         kept: Kept::new(),
@@ -272,12 +307,12 @@ fn context(
     })
 }
 
-fn membership(source: &Source, setup: Setup) -> Membership {
+fn membership(source: &Source, dial: Dial, setup: Setup) -> Membership {
     Membership {
         register: source.follow(),
         reached: source.reached(),
         read: source.read(),
-        dial: over_tcp(),
+        dial,
         hands_over: true,
         setup,
     }

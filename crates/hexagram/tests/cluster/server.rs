@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -193,4 +193,13 @@ impl Cluster {
 pub(crate) fn key_ring() -> Vec<u8> {
     let made = Launch::hexagram().args(["keys", "ring"]).command().output();
     made.unwrap().stdout
+}
+
+/// `hexagram keys link` into this folder.
+pub(crate) fn link_keys(out: &Path, more: &[&str]) {
+    let launch = Launch::hexagram()
+        .args(["keys", "link", "--out"])
+        .args([out]);
+    let made = launch.args(more).command().output().unwrap();
+    assert!(made.status.success(), "{made:?}");
 }

@@ -74,6 +74,19 @@ async fn the_link_of_the_release_before() {
     streams.still_hear(&scene.counter).await;
 }
 
+/// Links, handoff and watch alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::over_tls(folder.path()).await;
+    let mut streams = Streams::open(&scene.cluster).await;
+    scene.load().await;
+    shuffle(&scene.cluster, scene.size.moves / 4).await;
+    scene.end(Who::Worker(0)).await;
+    none_failed(&scene.finish("moves over TLS").await);
+    streams.still_hear(&scene.counter).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain() {
     let mut scene = Scene::start().await;

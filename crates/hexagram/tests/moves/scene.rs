@@ -1,6 +1,7 @@
 //! A cluster of processes under load, to which something happens; all that was seen of
 //! it becomes a history, and the simulation's checker decides over it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hexagram_sim::history::{Event, History, Limits, Step, check, served};
@@ -8,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::cluster::process::Process;
 use crate::cluster::redis::Redis;
+use crate::cluster::server::link_keys;
 use crate::cluster::{Controlled, wait};
 use crate::counter::Counter;
 use crate::load::Load;
@@ -66,7 +68,15 @@ impl Scene {
 
     /// The same, with edges that speak the link version of the release before.
     pub(crate) async fn with_older_edges() -> Self {
-        Self::with_all(None, &[], &["--link-version=2"]).await
+        Self::with_all(None, &[], &[], &["--link-version=2"]).await
+    }
+
+    /// The same over mutual TLS, with certificates in this folder.
+    pub(crate) async fn over_tls(folder: &Path) -> Self {
+        link_keys(folder, &[]);
+        let flag = |role| format!("--link-tls={}", folder.join(role).display());
+        let [worker, control, edge] = ["worker", "operator", "edge"].map(flag);
+        Self::with_all(None, &[&worker], &[&control], &[&edge]).await
     }
 
     /// The same with a store.
@@ -79,15 +89,24 @@ impl Scene {
 
     /// `control`: the controller's arguments.
     pub(crate) async fn with(redis: Option<Redis>, control: &[&str]) -> Self {
-        Self::with_all(redis, control, &[]).await
+        Self::with_all(redis, &[], control, &[]).await
     }
 
-    async fn with_all(redis: Option<Redis>, control: &[&str], edges: &[&str]) -> Self {
+    async fn with_all(
+        redis: Option<Redis>,
+        workers: &[&str],
+        control: &[&str],
+        edges: &[&str],
+    ) -> Self {
         let (talk, clock) = (Talk::new(), Clock::new());
         let counter = Counter::start().await;
         let mut args = vec![counter.argument()];
         args.extend(redis.as_ref().map(Redis::argument));
-        let args: Vec<_> = args.iter().map(String::as_str).chain(steps::LOG).collect();
+        let args = args.iter().map(String::as_str);
+        let args: Vec<_> = args
+            .chain(workers.iter().copied())
+            .chain(steps::LOG)
+            .collect();
         let control: Vec<_> = control.iter().copied().chain(steps::LOG).collect();
         let edges: Vec<_> = edges.iter().copied().chain(steps::LOG).collect();
         let cluster = Controlled::start_as(2, 3, &args, &control, &edges).await;

@@ -20,7 +20,6 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::server::Connected;
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::stage::{Down, Here};
@@ -183,12 +182,6 @@ impl Listener for Door {
     fn close(self) -> io::Result<impl Iterator<Item = (Wire, SocketAddr)>> {
         Ok(std::iter::empty())
     }
-}
-
-impl Connected for Wire {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Wire {

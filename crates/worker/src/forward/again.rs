@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
+use hexagram_upstreams::Retry;
 
 use super::Forward;
 use super::outgoing::modern_facts;
 use crate::federation::Destination;
 use crate::merged::PATIENCE;
-use crate::upstream::{Asker, Retry, Upstream, UpstreamError};
+use crate::upstream::{Asker, Upstream, UpstreamError};
 
 impl Forward<'_> {
     /// Refuses a call that may have run already, unless its tool declares that it

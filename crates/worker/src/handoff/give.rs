@@ -6,6 +6,7 @@ use std::time::Duration;
 use hexagram_core::{Owner, Phase, Plan, ShardId};
 use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::handoff::{Move, ShardState};
+use hexagram_proto::{explained, innermost};
 use hexagram_runtime::random::jittered;
 use hexagram_store::Journal;
 use prost::Message;
@@ -66,7 +67,7 @@ impl Giving {
     async fn prepare(&self) -> Result<Taker, Status> {
         let prepared = async {
             let mut taker = self.dial().await?;
-            taker.prepare(self.meant.clone()).await?;
+            taker.prepare(self.meant.clone()).await.map_err(explained)?;
             Ok(taker)
         };
         self.in_time(prepared).await
@@ -76,7 +77,7 @@ impl Giving {
         let address = self.handoffs.address(&self.plan.to);
         let address = address.ok_or_else(|| Status::unavailable("its address is not known"))?;
         let channel = address.dial().await;
-        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = channel.map_err(|error| Status::unavailable(innermost(&error)))?;
         Ok(HandoffClient::new(channel))
     }
 

@@ -6,15 +6,20 @@ use super::{Kind, Upstream};
 
 /// The upstreams of `new`, where `old` has the same one that one: whoever uses
 /// it goes on. It takes the new limits for sessions opened from now on, and the
-/// new rule for calls that may have run already.
+/// new rule for calls that may have run already. What is in both already stays as it is.
 #[must_use]
 pub fn carry_over(old: &[Arc<Upstream>], new: Vec<Arc<Upstream>>) -> Vec<Arc<Upstream>> {
-    let carried = |new: Arc<Upstream>| match old.iter().find(|old| old.is_same(&new)) {
-        Some(old) => {
-            old.take_limits(&new);
-            Arc::clone(old)
+    let carried = |new: Arc<Upstream>| {
+        if old.iter().any(|old| Arc::ptr_eq(old, &new)) {
+            return new;
         }
-        None => new,
+        match old.iter().find(|old| old.is_same(&new)) {
+            Some(old) => {
+                old.take_limits(&new);
+                Arc::clone(old)
+            }
+            None => new,
+        }
     };
     new.into_iter().map(carried).collect()
 }
@@ -35,7 +40,7 @@ impl Upstream {
     fn take_limits(&self, other: &Self) {
         *self.retry.lock() = other.retry();
         match (&self.kind, &other.kind) {
-            (Kind::Http(one), Kind::Http(other)) => *one.lock() = other.lock().clone(),
+            (Kind::Http(one), Kind::Http(other)) => one.lock().take(&other.lock()),
             (Kind::Command(one), Kind::Command(other)) => one.set_limits(other.limits()),
             _ => {}
         }
@@ -64,6 +69,13 @@ mod tests {
                 "{target}"
             );
         }
+    }
+
+    #[test]
+    fn what_goes_on_is_in_both_already() {
+        let old = [upstream("http://127.0.0.1:1/a")];
+        let carried = carry_over(&old, old.to_vec());
+        assert!(Arc::ptr_eq(&carried[0], &old[0]));
     }
 
     #[test]

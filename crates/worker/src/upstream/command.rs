@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use hexagram_mcp::unbreak;
+use hexagram_upstreams::UpstreamName;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::duplex::Duplex;
 use super::restarts::Restarts;
-use super::{ChildLimit, UpstreamError, UpstreamLimits, UpstreamName};
+use super::{ChildLimit, UpstreamError, UpstreamLimits};
 
 /// Messages that wait on either side of a child.
 const QUEUE: usize = 64;

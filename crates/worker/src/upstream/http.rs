@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hexagram_mcp::envelope::{Envelope, scan};
@@ -39,10 +40,17 @@ pub(super) struct Target {
     // For standing streams, which may be silent for as long as they like.
     listener: Client,
     limits: UpstreamLimits,
+    /// What the configuration says that requests carry; clones share it, so that sessions
+    /// that are open already take a new key over.
+    configured: Arc<ArcSwap<HeaderMap>>,
 }
 
 impl Target {
-    pub(super) fn new(url: String, limits: UpstreamLimits) -> Result<Self, UpstreamError> {
+    pub(super) fn new(
+        url: String,
+        headers: HeaderMap,
+        limits: UpstreamLimits,
+    ) -> Result<Self, UpstreamError> {
         let builder = || {
             Client::builder()
                 .connect_timeout(limits.connect)
@@ -60,7 +68,18 @@ impl Target {
                 .map_err(unusable)?,
             listener: builder().build().map_err(unusable)?,
             limits,
+            configured: Arc::new(ArcSwap::from_pointee(headers)),
         })
+    }
+
+    /// Becomes as the other one, which is in the same place; its clones send the other's
+    /// headers from now on.
+    pub(super) fn take(&mut self, other: &Self) {
+        self.configured.store(other.configured.load_full());
+        *self = Self {
+            configured: Arc::clone(&self.configured),
+            ..other.clone()
+        };
     }
 
     pub(super) fn url(&self) -> &str {
@@ -198,7 +217,9 @@ impl HttpConnection {
     }
 
     fn headers(&self) -> HeaderMap {
-        self.headers.lock().clone()
+        let mut headers = HeaderMap::clone(&self.target.configured.load());
+        headers.extend(self.headers.lock().clone());
+        headers
     }
 
     /// What goes with a message beside it.

@@ -23,7 +23,6 @@ mod probe;
 pub(crate) mod requests;
 mod restarts;
 mod retry;
-mod spec;
 mod tasks_offer;
 mod tools;
 pub(crate) mod unread;
@@ -48,6 +47,7 @@ use futures_util::stream::BoxStream;
 use hexagram_core::Era;
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::HeaderError;
+use hexagram_upstreams::{Retry, UpstreamName, UpstreamSpec, UpstreamTarget};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -68,8 +68,6 @@ pub(crate) use life::UpstreamId;
 pub(crate) use listed_tools::Asker;
 pub use native::{NativeHandler, NativeRequest};
 pub(crate) use retry::declares;
-pub use retry::{Retry, RetryRule};
-pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};
 
 use crate::facts::ClientFacts;
 use crate::list_cache::{LIMITS, ListCache};
@@ -171,7 +169,9 @@ impl Upstream {
         children: &ChildLimit,
     ) -> Result<Self, UpstreamError> {
         let kind = match spec.target {
-            UpstreamTarget::Url(url) => Kind::Http(Mutex::new(http::Target::new(url, limits)?)),
+            UpstreamTarget::Url(url) => {
+                Kind::Http(Mutex::new(http::Target::new(url, spec.headers, limits)?))
+            }
             UpstreamTarget::Command(line) => {
                 let (name, children) = (spec.name.clone(), children.clone());
                 Kind::Command(command::Launcher::new(name, line, limits, children))

@@ -19,6 +19,8 @@ const CORE: &str = "hexagram-core";
 const MCP: &str = "hexagram-mcp";
 const PROTO: &str = "hexagram-proto";
 const RUNTIME: &str = "hexagram-runtime";
+const TLS: &str = "hexagram-tls";
+const UPSTREAMS: &str = "hexagram-upstreams";
 const STORE: &str = "hexagram-store";
 const CONTROL: &str = "hexagram-control";
 const EDGE: &str = "hexagram-edge";
@@ -31,13 +33,18 @@ const E2E: &str = "hexagram-e2e";
 const ARROWS: &[(&str, Ours)] = &[
     (CORE, Only(&[])),
     (RUNTIME, Only(&[])),
+    (TLS, Only(&[RUNTIME])),
+    (UPSTREAMS, Only(&[])),
     (MCP, Only(&[CORE])),
     (PROTO, Only(&[CORE])),
     (STORE, Only(&[CORE])),
     (CONTROL, Only(&[CORE, PROTO, RUNTIME])),
     (EDGE, Only(&[CORE, MCP, PROTO, RUNTIME])),
-    (WORKER, Only(&[CORE, MCP, PROTO, RUNTIME, STORE])),
-    (OPERATOR, Only(&[CORE, PROTO, RUNTIME, CONTROL])),
+    (WORKER, Only(&[CORE, MCP, PROTO, RUNTIME, STORE, UPSTREAMS])),
+    (
+        OPERATOR,
+        Only(&[CORE, PROTO, RUNTIME, CONTROL, TLS, UPSTREAMS]),
+    ),
     (
         "hexagram-sim",
         Only(&[CORE, MCP, PROTO, RUNTIME, STORE, CONTROL, EDGE, WORKER]),

@@ -1,7 +1,7 @@
 //! Calls that a lost worker may have run already.
 
 use super::*;
-use crate::upstream::Retry;
+use hexagram_upstreams::Retry;
 
 /// Three tools, of which two declare that they may run twice.
 fn declaring() -> Value {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,7 +64,7 @@ impl Server {
     }
 
     fn connect(&self, limits: UpstreamLimits) -> HttpConnection {
-        HttpConnection::new(Target::new(self.url(), limits).expect("a target"))
+        HttpConnection::new(Target::new(self.url(), HeaderMap::new(), limits).expect("a target"))
     }
 }
 
@@ -336,7 +337,8 @@ async fn nobody_listening_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     drop(listener);
-    let connection = HttpConnection::new(Target::new(url, limits()).expect("a target"));
+    let target = Target::new(url, HeaderMap::new(), limits()).expect("a target");
+    let connection = HttpConnection::new(target);
     let error = soon(connection.request("\"1\"", request())).await.err();
     assert!(
         matches!(error, Some(UpstreamError::Unreachable(_))),

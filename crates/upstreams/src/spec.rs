@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::HeaderMap;
+
 /// A short name that prefixes an upstream's tools: `[a-z][a-z0-9-]*`, at most
 /// 32 characters, so that it also fits a URI scheme.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +57,8 @@ pub struct UpstreamSpec {
     pub name: UpstreamName,
     /// Where it is.
     pub target: UpstreamTarget,
+    /// What each request to a URL carries beside the protocol's own headers.
+    pub headers: HeaderMap,
 }
 
 impl FromStr for UpstreamSpec {
@@ -85,6 +89,7 @@ impl FromStr for UpstreamSpec {
         Ok(Self {
             name: name.parse()?,
             target,
+            headers: HeaderMap::new(),
         })
     }
 }

@@ -1,0 +1,52 @@
+//! Why a worker is out of reach: tonic's own texts leave it out.
+
+use std::error::Error;
+use std::iter::successors;
+
+use tonic::{Code, Status};
+
+/// What a worker that takes links over TLS only says to a plain connection, in HTTP/2's
+/// own words (`INADEQUATE_SECURITY`). Nothing else of ours has this code.
+const NEEDS_TLS: Code = Code::PermissionDenied;
+
+/// The innermost reason of a failed dial.
+#[must_use]
+pub fn innermost(error: &(dyn Error + 'static)) -> String {
+    let causes = successors(Some(error), |error| (*error).source());
+    causes.last().unwrap_or(error).to_string()
+}
+
+/// The same status, with the cure where this process should speak TLS and does not.
+#[must_use]
+pub fn explained(status: Status) -> Status {
+    match status.code() {
+        NEEDS_TLS => Status::permission_denied(
+            "the worker takes links over TLS only, and this process was not given --link-tls: \
+             give it to both or to neither",
+        ),
+        _ => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn the_innermost_cause_is_told() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("transport error")]
+        struct Outer(#[source] io::Error);
+        let error = Outer(io::Error::other("refused"));
+        assert_eq!(innermost(&error), "refused");
+    }
+
+    #[test]
+    fn who_lacks_tls_is_told_the_cure() {
+        let told = explained(Status::permission_denied("h2 protocol error"));
+        assert!(told.message().contains("--link-tls"), "{told}");
+        assert_eq!(explained(Status::internal("x")).message(), "x");
+    }
+}

@@ -1,0 +1,115 @@
+//! Both ends' settings, made of an identity.
+
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::error::TlsError;
+use crate::facts::Facts;
+use crate::identity::{CA_FILE, CERTIFICATE_FILE, Identity, KEY_FILE};
+use crate::role::Role;
+use crate::verify::OnlyRoles;
+
+/// What is spoken inside, so that TLS of another kind is told from a link.
+const ALPN: &[u8] = b"h2";
+
+/// What one identity makes.
+#[derive(Debug)]
+pub(crate) struct Configs {
+    pub(crate) client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) facts: Facts,
+}
+
+impl Configs {
+    pub(crate) fn new(identity: &Identity, role: Role) -> Result<Self, TlsError> {
+        let parts = Parts::read(identity)?;
+        parts.check(role)?;
+        Ok(Self {
+            client: Arc::new(parts.client().map_err(TlsError::Pair)?),
+            server: Arc::new(parts.server()?),
+            facts: Facts::read(&identity.certificate)?,
+        })
+    }
+}
+
+/// An identity that was read.
+struct Parts {
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Parts {
+    fn read(identity: &Identity) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for ca in certificates(&identity.ca, CA_FILE)? {
+            roots
+                .add(ca)
+                .map_err(|error| TlsError::unusable(CA_FILE, &error))?;
+        }
+        // The parser's error may quote what it read.
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
+            .map_err(|_| TlsError::unusable(KEY_FILE, &"there is no private key in it"))?;
+        Ok(Self {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            roots: Arc::new(roots),
+            chain: certificates(&identity.certificate, CERTIFICATE_FILE)?,
+            key,
+        })
+    }
+
+    /// Whether it is the role's own: others would refuse it later, and tell it elsewhere.
+    fn check(&self, wanted: Role) -> Result<(), TlsError> {
+        let found = self.chain.first().and_then(Role::of);
+        if found == Some(wanted) {
+            return Ok(());
+        }
+        let found = found.map_or("nobody's".to_owned(), |role| format!("the {role}s'"));
+        Err(TlsError::OtherRole { found, wanted })
+    }
+
+    fn client(&self) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(Arc::clone(&self.roots));
+        let mut config = builder.with_client_auth_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = vec![ALPN.to_owned()];
+        // Links last: a resumed one would save nothing, and skip the look at certificates.
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    fn server(&self) -> Result<ServerConfig, TlsError> {
+        let (roots, provider) = (Arc::clone(&self.roots), Arc::clone(&self.provider));
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::unusable(CA_FILE, &error))?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13])
+            .map_err(TlsError::Pair)?;
+        let mut config = builder
+            .with_client_cert_verifier(Arc::new(OnlyRoles(verifier)))
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(TlsError::Pair)?;
+        config.alpn_protocols = vec![ALPN.to_owned()];
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+}
+
+fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let all = all.map_err(|error| TlsError::unusable(what, &error))?;
+    match all.is_empty() {
+        true => Err(TlsError::unusable(what, &"there is no certificate in it")),
+        false => Ok(all),
+    }
+}

@@ -1,0 +1,12 @@
+//! What people say of an upstream: its name, where it is, what it is sent and whether its
+//! calls may run again. On the command line, in a file of a folder, or in Kubernetes.
+
+mod file;
+mod folder;
+mod retry;
+mod spec;
+
+pub use file::{UpstreamFile, UpstreamText};
+pub use folder::{UpstreamFileError, UpstreamFolder};
+pub use retry::{Retry, RetryRule};
+pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};

@@ -1,0 +1,173 @@
+//! CAs and certificates as Secrets, and back.
+
+use std::collections::BTreeMap;
+
+use hexagram_tls::{Authority, CA_FILE, CERTIFICATE_FILE, Identity, KEY_FILE};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+
+use super::due::Authorities;
+
+/// The CA that will sign.
+const NEXT: [&str; 2] = ["next.crt", "next.key"];
+/// Those that signed before.
+const FORMER: &str = "former.crt";
+/// Ends a certificate in a PEM text.
+const END: &str = "-----END CERTIFICATE-----";
+
+type Entries<'a> = Vec<(&'a str, String)>;
+
+pub(super) fn of_authorities(name: &str, authorities: &Authorities) -> Secret {
+    let Authorities {
+        signer,
+        next,
+        former,
+    } = authorities;
+    let mut entries = pair([CERTIFICATE_FILE, KEY_FILE], signer);
+    entries.extend(next.iter().flat_map(|next| pair(NEXT, next)));
+    if !former.is_empty() {
+        entries.push((FORMER, former.concat()));
+    }
+    secret(name, "Opaque", entries)
+}
+
+fn pair(names: [&'static str; 2], authority: &Authority) -> Entries<'static> {
+    let [certificate, key] = names;
+    vec![
+        (certificate, authority.certificate().to_owned()),
+        (key, authority.key().to_owned()),
+    ]
+}
+
+/// The CAs in a Secret, or what is wrong with it.
+pub(super) fn authorities(secret: &Secret) -> Result<Authorities, String> {
+    let signer = authority(secret, [CERTIFICATE_FILE, KEY_FILE])?;
+    let former = text(secret, FORMER).unwrap_or_default();
+    Ok(Authorities {
+        signer: signer.ok_or_else(|| format!("there is no {CERTIFICATE_FILE} and {KEY_FILE}"))?,
+        next: authority(secret, NEXT)?,
+        former: certificates(&former),
+    })
+}
+
+fn authority(secret: &Secret, names: [&str; 2]) -> Result<Option<Authority>, String> {
+    let [certificate, key] = names.map(|name| text(secret, name));
+    let Some((certificate, key)) = certificate.zip(key) else {
+        return Ok(None);
+    };
+    let read = Authority::from_pem(certificate, key);
+    read.map(Some)
+        .map_err(|error| format!("{}: {error}", names[0]))
+}
+
+fn certificates(pem: &str) -> Vec<String> {
+    let all = pem.split_inclusive(END).map(str::trim);
+    all.filter(|one| one.ends_with(END))
+        .map(|one| format!("{one}\n"))
+        .collect()
+}
+
+pub(super) fn of_identity(name: &str, identity: Identity) -> Secret {
+    let entries = vec![
+        (CA_FILE, identity.ca),
+        (CERTIFICATE_FILE, identity.certificate),
+        (KEY_FILE, identity.key),
+    ];
+    secret(name, "kubernetes.io/tls", entries)
+}
+
+/// What a role holds; none where something is missing.
+pub(super) fn identity(secret: &Secret) -> Option<Identity> {
+    Some(Identity {
+        ca: text(secret, CA_FILE)?,
+        certificate: text(secret, CERTIFICATE_FILE)?,
+        key: text(secret, KEY_FILE)?,
+    })
+}
+
+/// `next` in the place of `before`, as it was read: its labels and owners stay.
+pub(super) fn over(before: &Secret, next: Secret) -> Secret {
+    Secret {
+        metadata: before.metadata.clone(),
+        ..next
+    }
+}
+
+fn secret(name: &str, kind: &str, entries: Entries<'_>) -> Secret {
+    let data: BTreeMap<_, _> = entries
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes())))
+        .collect();
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        type_: Some(kind.to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+fn text(secret: &Secret, name: &str) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get(name)?;
+    String::from_utf8(bytes.0.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hexagram_tls::Role;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    #[test]
+    fn cas_come_back_as_they_were() {
+        let mut cas = Authorities::fresh(NOW).unwrap();
+        cas.next = Authorities::fresh(NOW).ok().map(|fresh| fresh.signer);
+        for _ in 0..2 {
+            let other = Authorities::fresh(NOW).unwrap();
+            cas.former.push(other.signer.certificate().to_owned());
+        }
+        let read = authorities(&of_authorities("x-ca", &cas)).unwrap();
+        assert_eq!(read.trusted(), cas.trusted());
+        assert_eq!(read.signer.key(), cas.signer.key());
+        assert_eq!(read.next.unwrap().key(), cas.next.unwrap().key());
+    }
+
+    #[test]
+    fn an_identity_comes_back_as_it_was() {
+        let made = Authorities::fresh(NOW).unwrap().issue(Role::Edge, NOW);
+        let made = made.unwrap();
+        let secret = of_identity("x-edge", made.clone());
+        assert_eq!(identity(&secret), Some(made));
+        assert_eq!(identity(&Secret::default()), None);
+    }
+
+    #[test]
+    fn what_is_no_ca_is_told_without_its_key() {
+        let entries = vec![
+            (CERTIFICATE_FILE, "x".to_owned()),
+            (KEY_FILE, "hush".to_owned()),
+        ];
+        for bad in [secret("s", "Opaque", entries), Secret::default()] {
+            let error = authorities(&bad).unwrap_err();
+            assert!(
+                error.contains(CERTIFICATE_FILE) && !error.contains("hush"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_keeps_what_others_put_on_it() {
+        let mut before = secret("s", "Opaque", Vec::new());
+        before.metadata.resource_version = Some("7".to_owned());
+        let next = secret("s", "Opaque", vec![(FORMER, "y".to_owned())]);
+        let next = over(&before, next);
+        assert_eq!(next.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(text(&next, FORMER).as_deref(), Some("y"));
+    }
+}

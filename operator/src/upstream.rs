@@ -1,0 +1,114 @@
+//! The kind `Upstream`: an MCP server that the cluster of its namespace serves.
+
+#![expect(
+    unreachable_pub,
+    reason = "the derive repeats each type inside a function"
+)]
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "columns have their types in common"
+)]
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The condition that says whether an upstream is among those that workers are given.
+pub(crate) const ACCEPTED: &str = "Accepted";
+
+/// Where it is and what it is sent.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "hexagram.dev",
+    version = "v1alpha1",
+    kind = "Upstream",
+    plural = "upstreams",
+    shortname = "hexup",
+    namespaced,
+    status = "UpstreamStatus",
+    derive = "PartialEq",
+    doc = "An MCP server that the Hexagram cluster of this namespace serves, under the object's name: 1 to 32 of a-z, 0-9 and -, a letter first. Objects may come, change and go at any time.",
+    annotation("helm.sh/resource-policy", "keep"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamSpec {
+    /// A Streamable HTTP endpoint, http:// or https://.
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: String,
+    /// Which tool calls run again when the worker that had them is lost: those that their
+    /// tool declares harmless, or none. Without it as the workers' settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryChoice>,
+    /// What each request carries beside the protocol's own headers.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderEntry>,
+}
+
+/// Which tool calls run again.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryChoice {
+    /// Those whose tool declares `readOnlyHint` or `idempotentHint`.
+    Declared,
+    /// None.
+    Never,
+}
+
+/// A header with its value in a Secret.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderEntry {
+    /// The header's name, such as authorization.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: String,
+    /// Where its whole value is, such as "Bearer KEY".
+    pub secret_key_ref: SecretKey,
+}
+
+/// A key of a Secret in the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// The Secret, which the operator has to be allowed to read.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// What became of it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamStatus {
+    /// Accepted: it is among those that workers are given, or why not.
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(length(max = 8))]
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+impl UpstreamStatus {
+    pub(crate) fn accepted(&self) -> Option<&Condition> {
+        self.conditions.iter().find(|one| one.type_ == ACCEPTED)
+    }
+}

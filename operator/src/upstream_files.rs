@@ -1,0 +1,182 @@
+//! From `Upstream` objects to the files that workers mount, and what is to be said of each
+//! object. One that cannot be used costs itself only.
+
+use std::collections::BTreeMap;
+
+use hexagram_upstreams::{UpstreamName, UpstreamText};
+
+use crate::upstream::{HeaderEntry, RetryChoice, UpstreamSpec};
+
+/// What of the Secrets could be read, by name: their data, or why there is none.
+pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
+
+/// The files, and the verdicts by object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compiled {
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) verdicts: BTreeMap<String, Verdict>,
+}
+
+/// What is said of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted,
+    Invalid(String),
+    NoSecret(String),
+}
+
+impl Verdict {
+    /// The condition's status, its reason and its message.
+    pub(crate) fn words(&self) -> (&'static str, &'static str, &str) {
+        match self {
+            Self::Accepted => ("True", "Accepted", "workers are given it"),
+            Self::Invalid(why) => ("False", "Invalid", why),
+            Self::NoSecret(why) => ("False", "NoSecret", why),
+        }
+    }
+}
+
+/// The files for `objects`.
+pub(crate) fn compile<'a>(
+    objects: impl Iterator<Item = (&'a str, &'a UpstreamSpec)>,
+    secrets: &Secrets,
+) -> Compiled {
+    let mut all = Compiled::default();
+    for (name, spec) in objects {
+        let verdict = match file(name, spec, secrets) {
+            Ok(text) => {
+                all.files.insert(format!("{name}.toml"), text);
+                Verdict::Accepted
+            }
+            Err(verdict) => verdict,
+        };
+        all.verdicts.insert(name.to_owned(), verdict);
+    }
+    all
+}
+
+fn file(name: &str, spec: &UpstreamSpec, secrets: &Secrets) -> Result<String, Verdict> {
+    let parsed: UpstreamName = name.parse().map_err(Verdict::Invalid)?;
+    let retry = spec.retry.map(|retry| match retry {
+        RetryChoice::Declared => "declared".to_owned(),
+        RetryChoice::Never => "never".to_owned(),
+    });
+    let headers = spec.headers.iter().map(|entry| header(entry, secrets));
+    let text = UpstreamText {
+        url: spec.url.clone(),
+        retry,
+        headers: headers
+            .collect::<Result<_, _>>()
+            .map_err(Verdict::NoSecret)?,
+    };
+    text.clone().checked(parsed).map_err(Verdict::Invalid)?;
+    text.to_toml().map_err(Verdict::Invalid)
+}
+
+fn header(entry: &HeaderEntry, secrets: &Secrets) -> Result<(String, String), String> {
+    let from = &entry.secret_key_ref;
+    let wrong = |why: &str| format!("header {}: Secret {} {why}", entry.name, from.name);
+    let data = match secrets.get(&from.name) {
+        Some(Ok(data)) => data,
+        Some(Err(why)) => return Err(wrong(why)),
+        None => return Err(wrong("was not read")),
+    };
+    let value = data.get(&from.key);
+    let value = value.ok_or_else(|| wrong(&format!("has no key {:?}", from.key)))?;
+    let value = str::from_utf8(value);
+    let value = value.map_err(|_| wrong(&format!("has no text at {:?}", from.key)))?;
+    Ok((entry.name.clone(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::upstream::SecretKey;
+
+    use super::*;
+
+    fn spec(url: &str) -> UpstreamSpec {
+        UpstreamSpec {
+            url: url.to_owned(),
+            retry: None,
+            headers: Vec::new(),
+        }
+    }
+
+    fn keyed(secret: &str, key: &str) -> UpstreamSpec {
+        let secret_key_ref = SecretKey {
+            name: secret.to_owned(),
+            key: key.to_owned(),
+        };
+        let header = HeaderEntry {
+            name: "authorization".to_owned(),
+            secret_key_ref,
+        };
+        UpstreamSpec {
+            headers: vec![header],
+            retry: Some(RetryChoice::Never),
+            ..spec("https://docs.example/mcp")
+        }
+    }
+
+    fn secrets() -> Secrets {
+        let data = [
+            ("key".to_owned(), b"Bearer s3\n".to_vec()),
+            ("raw".to_owned(), vec![0xff]),
+        ];
+        [
+            ("docs".to_owned(), Ok(data.into())),
+            ("gone".to_owned(), Err("is not there".to_owned())),
+        ]
+        .into()
+    }
+
+    fn verdict(name: &str, spec: &UpstreamSpec) -> (String, String) {
+        let compiled = compile([(name, spec)].into_iter(), &secrets());
+        let (_, reason, message) = compiled.verdicts[name].words();
+        (reason.to_owned(), message.to_owned())
+    }
+
+    #[test]
+    fn an_object_is_a_file_that_workers_read() {
+        let compiled = compile([("docs", &keyed("docs", "key"))].into_iter(), &secrets());
+        let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
+        assert_eq!(text.headers["authorization"], "Bearer s3");
+        assert_eq!(text.retry.as_deref(), Some("never"));
+        assert_eq!(compiled.verdicts["docs"], Verdict::Accepted);
+    }
+
+    #[test]
+    fn one_that_cannot_be_used_says_why_and_leaves_the_others() {
+        let (good, bad) = (spec("http://git.example/mcp"), spec("ftp://x"));
+        let objects = [("git", &good), ("bad", &bad)];
+        let compiled = compile(objects.into_iter(), &secrets());
+        assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
+        assert_eq!(compiled.verdicts["git"], Verdict::Accepted);
+        for (name, spec, reason, says) in [
+            ("bad", bad, "Invalid", "`url` is no http://"),
+            (
+                "docs",
+                keyed("gone", "key"),
+                "NoSecret",
+                "Secret gone is not there",
+            ),
+            (
+                "docs",
+                keyed("docs", "kee"),
+                "NoSecret",
+                "has no key \"kee\"",
+            ),
+            (
+                "docs",
+                keyed("docs", "raw"),
+                "NoSecret",
+                "has no text at \"raw\"",
+            ),
+            ("a.b", good, "Invalid", "is not an upstream name"),
+        ] {
+            let (found, message) = verdict(name, &spec);
+            assert_eq!(found, reason, "{message}");
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}
