@@ -125,9 +125,17 @@ impl Kubectl {
     /// # Errors
     /// When the API server does not reach it.
     pub async fn metrics(&self, pod: &str) -> Result<Metrics> {
+        Ok(self.page(pod, "metrics").await?.into())
+    }
+
+    /// What a pod's admin server says at `/PAGE`.
+    ///
+    /// # Errors
+    /// When the API server does not reach it.
+    pub async fn page(&self, pod: &str, page: &str) -> Result<String> {
         let namespace = &self.namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9090/proxy/metrics");
-        Ok(self.run(&["get", "--raw", &path]).await?.into())
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9090/proxy/{page}");
+        self.run(&["get", "--raw", &path]).await
     }
 
     /// Starts to write what a pod says to a file, until it ends or the child is dropped.

@@ -30,12 +30,13 @@ mod scene;
 mod setting;
 mod shards;
 mod store;
+mod upstreams;
 mod wait;
 
 pub use clients::tour;
 pub use finally::finally;
 pub use kubectl::{Kubectl, Pod, Role};
-pub use load::{Figures, Load};
+pub use load::{Drive, Figures, Load};
 pub use metrics::Metrics;
 pub use rendered::Accepted;
 pub use report::Verdict;

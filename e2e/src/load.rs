@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -40,6 +41,27 @@ pub struct Load {
     /// For all that the load reports.
     file: PathBuf,
     told: watch::Receiver<usize>,
+}
+
+/// What the clients do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drive {
+    /// Of each era.
+    pub clients: u32,
+    /// Calls a second of each.
+    pub rate: f64,
+    /// What each call sends and gets back.
+    pub message: String,
+}
+
+impl Drive {
+    fn of(setting: &Setting) -> Self {
+        Self {
+            clients: setting.clients,
+            rate: setting.rate,
+            message: "e2e".to_owned(),
+        }
+    }
 }
 
 /// What all clients together saw.
@@ -118,7 +140,15 @@ impl Load {
     /// # Errors
     /// When it does not start, or the endpoint cannot be used.
     pub async fn start(setting: &Setting, name: &str) -> Result<Self> {
-        let mut load = Self::spawn(setting, name, LONGEST).await?;
+        Self::start_as(setting, name, &Drive::of(setting)).await
+    }
+
+    /// As [`Load::start`], with clients that do something else.
+    ///
+    /// # Errors
+    /// As [`Load::start`].
+    pub async fn start_as(setting: &Setting, name: &str, drive: &Drive) -> Result<Self> {
+        let mut load = Self::spawn(setting, name, drive, LONGEST).await?;
         timeout(OPENING, load.told.wait_for(|told| *told > 0))
             .await
             .context("the load has not begun")?
@@ -127,12 +157,12 @@ impl Load {
         Ok(load)
     }
 
-    async fn spawn(setting: &Setting, name: &str, length: Duration) -> Result<Self> {
+    async fn spawn(setting: &Setting, name: &str, drive: &Drive, length: Duration) -> Result<Self> {
         let log = setting.folder.join(format!("{name}.load.log"));
         let log = File::create(&log)
             .await
             .with_context(|| format!("create {}", log.display()))?;
-        let mut child = command(setting, length)
+        let mut child = command(setting, drive, length)
             .spawn()
             .with_context(|| format!("start {}", setting.binary.display()))?;
         let progress = child.stderr.take().context("its stderr is piped")?;
@@ -175,12 +205,12 @@ impl Load {
     /// When it does not start or reports nothing.
     pub async fn whole(setting: &Setting, name: &str) -> Result<Figures> {
         let length = Duration::from_secs(setting.seconds);
-        let load = Self::spawn(setting, name, length).await?;
+        let load = Self::spawn(setting, name, &Drive::of(setting), length).await?;
         load.report(OPENING + length + ENDING).await
     }
 }
 
-fn command(setting: &Setting, length: Duration) -> Command {
+fn command(setting: &Setting, drive: &Drive, length: Duration) -> Command {
     let mut command = Command::new(&setting.binary);
     for (name, _) in std::env::vars_os() {
         // Our variables would be settings of the binary.
@@ -190,11 +220,11 @@ fn command(setting: &Setting, length: Duration) -> Command {
     }
     command
         .args(["bench", "sessions", "--output=json", "--tool=echo"])
-        .arg(r#"--arguments={"message":"e2e"}"#)
+        .arg(format!("--arguments={}", json!({"message": drive.message})))
         .arg(format!("--url={}", setting.url))
-        .arg(format!("--legacy={}", setting.clients))
-        .arg(format!("--modern={}", setting.clients))
-        .arg(format!("--rate={}", setting.rate))
+        .arg(format!("--legacy={}", drive.clients))
+        .arg(format!("--modern={}", drive.clients))
+        .arg(format!("--rate={}", drive.rate))
         .arg(format!("--seconds={}", length.as_secs()))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -242,7 +272,6 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn reads_what_the_load_reports() {
@@ -269,7 +298,7 @@ mod tests {
     #[test]
     fn the_load_is_that_of_the_setting() {
         let setting = crate::setting::tests::setting("http://127.0.0.1:1/mcp");
-        let command = command(&setting, Duration::from_secs(7));
+        let command = command(&setting, &Drive::of(&setting), Duration::from_secs(7));
         let args: Vec<_> = command
             .as_std()
             .get_args()

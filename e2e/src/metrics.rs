@@ -15,14 +15,33 @@ impl Metrics {
     /// any.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
-        let series = self.0.lines().filter_map(|line| {
-            let (head, value) = line.rsplit_once(' ')?;
-            let (found, rest) = head.split_once('{').unwrap_or((head, ""));
-            let has = |label: &&str| rest.trim_end_matches('}').split(',').any(|it| it == *label);
-            (found == name && labels.iter().all(has)).then(|| value.parse::<f64>().ok())?
-        });
-        series.sum()
+        let has = |found: &[&str]| labels.iter().all(|label| found.contains(label));
+        let series = self.series(name).filter(|(found, _)| has(found));
+        series.map(|(_, value)| value).sum()
     }
+
+    /// A metric's series by the value of this label.
+    #[must_use]
+    pub fn by(&self, name: &str, label: &str) -> Vec<(&str, f64)> {
+        let series = self.series(name);
+        let told = series.filter_map(|(labels, value)| Some((value_of(&labels, label)?, value)));
+        told.collect()
+    }
+
+    fn series(&self, name: &str) -> impl Iterator<Item = (Vec<&str>, f64)> {
+        self.0.lines().filter_map(move |line| {
+            let (head, value) = line.rsplit_once(' ')?;
+            let (found, labels) = head.split_once('{').unwrap_or((head, ""));
+            let labels = labels.trim_end_matches('}').split(',').collect();
+            (found == name).then(|| Some((labels, value.parse().ok()?)))?
+        })
+    }
+}
+
+fn value_of<'a>(labels: &[&'a str], label: &str) -> Option<&'a str> {
+    let pairs = labels.iter().filter_map(|pair| pair.split_once('='));
+    let mut values = pairs.filter(|(name, _)| *name == label);
+    values.next().map(|(_, value)| value.trim_matches('"'))
 }
 
 #[cfg(test)]
@@ -48,5 +67,13 @@ bytes 1.5e+06
         assert!((sum(&["step=\"planned\"", "why=\"load\""]) - 3.0).abs() < 1e-9);
         assert!((page.sum("bytes", &[]) - 1.5e6).abs() < 1e-9);
         assert!(page.sum("absent", &[]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn series_are_told_apart_by_a_label() {
+        let page = Metrics::from(PAGE.to_owned());
+        let told = page.by("moves_total", "why");
+        assert_eq!(told, [("load", 3.0), ("drain", 4.0), ("load", 2.0)]);
+        assert_eq!(page.by("bytes", "why"), []);
     }
 }

@@ -81,13 +81,12 @@ impl Scene {
         self.setting.folder.join("values.json")
     }
 
-    /// What is installed would be in the way. Workers would wait for an operator to take
-    /// their shards, and it is gone as well.
+    /// What is installed would be in the way. A pod that is only forgotten runs on.
     async fn uninstall(&self) -> Result<()> {
         let args = ["uninstall", "hexagram", "--ignore-not-found"];
         self.kubectl.helm(&args).await?;
-        let pods = ["delete", "pods", "--all", "--grace-period=0", "--force"];
-        self.kubectl.run(&pods).await.map(|_| ())
+        let gone = ["wait", "--for=delete", "pods", "--all", "--timeout=150s"];
+        self.kubectl.run_to_end(&gone).await.map(|_| ())
     }
 
     /// Whether the chart is to install the kinds: where they are already, they may be

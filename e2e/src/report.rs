@@ -112,6 +112,17 @@ impl Verdict {
             )
     }
 
+    /// The bar of what takes one shard from its owner, without a store: sessions of that
+    /// shard end, each with one refusal, and nobody else notices. A shard has far less than
+    /// an eighth of the clients.
+    #[must_use]
+    pub fn of_one_shard(self, figures: &Figures) -> Self {
+        let (failed, sessions) = (figures.total.unanswered(), &figures.total.sessions);
+        let is_one = failed == sessions.lost && sessions.lost * 8 <= sessions.opened;
+        self.load(figures)
+            .requires(is_one, "clients of other shards noticed it")
+    }
+
     fn calls_answered(self, figures: &Figures) -> Self {
         let (failed, lost) = (figures.total.unanswered(), figures.total.sessions.lost);
         self.requires(figures.total.sent > 0, "nothing was sent")

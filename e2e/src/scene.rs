@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
 use crate::kubectl::{Kubectl, Pod, Role};
-use crate::load::Load;
+use crate::load::{Drive, Load};
+use crate::metrics::Metrics;
 use crate::setting::Setting;
 use crate::shards::Shards;
 use crate::{nodes, wait};
@@ -151,6 +152,14 @@ impl Scene {
         Load::start(&self.setting, &self.name).await
     }
 
+    /// Another load, begun.
+    ///
+    /// # Errors
+    /// When it does not begin.
+    pub async fn load_as(&self, drive: &Drive) -> Result<Load> {
+        Load::start_as(&self.setting, &self.name, drive).await
+    }
+
     /// Kills a pod's process.
     ///
     /// # Errors
@@ -222,6 +231,32 @@ impl Scene {
             .into_iter()
             .find(|it| leader.starts_with(&it.name));
         leading.with_context(|| format!("{leader} leads and is not ready"))
+    }
+
+    /// What the operator that leads shows.
+    ///
+    /// # Errors
+    /// When none leads, or it is not reached.
+    pub async fn control_metrics(&self) -> Result<Metrics> {
+        self.kubectl.metrics(&self.leading().await?.name).await
+    }
+
+    /// Waits until the operator shows what is to come; the time that took.
+    ///
+    /// # Errors
+    /// With what is missing.
+    pub async fn shown(
+        &self,
+        what: &str,
+        limit: Duration,
+        comes: impl Fn(&Metrics) -> bool,
+    ) -> Result<Duration> {
+        let start = Instant::now();
+        wait::until(what, limit, async || {
+            ensure!(comes(&self.control_metrics().await?), "not yet");
+            Ok(start.elapsed())
+        })
+        .await
     }
 
     /// Waits until an operator leads.

@@ -8,7 +8,9 @@ use tokio::time::sleep;
 
 use super::{RESUMABLE, UNNOTICED, is_apart};
 
-/// What clients may take to come to new edges by themselves.
+/// Connections live for half a minute at most.
+const YOUNG: &str = "edge.connectionAgeSeconds=30";
+/// After which all clients have connected anew.
 const SHARING: Duration = Duration::from_secs(60);
 /// The release before, as far as links can tell: all speak an older version of it.
 const BEFORE: [&str; 2] = [
@@ -20,17 +22,28 @@ const BEFORE: [&str; 2] = [
 async fn edges_are_scaled_up_and_down() {
     scenario("scale edges 1 -> 3 -> 1", RESUMABLE, async |scene| {
         scene.installed().await?;
-        let back = scene.kubectl.scale(Role::Edge, Size::default().edges);
-        let (shares, figures) = finally(edges_one_three_one(scene), back).await?;
+        let (shares, figures) = finally(edges_one_three_one(scene), as_before(scene)).await?;
+        let whole: f64 = shares.iter().sum();
+        let least = shares.iter().copied().fold(whole, f64::min);
         scene.rest().await?;
         Ok(Verdict::default()
             .shows(format!("connections of three edges: {shares:?}"))
+            .requires(least > whole / 6.0, "the new edges have no share")
             .resumable(&figures))
     })
     .await;
 }
 
+async fn as_before(scene: &Scene) -> Result<()> {
+    scene
+        .kubectl
+        .scale(Role::Edge, Size::default().edges)
+        .await?;
+    scene.upgrade_with(&[]).await
+}
+
 async fn edges_one_three_one(scene: &Scene) -> Result<(Vec<f64>, Figures)> {
+    scene.upgrade_with(&[YOUNG]).await?;
     scale_edges(scene, 1).await?;
     let load = scene.load().await?;
     scale_edges(scene, 3).await?;

@@ -31,7 +31,7 @@ async fn node_is_lost() {
             .without_power(&node, lost(scene, &node, &survivor))
             .await?;
         scene.rest().await?;
-        Ok(verdict_of(seen).load(&load.end().await?))
+        Ok(verdict_of(&seen).load(&load.end().await?))
     })
     .await;
 }
@@ -64,7 +64,7 @@ async fn lost(scene: &Scene, node: &str, survivor: &Pod) -> Result<Seen> {
     })
 }
 
-fn verdict_of(seen: Seen) -> Verdict {
+fn verdict_of(seen: &Seen) -> Verdict {
     let (noticed, service) = (seen.noticed.as_secs_f64(), seen.service.as_secs_f64());
     Verdict::default()
         .back_within(SOON, seen.survivor)

@@ -5,12 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod balance;
 mod changes;
 mod control;
 mod losses;
 mod mistakes;
 mod scaling;
 mod store;
+mod upstreams;
 
 use std::time::Duration;
 

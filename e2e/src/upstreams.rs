@@ -1,0 +1,105 @@
+//! Upstreams as objects, and a server that they name.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::kubectl::Role;
+use crate::scene::Scene;
+use crate::wait;
+
+/// Of a change of an object until every worker follows it.
+const TAKEN: Duration = Duration::from_secs(90);
+
+impl Scene {
+    /// Runs an MCP server of its own, at `http://upstream/mcp`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn run_upstream(&self) -> Result<()> {
+        let template = self.setting.root.join("e2e/upstream.yaml");
+        let text = tokio::fs::read_to_string(template).await?;
+        let file = self.setting.folder.join("upstream.yaml");
+        tokio::fs::write(&file, text.replace("IMAGE", &self.setting.image)).await?;
+        let file = format!("--filename={}", file.display());
+        self.kubectl.run(&["apply", &file]).await?;
+        let wait = [
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=60s",
+            "pod/upstream",
+        ];
+        self.kubectl.run_to_end(&wait).await.map(|_| ())
+    }
+
+    /// Removes the server and all objects.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub async fn remove_upstreams(&self) -> Result<()> {
+        let objects = ["delete", "upstreams.hexagram.dev", "--all"];
+        self.kubectl.run(&objects).await?;
+        let server = [
+            "delete",
+            "pod/upstream",
+            "service/upstream",
+            "--ignore-not-found",
+        ];
+        self.kubectl.run_to_end(&server).await.map(|_| ())
+    }
+
+    /// Makes an object, or changes it.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn apply_upstream(&self, name: &str, spec: &Value) -> Result<()> {
+        let object = json!({
+            "apiVersion": "hexagram.dev/v1alpha1",
+            "kind": "Upstream",
+            "metadata": {"name": name},
+            "spec": spec,
+        });
+        let file = self.setting.folder.join(format!("upstream-{name}.json"));
+        tokio::fs::write(&file, object.to_string()).await?;
+        let file = format!("--filename={}", file.display());
+        self.kubectl.run(&["apply", &file]).await.map(|_| ())
+    }
+
+    /// Waits until the object's condition Accepted has this reason; its message.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn upstream_is(&self, name: &str, reason: &str) -> Result<String> {
+        wait::until(format!("{name} is {reason}"), TAKEN, async || {
+            let object = self.kubectl.get(&["upstreams.hexagram.dev", name]).await?;
+            let conditions = object["status"]["conditions"].as_array();
+            let accepted = conditions.into_iter().flatten();
+            let accepted = accepted.into_iter().find(|one| one["type"] == "Accepted");
+            let accepted = accepted.context("it has no condition yet")?;
+            let current = accepted["observedGeneration"] == object["metadata"]["generation"];
+            ensure!(current && accepted["reason"] == reason, "it is {accepted}");
+            Ok(accepted["message"].as_str().unwrap_or_default().to_owned())
+        })
+        .await
+    }
+
+    /// Waits until every worker serves exactly these upstreams.
+    ///
+    /// # Errors
+    /// When one does not in time.
+    pub async fn workers_serve(&self, expected: &[&str]) -> Result<()> {
+        wait::until(format!("{expected:?} at the workers"), TAKEN, async || {
+            for worker in self.serving(Role::Worker).await? {
+                let status = self.kubectl.page(&worker.name, "status").await?;
+                let status: Value = serde_json::from_str(&status)?;
+                let upstreams = status["upstreams"].as_array();
+                let names = upstreams.into_iter().flatten().map(|one| &one["name"]);
+                let names: Vec<_> = names.filter_map(Value::as_str).collect();
+                ensure!(names == expected, "{} serves {names:?}", worker.name);
+            }
+            Ok(())
+        })
+        .await
+    }
+}

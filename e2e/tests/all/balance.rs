@@ -1,0 +1,120 @@
+//! Shards that have much to do, all on one worker: moved apart by the operator.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hexagram_e2e::{Drive, Metrics, Role, Scene, Verdict, scenario};
+use tokio::time::sleep;
+
+use super::UNNOTICED;
+
+/// The busiest worker's load for the mean of all.
+const EVEN: f64 = 1.3;
+const UNEVEN: f64 = 1.5;
+/// Of one core: below that, no load matters to anybody.
+const BUSY: f64 = 0.2;
+const SOON: Duration = Duration::from_secs(180);
+/// A load shows in averages of half a minute.
+const SHOWS: Duration = Duration::from_secs(45);
+/// Nothing is to move any more.
+const AFTER: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn hot_shards_are_moved_apart() {
+    let bar =
+        format!("max/mean < {EVEN} in < 180 s, at most 2 moves in the 300 s after; {UNNOTICED}");
+    scenario("hot shards all on one worker", &bar, async |scene| {
+        scene.installed().await?;
+        let load = scene.load_as(&hot()).await?;
+        sleep(SHOWS).await;
+        let verdict = gathered(scene).await?;
+        // The operator leaves alone what was moved on purpose; a new one does not know of it.
+        scene.kubectl.restart(Role::Operator).await?;
+        let verdict = moved_apart(scene, verdict).await?;
+        let figures = load.end().await?;
+        scene.rest().await?;
+        Ok(verdict.unnoticed(&figures))
+    })
+    .await;
+}
+
+/// Few clients that call often: about half of the shards have one or two of them.
+fn hot() -> Drive {
+    Drive {
+        clients: 20,
+        rate: 60.0,
+        message: "e".repeat(8192),
+    }
+}
+
+/// Brings the busier half of the shards to one worker and the others to the other.
+async fn gathered(scene: &Scene) -> Result<Verdict> {
+    let metrics = scene.control_metrics().await?;
+    let mut loads = metrics.by("hexagram_shard_load", "shard");
+    loads.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let workers = scene.serving(Role::Worker).await?;
+    ensure!(
+        workers.len() == 2 && loads.len() >= 2,
+        "two workers with shards"
+    );
+    let owners = scene.rest().await?;
+    let owners = owners.owners();
+    let half = loads.len() / 2;
+    for (place, (shard, _)) in loads.iter().enumerate() {
+        let wanted = &workers[usize::from(place >= half)].name;
+        let owner = owners.get(&shard.parse()?).copied().unwrap_or_default();
+        if !owner.starts_with(wanted.as_str()) {
+            put(scene, shard, wanted).await?;
+        }
+    }
+    Ok(heat(&loads))
+}
+
+async fn put(scene: &Scene, shard: &str, worker: &str) -> Result<()> {
+    let operator = "deployment/hexagram-operator";
+    let order = ["exec", operator, "--", "hexagram", "move", shard, worker];
+    scene.kubectl.run(&order).await.map(|_| ())
+}
+
+/// What is to be seen of the loads, the greatest first.
+fn heat(loads: &[(&str, f64)]) -> Verdict {
+    let total: f64 = loads.iter().map(|(_, load)| load).sum();
+    let hottest = loads.first().map_or(0.0, |(_, load)| *load);
+    let share = hottest / (total / 2.0) * 100.0;
+    let hot = loads
+        .iter()
+        .filter(|(_, load)| load * 4.0 > hottest)
+        .count();
+    Verdict::default()
+        .shows(format!("{hot} hot shards, {total:.2} of a core in all"))
+        .shows(format!("the hottest {share:.0} % of a worker's mean load"))
+        .requires(total > BUSY, "the load is too light to matter")
+}
+
+async fn moved_apart(scene: &Scene, verdict: Verdict) -> Result<Verdict> {
+    let uneven = |metrics: &Metrics| imbalance(metrics) > UNEVEN;
+    scene.shown("uneven load", SOON, uneven).await?;
+    let even = |metrics: &Metrics| (0.1..EVEN).contains(&imbalance(metrics));
+    let time = scene.shown("even load", 2 * SOON, even).await?;
+    let then = scene.control_metrics().await?;
+    sleep(AFTER).await;
+    let now = scene.control_metrics().await?;
+    let (done, more) = (moves(&then), moves(&now) - moves(&then));
+    Ok(verdict
+        .shows(format!(
+            "even after {:.0} s and {done} moves",
+            time.as_secs_f64()
+        ))
+        .shows(format!("{more} more, then max/mean {:.2}", imbalance(&now)))
+        .requires(time < SOON, "it took too long")
+        .requires(more <= 2.0, "it did not come to rest"))
+}
+
+/// 0 while the operator knows of no load.
+fn imbalance(metrics: &Metrics) -> f64 {
+    metrics.sum("hexagram_control_imbalance", &[])
+}
+
+fn moves(metrics: &Metrics) -> f64 {
+    metrics.sum("hexagram_control_moves_total", &[r#"step="planned""#])
+}

@@ -1,0 +1,64 @@
+//! Upstreams as objects that come, change and go while clients talk.
+
+use anyhow::{Result, ensure};
+use hexagram_e2e::{Figures, Scene, Verdict, finally, scenario};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::UNNOTICED;
+
+#[tokio::test]
+async fn upstream_is_added_broken_mended_and_removed() {
+    let name = "an Upstream added, broken, changed and removed";
+    let bar = format!("{UNNOTICED}; each change reaches all workers, a bad object only says so");
+    scenario(name, &bar, async |scene| {
+        scene.installed().await?;
+        scene.run_upstream().await?;
+        let changed = finally(added_to_removed(scene), scene.remove_upstreams());
+        let (seconds, figures) = changed.await?;
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .shows(format!("served {seconds:.1} s after `kubectl apply`"))
+            .unnoticed(&figures))
+    })
+    .await;
+}
+
+/// How long the first object took to reach all workers, and what the load saw.
+async fn added_to_removed(scene: &Scene) -> Result<(f64, Figures)> {
+    let load = scene.load().await?;
+    let start = Instant::now();
+    let good = json!({"url": "http://upstream/mcp"});
+    scene.apply_upstream("tour", &good).await?;
+    scene.workers_serve(&["tour"]).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    scene.upstream_is("tour", "Accepted").await?;
+    is_refused_alone(scene).await?;
+    let never = json!({"url": "http://upstream/mcp", "retry": "never"});
+    scene.apply_upstream("tour", &never).await?;
+    scene.upstream_is("tour", "Accepted").await?;
+    let delete = ["delete", "upstreams.hexagram.dev", "tour"];
+    scene.kubectl.run(&delete).await?;
+    scene.workers_serve(&["demo"]).await?;
+    Ok((seconds, load.end().await?))
+}
+
+/// Objects that cannot be used say why, and the good one is served on.
+async fn is_refused_alone(scene: &Scene) -> Result<()> {
+    let secret = json!({"name": "none-such", "key": "key"});
+    let header = json!({"name": "authorization", "secretKeyRef": secret});
+    for (spec, reason, says) in [
+        (json!({"url": "ftp://upstream"}), "Invalid", "http://"),
+        (
+            json!({"url": "http://upstream/mcp", "headers": [header]}),
+            "NoSecret",
+            "none-such",
+        ),
+    ] {
+        scene.apply_upstream("bad", &spec).await?;
+        let message = scene.upstream_is("bad", reason).await?;
+        ensure!(message.contains(says), "{message}");
+        scene.workers_serve(&["tour"]).await?;
+    }
+    Ok(())
+}
