@@ -71,7 +71,7 @@ impl LinkSecrets {
     }
 
     fn api(&self, place: &Place) -> Api<Secret> {
-        Api::namespaced(place.client.clone(), &place.namespace)
+        place.api()
     }
 
     /// The CAs, after the step that is due.

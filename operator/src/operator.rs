@@ -1,5 +1,6 @@
 //! The operator: leads, and then runs the controller over the objects of one namespace.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub keys_secret: String,
     /// The Secret in which workers are given the `Upstream` objects, if they are to be.
     pub upstreams_secret: Option<String>,
+    /// The Secrets that headers of `Upstream` objects may come from.
+    pub header_secrets: BTreeSet<String>,
     /// The links' certificates, where the operator makes them.
     pub links: Option<LinkSecrets>,
     /// The labels of the workers' pods, as a selector.
@@ -203,6 +206,7 @@ impl Operator {
             let upstreams = Upstreams {
                 place: self.place.clone(),
                 secret,
+                headers_from: self.settings.header_secrets.clone(),
                 pods: workers.clone(),
                 teller,
             };

@@ -11,10 +11,20 @@ use crate::upstream::{HeaderEntry, RetryChoice, UpstreamSpec};
 pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
 
 /// The files, and the verdicts by object.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct Compiled {
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) verdicts: BTreeMap<String, Verdict>,
+}
+
+impl Compiled {
+    /// Files of objects that are refused: what stood in them before is served on, as
+    /// something may be missing for a moment only.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = String> {
+        let refused = self.verdicts.iter();
+        let refused = refused.filter(|(_, verdict)| **verdict != Verdict::Accepted);
+        refused.map(|(name, _)| file_name(name))
+    }
 }
 
 /// What is said of an object.
@@ -45,7 +55,7 @@ pub(crate) fn compile<'a>(
     for (name, spec) in objects {
         let verdict = match file(name, spec, secrets) {
             Ok(text) => {
-                all.files.insert(format!("{name}.toml"), text);
+                all.files.insert(file_name(name), text);
                 Verdict::Accepted
             }
             Err(verdict) => verdict,
@@ -53,6 +63,10 @@ pub(crate) fn compile<'a>(
         all.verdicts.insert(name.to_owned(), verdict);
     }
     all
+}
+
+fn file_name(name: &str) -> String {
+    format!("{name}.toml")
 }
 
 fn file(name: &str, spec: &UpstreamSpec, secrets: &Secrets) -> Result<String, Verdict> {

@@ -37,6 +37,8 @@ pub(crate) struct Upstreams {
     pub(crate) place: Place,
     /// The Secret that workers mount.
     pub(crate) secret: String,
+    /// The Secrets that headers may come from: an object must not send others away.
+    pub(crate) headers_from: BTreeSet<String>,
     pub(crate) pods: watch::Receiver<WorkerPods>,
     pub(crate) teller: Teller,
 }
@@ -69,14 +71,15 @@ impl Upstreams {
     async fn give(&self, objects: &Objects) -> Result<(), kube::Error> {
         let secrets = self.secrets(objects).await?;
         let specs = objects.iter().map(|(name, one)| (name.as_str(), &one.spec));
-        let Compiled { files, verdicts } = compile(specs, &secrets);
-        if let Some(version) = self.write(files).await? {
-            self.tell_pods(&version).await?;
+        let compiled = compile(specs, &secrets);
+        let mut done = Ok(());
+        if let Some(version) = self.write(&compiled).await? {
+            done = self.tell_pods(&version).await;
         }
-        for (name, verdict) in &verdicts {
-            self.tell(&objects[name], verdict).await?;
+        for (name, verdict) in &compiled.verdicts {
+            done = done.and(self.tell(&objects[name], verdict).await);
         }
-        Ok(())
+        done
     }
 
     /// All Secrets that the objects name.
@@ -95,6 +98,12 @@ impl Upstreams {
         &self,
         name: &str,
     ) -> Result<Result<BTreeMap<String, Vec<u8>>, String>, kube::Error> {
+        if !self.headers_from.contains(name) {
+            return Ok(Err(
+                "is none that headers may come from: name it in the chart's upstreamSecrets"
+                    .to_owned(),
+            ));
+        }
         let api: Api<Secret> = self.place.api();
         match within(api.get_opt(name)).await {
             Ok(Some(secret)) => {
@@ -102,23 +111,20 @@ impl Upstreams {
                 Ok(Ok(data.map(|(key, value)| (key, value.0)).collect()))
             }
             Ok(None) => Ok(Err("is not there".to_owned())),
-            Err(kube::Error::Api(status)) if status.code == 403 => Ok(Err(
-                "may not be read by the operator: name it in the chart's upstreamSecrets"
-                    .to_owned(),
-            )),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                Ok(Err("may not be read by the operator".to_owned()))
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Writes the files where they are others; the Secret's version, if there is one.
-    async fn write(&self, files: BTreeMap<String, String>) -> Result<Option<String>, kube::Error> {
+    async fn write(&self, compiled: &Compiled) -> Result<Option<String>, kube::Error> {
         let api: Api<Secret> = self.place.api();
-        let files = files.into_iter();
-        let data: BTreeMap<_, _> = files
-            .map(|(name, text)| (name, ByteString(text.into_bytes())))
-            .collect();
+        let known = within(api.get_opt(&self.secret)).await?;
+        let data = data(compiled, known.as_ref());
         let options = PostParams::default();
-        let written = match within(api.get_opt(&self.secret)).await? {
+        let written = match known {
             None if data.is_empty() => return Ok(None),
             None => within(api.create(&options, &self.fresh(data))).await?,
             Some(known) if known.data.clone().unwrap_or_default() == data => known,
@@ -145,6 +151,7 @@ impl Upstreams {
     async fn tell_pods(&self, version: &str) -> Result<(), kube::Error> {
         let api: Api<Pod> = self.place.api();
         let pods = self.pods.borrow().clone();
+        let mut done = Ok(());
         let late = |pod: &&str| pods[*pod].told.as_deref() != Some(version) && !pods[*pod].is_going;
         for name in pods.keys().map(String::as_str).filter(late) {
             let patch = json!({"metadata": {"annotations": {TOLD: version}}});
@@ -153,10 +160,10 @@ impl Upstreams {
             match patched {
                 // It is gone already.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                patched => drop(patched?),
+                patched => done = done.and(patched.map(drop)),
             }
         }
-        Ok(())
+        done
     }
 
     /// Says of an object what is news.
@@ -187,6 +194,15 @@ impl Upstreams {
         self.teller.publish(event, &object.object_ref(&())).await;
         Ok(())
     }
+}
+
+/// What the Secret is to hold, where `known` is what it holds.
+fn data(compiled: &Compiled, known: Option<&Secret>) -> BTreeMap<String, ByteString> {
+    let files = compiled.files.iter();
+    let files = files.map(|(name, text)| (name.clone(), ByteString(text.clone().into_bytes())));
+    let known = known.and_then(|known| known.data.as_ref());
+    let before = |name: String| Some((name.clone(), known?.get(&name)?.clone()));
+    files.chain(compiled.refused().filter_map(before)).collect()
 }
 
 /// The condition that is to stand on an object, if it is another than before.
@@ -247,6 +263,24 @@ mod tests {
             conditions: accepted.into_iter().collect(),
         });
         object
+    }
+
+    #[test]
+    fn what_is_refused_for_a_while_is_served_on() {
+        let mut compiled = Compiled::default();
+        compiled.files.insert("a.toml".to_owned(), "new".to_owned());
+        let refused = Verdict::NoSecret("is not there".to_owned());
+        compiled.verdicts.insert("b".to_owned(), refused);
+        let text = |text: &str| ByteString(text.as_bytes().to_vec());
+        let held = ["a", "b", "gone"].map(|name| (format!("{name}.toml"), text("old")));
+        let known = Secret {
+            data: Some(held.into()),
+            ..Secret::default()
+        };
+        let expected = [("a.toml", "new"), ("b.toml", "old")];
+        let expected = expected.map(|(name, held)| (name.to_owned(), text(held)));
+        assert_eq!(data(&compiled, Some(&known)), expected.into());
+        assert_eq!(data(&compiled, None).len(), 1);
     }
 
     #[test]

@@ -10,6 +10,31 @@
 {{- include "hexagram.checkStore" . }}
 {{- include "hexagram.checkShards" . }}
 {{- include "hexagram.checkStoreChange" . }}
+{{- include "hexagram.checkLinksChange" . }}
+{{- include "hexagram.checkUpstreamSecrets" . }}
+{{- end }}
+
+{{- /* An Upstream object could have them sent to its own server. */ -}}
+{{- define "hexagram.checkUpstreamSecrets" -}}
+{{- $name := include "hexagram.fullname" . }}
+{{- $own := list (include "hexagram.keysSecret" .) (printf "%s-upstreams" $name) (printf "%s-link-ca" $name) (printf "%s-link-edge" $name) (printf "%s-link-worker" $name) }}
+{{- range .Values.upstreamSecrets }}
+{{- if has . $own }}
+{{- fail (printf "upstreamSecrets names %s, which is the operator's own: no upstream may be sent it" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.checkLinksChange" -}}
+{{- $name := printf "%s-worker" (include "hexagram.fullname" .) }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace $name }}
+{{- if and $live (ne .Values.worker.updateStrategy "Recreate") }}
+{{- $now := dig "metadata" "annotations" "hexagram.dev/link-tls" "false" $live }}
+{{- $wanted := toString .Values.links.tls.enabled }}
+{{- if ne $now $wanted }}
+{{- fail (printf "links.tls.enabled changes from %s to %s, and links of both kinds do not go together: set worker.updateStrategy to Recreate for this upgrade, which ends all legacy sessions" $now $wanted) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "hexagram.checkIngress" -}}

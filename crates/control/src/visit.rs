@@ -39,6 +39,9 @@ pub enum Unheard {
     /// It cannot be reached.
     #[error("it cannot be reached: {}", innermost(.0))]
     Unreached(tonic::transport::Error),
+    /// It answers, and one side does not trust the other: it lives.
+    #[error("it lives, but the links do not fit: {}", innermost(.0))]
+    Mistrusted(tonic::transport::Error),
     /// It answers, but not with a report.
     #[error("it does not report: {}", .0.message())]
     Answered(Box<tonic::Status>),
@@ -86,10 +89,7 @@ pub(crate) async fn reports(
     shards: ShardCount,
 ) -> Result<(Report, Streaming<Report>), Unheard> {
     let dialled = address.dial().await;
-    let channel = dialled.map_err(|error| match is_refusal(&error) {
-        true => Unheard::Refused(error),
-        false => Unheard::Unreached(error),
-    })?;
+    let channel = dialled.map_err(unreached)?;
     let request = WatchRequest {
         cluster: cluster.to_owned(),
         shards: u32::from(shards.get()),
@@ -104,21 +104,48 @@ fn answer(status: tonic::Status) -> Unheard {
     Unheard::Answered(Box::new(explained(status)))
 }
 
-/// Whether somebody's kernel says that nobody listens.
-fn is_refusal(error: &(dyn Error + 'static)) -> bool {
+fn unreached(error: tonic::transport::Error) -> Unheard {
+    match kind(&error) {
+        // Somebody's kernel says that nobody listens.
+        Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => Unheard::Refused(error),
+        // What links over TLS say of a peer that they have heard and do not trust.
+        Some(ErrorKind::InvalidData) => Unheard::Mistrusted(error),
+        _ => Unheard::Unreached(error),
+    }
+}
+
+/// What the operating system, or a wire, says of a failed dial.
+fn kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
     let mut causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.any(|cause| {
-        let kind = cause.downcast_ref().map(io::Error::kind);
-        matches!(
-            kind,
-            Some(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)
-        )
-    })
+    causes.find_map(|cause| cause.downcast_ref().map(io::Error::kind))
 }
 
 #[cfg(test)]
 mod tests {
+    use hexagram_proto::Connector;
+
     use super::*;
+
+    /// What comes of a dial that fails so.
+    async fn after(kind: ErrorKind) -> Unheard {
+        let fails = move || async move { Err::<tokio::io::DuplexStream, _>(kind.into()) };
+        let address = WorkerAddress::By(Connector::new("here".to_owned(), fails));
+        let count = ShardCount::default();
+        let Err(unheard) = reports(&address, "c", count).await else {
+            panic!("it is reached");
+        };
+        unheard
+    }
+
+    #[tokio::test]
+    async fn only_a_refused_connection_is_a_process_that_is_gone() {
+        let refused = after(ErrorKind::ConnectionRefused).await;
+        assert!(matches!(refused, Unheard::Refused(_)), "{refused}");
+        let mistrusted = after(ErrorKind::InvalidData).await;
+        assert!(matches!(mistrusted, Unheard::Mistrusted(_)), "{mistrusted}");
+        let cut = after(ErrorKind::TimedOut).await;
+        assert!(matches!(cut, Unheard::Unreached(_)), "{cut}");
+    }
 
     #[test]
     fn only_a_worker_with_a_name_and_a_life_is_introduced() {

@@ -10,7 +10,7 @@ use hexagram_proto::admin;
 use hexagram_runtime::random::jittered;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 use crate::fleet::Report;
 use crate::visit::{PROBE, Unheard, reports};
@@ -46,6 +46,8 @@ enum Lost {
     /// Nobody listens there, or another process does: the worker is gone.
     Gone,
     Silent,
+    /// It lives, and does not talk to this controller: their certificates do not fit.
+    Mistrusted,
 }
 
 impl Watcher {
@@ -60,6 +62,11 @@ impl Watcher {
                 },
                 Err(Lost::Gone) => true,
                 Err(Lost::Silent) => self.probe_again().await,
+                Err(Lost::Mistrusted) => {
+                    self.tell(Sign::Silent).await;
+                    sleep(jittered(REST)).await;
+                    false
+                }
             };
             if lost {
                 self.tell(Sign::Died).await;
@@ -76,7 +83,7 @@ impl Watcher {
                 self.tell(Sign::Report(first)).await;
                 false
             }
-            Err(_) => true,
+            Err(lost) => !matches!(lost, Lost::Mistrusted),
         }
     }
 
@@ -91,7 +98,16 @@ impl Watcher {
         let (first, reports) = asked.map_err(|unheard| match unheard {
             Unheard::Refused(_) => Lost::Gone,
             Unheard::Unreached(_) => self.unreached(&unheard),
+            Unheard::Mistrusted(_) => {
+                self.unreached(&unheard);
+                Lost::Mistrusted
+            }
             Unheard::Empty => Lost::Silent,
+            // It takes links over TLS only.
+            Unheard::Answered(status) if status.code() == Code::PermissionDenied => {
+                self.unheard(&status);
+                Lost::Mistrusted
+            }
             Unheard::Answered(status) => self.unheard(&status),
         })?;
         Ok((self.read(&first)?, reports))

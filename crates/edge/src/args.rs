@@ -84,7 +84,8 @@ pub struct EdgeArgs {
     /// Seconds after which a client is asked to connect again, at most; half of it at least.
     /// Standing streams end with their connection, and go on where they were. New edges get
     /// their share of the clients so; 0 keeps connections for ever.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(..=604_800))]
     pub connection_age: u64,
 }
 

@@ -293,6 +293,9 @@ pub(crate) struct OperatorRole {
     /// mount as their --upstream-dir; without it the objects are not followed.
     #[arg(long, value_name = "NAME")]
     pub(crate) upstreams_secret: Option<String>,
+    /// A Secret that headers of Upstream objects may come from; may be repeated.
+    #[arg(long = "upstream-header-secret", value_name = "NAME")]
+    pub(crate) upstream_header_secrets: Vec<String>,
     /// The labels of the workers' pods.
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) worker_selector: String,

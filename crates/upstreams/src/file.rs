@@ -1,6 +1,7 @@
 //! An upstream as a file: `url`, and if wanted `retry` and a table of `headers`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,7 @@ pub struct UpstreamFile {
 }
 
 /// The text of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamText {
     /// A Streamable HTTP endpoint.
@@ -40,6 +41,17 @@ pub struct UpstreamText {
     /// What each request carries beside the protocol's own headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for UpstreamText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.keys().collect();
+        f.debug_struct("UpstreamText")
+            .field("url", &self.url)
+            .field("retry", &self.retry)
+            .field("headers", &names)
+            .finish()
+    }
 }
 
 impl UpstreamText {
@@ -69,7 +81,8 @@ impl UpstreamText {
             return Err("`url` is no http:// or https:// address".to_owned());
         }
         let retry = self.retry.map(|retry| retry.parse()).transpose();
-        let retry = retry.map_err(|error: String| format!("`retry`: {error}"))?;
+        let retry =
+            retry.map_err(|_: String| "`retry` is neither declared nor never".to_owned())?;
         Ok(UpstreamFile {
             spec: UpstreamSpec {
                 name,
@@ -90,7 +103,13 @@ fn is_endpoint(url: &str) -> bool {
 
 /// Without the text around it, which may be a secret.
 fn at_line(text: &str, error: &toml::de::Error) -> String {
-    let reason = error.message();
+    let said = error.message();
+    // Others quote what they found.
+    let is_plain = said.starts_with("missing field") || said.starts_with("unknown field");
+    let reason = match is_plain {
+        true => said,
+        false => "this is no TOML, or a value of another type than it should be",
+    };
     match error.span() {
         Some(span) => {
             let before = text.get(..span.start).unwrap_or(text);
@@ -178,6 +197,12 @@ mod tests {
                 "by Hexagram itself",
             ),
             ("url = 'http://x'\nheaders = {a = s3}", "line 2: "),
+            ("url = 'http://x'\nheaders = 's3'", "another type"),
+            (
+                "url = 'http://x'\nretry = 's3'",
+                "neither declared nor never",
+            ),
+            ("url = 53\n[headers]\na = 's3'", "line 1: "),
         ] {
             let error = parsed(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

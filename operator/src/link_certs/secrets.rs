@@ -86,10 +86,12 @@ pub(super) fn identity(secret: &Secret) -> Option<Identity> {
     })
 }
 
-/// `next` in the place of `before`, as it was read: its labels and owners stay.
+/// `next` in the place of `before`, as it was read: its labels and owners stay, and its
+/// type, which no write may change.
 pub(super) fn over(before: &Secret, next: Secret) -> Secret {
     Secret {
         metadata: before.metadata.clone(),
+        type_: before.type_.clone().or(next.type_),
         ..next
     }
 }
