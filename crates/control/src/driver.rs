@@ -163,7 +163,9 @@ impl<R: Register> Driver<R> {
     /// When something is to be decided though nothing is heard.
     fn next_look(&self) -> Instant {
         let end = self.suspicions.next_end(self.started.elapsed());
-        end.map_or(Instant::now() + TICK, |end| self.started + end)
+        let next = end.map_or(Instant::now() + TICK, |end| self.started + end);
+        // What is due is not decided before.
+        next.max(self.rests)
     }
 
     fn count_time(&mut self) {
