@@ -7,8 +7,6 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
 use tokio::time::timeout;
 
-use crate::shard_map::ShardMap;
-
 /// For a connection to the API server.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A connection that says nothing for so long while something is asked is dead: by default
@@ -52,10 +50,6 @@ impl Place {
         let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
         let client = Client::try_from(config)?;
         Ok(Self { client, namespace })
-    }
-
-    pub(crate) fn shard_maps(&self) -> Api<ShardMap> {
-        self.api()
     }
 
     /// The objects of a kind in the namespace.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hexagram_control::{Controller, Overview};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::watch;
@@ -31,7 +33,7 @@ pub(crate) async fn annotate(
     controller: Controller,
     seen: watch::Receiver<WorkerPods>,
 ) {
-    let api = pods.api();
+    let api: Api<Pod> = pods.place.api();
     let mut trouble = Trouble::new("writing what it costs to delete a pod");
     loop {
         sleep(LOOK).await;

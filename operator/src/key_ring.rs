@@ -6,9 +6,10 @@ use hexagram_runtime::random;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::PostParams;
 
 use crate::client::{Place, within};
+use crate::secret::secret;
 
 /// The ring's key in the Secret.
 const FILE: &str = "ring.txt";
@@ -47,14 +48,8 @@ pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError
 
 fn fresh(name: &str) -> Secret {
     let ring = KeyRing::generate(1, random::bytes()).to_text();
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        data: Some([(FILE.to_owned(), ByteString(ring.into_bytes()))].into()),
-        ..Secret::default()
-    }
+    let ring = (FILE.to_owned(), ByteString(ring.into_bytes()));
+    secret(name, [ring].into())
 }
 
 fn check(name: &str, secret: &Secret) -> Result<(), KeyRingError> {

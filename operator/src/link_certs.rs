@@ -52,7 +52,7 @@ pub(crate) enum LinkCertsError {
 impl LinkSecrets {
     /// Makes and renews what is due now.
     pub(crate) async fn ensure(&self, place: &Place) -> Result<(), LinkCertsError> {
-        let (now, api) = (unix_seconds(), self.api(place));
+        let (now, api) = (unix_seconds(), place.api());
         let authorities = self.authorities(&api, now).await?;
         for role in [Role::Edge, Role::Worker] {
             self.leaf(&api, role, &authorities, now).await?;
@@ -68,10 +68,6 @@ impl LinkSecrets {
             sleep(jittered(ROUND)).await;
             trouble.tell(self.ensure(&place).await);
         }
-    }
-
-    fn api(&self, place: &Place) -> Api<Secret> {
-        place.api()
     }
 
     /// The CAs, after the step that is due.

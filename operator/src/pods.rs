@@ -11,13 +11,13 @@ use hexagram_core::ShardCount;
 use hexagram_proto::Dial;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::watcher::Event;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::client::Place;
 use crate::cost::COST;
+use crate::listing::Listing;
 use crate::rollout::{Rollout, TEMPLATE};
 use crate::source::{events, watching};
 use crate::trouble::Trouble;
@@ -61,18 +61,14 @@ pub(crate) struct Pods {
 }
 
 impl Pods {
-    pub(crate) fn api(&self) -> Api<Pod> {
-        self.place.api()
-    }
-
     /// Follows the pods until nobody wants to know any more.
     pub(crate) async fn follow(self, seen: watch::Sender<WorkerPods>) {
-        let mut events = pin!(events(self.api(), watching().labels(&self.selector)));
-        let mut listed = WorkerPods::new();
+        let mut events = pin!(events(self.place.api(), watching().labels(&self.selector)));
+        let mut pods = Listing::new();
         let mut trouble = Trouble::new("following the workers' pods");
         while let Some(event) = events.next().await {
-            let noted = event.map(|event| note(event, &seen, &mut listed));
-            trouble.tell(noted);
+            trouble.tell(event.map(|event| pods.note(event, |pod| read(&pod))));
+            tell(&seen, &pods);
             if seen.is_closed() {
                 return;
             }
@@ -158,31 +154,15 @@ fn at(host: &str, port: u16) -> String {
     }
 }
 
-/// Takes an event in; `listed` is what a list that has not ended has had so far.
-fn note(event: Event<Pod>, seen: &watch::Sender<WorkerPods>, listed: &mut WorkerPods) {
-    match event {
-        Event::Init => listed.clear(),
-        Event::InitApply(pod) => {
-            listed.insert(pod.name_any(), read(&pod));
-        }
-        Event::InitDone => {
-            let all = std::mem::take(listed);
-            tell(seen, |pods| *pods = all);
-        }
-        Event::Apply(pod) => tell(seen, |pods| {
-            pods.insert(pod.name_any(), read(&pod));
-        }),
-        Event::Delete(pod) => tell(seen, |pods| {
-            pods.remove(&pod.name_any());
-        }),
-    }
-}
-
-fn tell(seen: &watch::Sender<WorkerPods>, change: impl FnOnce(&mut WorkerPods)) {
+/// Shows all that are listed, where they are others than before.
+fn tell(seen: &watch::Sender<WorkerPods>, listing: &Listing<WorkerPod>) {
+    let Some(all) = listing.all() else { return };
     seen.send_if_modified(|pods| {
-        let before = pods.clone();
-        change(pods);
-        *pods != before
+        let is_news = pods != all;
+        if is_news {
+            pods.clone_from(all);
+        }
+        is_news
     });
 }
 
@@ -205,6 +185,7 @@ fn read(pod: &Pod) -> WorkerPod {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::PodStatus;
+    use kube::runtime::watcher::Event;
 
     use super::*;
 
@@ -224,14 +205,18 @@ mod tests {
 
     #[test]
     fn a_new_list_takes_the_place_of_what_was_seen() {
-        let (seen, mut listed) = (watch::Sender::new(WorkerPods::new()), WorkerPods::new());
-        note(Event::Apply(pod("a", "Running")), &seen, &mut listed);
-        note(Event::Init, &seen, &mut listed);
-        note(Event::InitApply(pod("b", "Running")), &seen, &mut listed);
+        let (seen, mut pods) = (watch::Sender::new(WorkerPods::new()), Listing::new());
+        let mut note = |event| {
+            pods.note(event, |pod| read(&pod));
+            tell(&seen, &pods);
+        };
+        note(Event::Apply(pod("a", "Running")));
+        note(Event::Init);
+        note(Event::InitApply(pod("b", "Running")));
         assert_eq!(seen.borrow().keys().collect::<Vec<_>>(), ["a"]);
-        note(Event::InitDone, &seen, &mut listed);
+        note(Event::InitDone);
         assert_eq!(seen.borrow().keys().collect::<Vec<_>>(), ["b"]);
-        note(Event::Delete(pod("b", "Running")), &seen, &mut listed);
+        note(Event::Delete(pod("b", "Running")));
         assert!(seen.borrow().is_empty());
     }
 

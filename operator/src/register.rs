@@ -63,7 +63,7 @@ impl KubeRegister {
         count: ShardCount,
     ) -> Result<Self, RegisterError> {
         let inner = Inner {
-            api: place.shard_maps(),
+            api: place.api(),
             name: name.to_owned(),
             spec: ShardMapSpec {
                 cluster: cluster.to_owned(),

@@ -46,7 +46,7 @@ impl MapSource {
     #[must_use]
     pub fn new(place: &Place, name: &str, cluster: &str, count: ShardCount) -> Self {
         Self {
-            api: place.shard_maps(),
+            api: place.api(),
             name: name.to_owned(),
             cluster: cluster.to_owned(),
             count,

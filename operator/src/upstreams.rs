@@ -12,15 +12,16 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType};
-use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::client::{Place, within};
+use crate::listing::Listing;
 use crate::pods::WorkerPods;
+use crate::secret::secret;
 use crate::source::{events, watching};
 use crate::story::Teller;
 use crate::trouble::Trouble;
@@ -50,7 +51,7 @@ impl Upstreams {
     pub(crate) async fn keep(mut self) {
         let api: Api<Upstream> = self.place.api();
         let mut events = pin!(events(api, watching()));
-        let (mut objects, mut listed) = (None, Objects::new());
+        let mut objects = Listing::new();
         let mut blind = Trouble::new("following the Upstream objects");
         let mut wrong = Trouble::new("giving the Upstream objects to the workers");
         loop {
@@ -60,9 +61,9 @@ impl Upstreams {
                 () = tokio::time::sleep(LOOK) => None,
             };
             if let Some(event) = event {
-                blind.tell(event.map(|event| note(event, &mut objects, &mut listed)));
+                blind.tell(event.map(|event| objects.note(event, |object| object)));
             }
-            if let Some(objects) = &objects {
+            if let Some(objects) = objects.all() {
                 wrong.tell(self.give(objects).await);
             }
         }
@@ -126,7 +127,7 @@ impl Upstreams {
         let options = PostParams::default();
         let written = match known {
             None if data.is_empty() => return Ok(None),
-            None => within(api.create(&options, &self.fresh(data))).await?,
+            None => within(api.create(&options, &secret(&self.secret, data))).await?,
             Some(known) if known.data.clone().unwrap_or_default() == data => known,
             Some(known) => {
                 let data = Some(data);
@@ -135,17 +136,6 @@ impl Upstreams {
             }
         };
         Ok(written.resource_version())
-    }
-
-    fn fresh(&self, data: BTreeMap<String, ByteString>) -> Secret {
-        Secret {
-            metadata: ObjectMeta {
-                name: Some(self.secret.clone()),
-                ..ObjectMeta::default()
-            },
-            data: Some(data),
-            ..Secret::default()
-        }
     }
 
     async fn tell_pods(&self, version: &str) -> Result<(), kube::Error> {
@@ -226,24 +216,6 @@ fn news(object: &Upstream, verdict: &Verdict) -> Option<Condition> {
             None => Time(Timestamp::now()),
         },
     })
-}
-
-/// Takes an event in; `objects` are none until all were listed once.
-fn note(event: watcher::Event<Upstream>, objects: &mut Option<Objects>, listed: &mut Objects) {
-    match event {
-        watcher::Event::Init => listed.clear(),
-        watcher::Event::InitApply(object) => {
-            listed.insert(object.name_any(), object);
-        }
-        watcher::Event::InitDone => *objects = Some(std::mem::take(listed)),
-        watcher::Event::Apply(object) => {
-            let objects = objects.get_or_insert_default();
-            objects.insert(object.name_any(), object);
-        }
-        watcher::Event::Delete(object) => {
-            objects.get_or_insert_default().remove(&object.name_any());
-        }
-    }
 }
 
 #[cfg(test)]

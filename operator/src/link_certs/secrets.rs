@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use hexagram_tls::{Authority, CA_FILE, CERTIFICATE_FILE, Identity, KEY_FILE};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::ObjectMeta;
 
 use super::due::Authorities;
 
@@ -102,13 +101,8 @@ fn secret(name: &str, kind: &str, entries: Entries<'_>) -> Secret {
         .map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes())))
         .collect();
     Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
         type_: Some(kind.to_owned()),
-        data: Some(data),
-        ..Secret::default()
+        ..crate::secret::secret(name, data)
     }
 }
 
