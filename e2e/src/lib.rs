@@ -39,7 +39,7 @@ pub use kubectl::{Kubectl, Pod, Role};
 pub use load::{Drive, Figures, Load};
 pub use metrics::Metrics;
 pub use rendered::Accepted;
-pub use report::Verdict;
+pub use report::{RESUMABLE, SOON, UNNOTICED, Verdict};
 pub use scenario::scenario;
 pub use scene::{Scene, Size};
 pub use setting::Setting;

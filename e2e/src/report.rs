@@ -9,6 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::{Counts, Figures};
 
+/// The bar of planned changes of workers, and of all that happens to the control plane, as
+/// [`Verdict::unnoticed`] judges it.
+pub const UNNOTICED: &str = "0 failed requests, 0 sessions lost, 0 streams closed";
+/// The bar of planned changes of edges, as [`Verdict::resumable`] judges it.
+pub const RESUMABLE: &str = "0 failed requests, 0 sessions lost, streams end resumably only";
+/// The bar of losses, once they are seen or mended.
+pub const SOON: Duration = Duration::from_secs(10);
+
 /// What came out of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {

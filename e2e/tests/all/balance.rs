@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hexagram_e2e::{Drive, Metrics, Role, Scene, Verdict, scenario};
+use hexagram_e2e::{Drive, Metrics, Role, Scene, UNNOTICED, Verdict, scenario};
 use tokio::time::sleep;
-
-use super::UNNOTICED;
 
 /// The busiest worker's load for the mean of all.
 const EVEN: f64 = 1.3;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{Figures, Role, Scene, Size, Verdict, finally, scenario};
+use hexagram_e2e::{Figures, RESUMABLE, Role, Scene, Size, UNNOTICED, Verdict, finally, scenario};
 use tokio::time::sleep;
 
-use super::{RESUMABLE, UNNOTICED, is_apart};
+use super::is_apart;
 
 /// Connections live for half a minute at most.
 const YOUNG: &str = "edge.connectionAgeSeconds=30";

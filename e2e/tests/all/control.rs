@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hexagram_e2e::{Figures, Metrics, Role, Scene, Size, Verdict, finally, scenario};
+use hexagram_e2e::{Figures, Metrics, Role, Scene, Size, UNNOTICED, Verdict, finally, scenario};
 use tokio::time::{Instant, sleep};
 
-use super::{NO_CONTAINERS, UNNOTICED, grown};
+use super::{NO_CONTAINERS, grown};
 
 /// The lease of an operator that died runs out, and the one that stands by sees it.
 const STANDBY: Duration = Duration::from_secs(30);
@@ -167,7 +167,7 @@ async fn worker_dies_without_an_operator() {
                 figures.outage_ms
             ))
             .requires(figures.outage_ms < 2000.0, "for a time nobody was served")
-            .back_within(super::SOON, back)
+            .back_within(hexagram_e2e::SOON, back)
             .load(&figures))
     })
     .await;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{Figures, Pod, Role, Scene, Verdict, scenario};
+use hexagram_e2e::{Figures, Pod, Role, SOON, Scene, Verdict, scenario};
 use tokio::time::Instant;
 
-use super::{NO_CONTAINERS, SOON, is_apart};
+use super::{NO_CONTAINERS, is_apart};
 
 /// Longer than any bar: the report shows by how much one was missed.
 const SERVICE: Duration = Duration::from_secs(90);

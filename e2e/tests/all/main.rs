@@ -14,17 +14,9 @@ mod scaling;
 mod store;
 mod upstreams;
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use hexagram_e2e::{Scene, Shards, Verdict};
 
-/// Planned changes of workers, and all that happens to the control plane.
-const UNNOTICED: &str = "0 failed requests, 0 sessions lost, 0 streams closed";
-/// Planned changes of edges.
-const RESUMABLE: &str = "0 failed requests, 0 sessions lost, streams end resumably only";
-/// Losses, once they are seen or mended.
-const SOON: Duration = Duration::from_secs(10);
 const NO_CONTAINERS: &str = "the nodes are no containers here";
 
 /// The scenario is about two nodes; false where everything is on one.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{Role, Scene, Shards, Verdict, finally, scenario};
+use hexagram_e2e::{Role, Scene, Shards, UNNOTICED, Verdict, finally, scenario};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{UNNOTICED, grown, refusal};
+use super::{grown, refusal};
 
 /// Longer than between two renewals of the lease, and than its length.
 const FORBIDDEN: Duration = Duration::from_secs(30);

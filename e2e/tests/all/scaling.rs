@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use hexagram_e2e::{Figures, Role, Scene, Verdict, finally, scenario};
+use hexagram_e2e::{Figures, Role, Scene, UNNOTICED, Verdict, finally, scenario};
 use tokio::time::sleep;
-
-use super::UNNOTICED;
 
 /// The release asks for so much of a core for each worker; targets are percent of it.
 const REQUESTED: f64 = 0.010;

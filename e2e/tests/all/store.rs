@@ -1,9 +1,9 @@
 //! The release with a session store of its own: what its loss costs, and what it saves.
 
 use anyhow::Result;
-use hexagram_e2e::{Role, Scene, Verdict, finally, scenario};
+use hexagram_e2e::{Role, SOON, Scene, UNNOTICED, Verdict, finally, scenario};
 
-use super::{NO_CONTAINERS, SOON, UNNOTICED};
+use super::NO_CONTAINERS;
 
 #[tokio::test]
 async fn store_is_killed_and_wiped() {

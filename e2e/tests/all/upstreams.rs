@@ -1,11 +1,9 @@
 //! Upstreams as objects that come, change and go while clients talk.
 
 use anyhow::{Result, ensure};
-use hexagram_e2e::{Figures, Scene, Verdict, finally, scenario};
+use hexagram_e2e::{Figures, Scene, UNNOTICED, Verdict, finally, scenario};
 use serde_json::json;
 use tokio::time::Instant;
-
-use super::UNNOTICED;
 
 #[tokio::test]
 async fn upstream_is_added_broken_mended_and_removed() {
