@@ -10,8 +10,9 @@ use hexagram_store::{RedisSettings, RedisStore};
 use redis::{Cmd, FromRedisValue};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
+use tokio::time::timeout;
 
 /// Time for a server to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,31 +131,38 @@ impl Server {
         self.folder.path().join("dump.rdb")
     }
 
-    /// Waits until it takes connections; false if it has ended instead.
+    /// Waits until it says that it takes connections; false if it has ended instead.
+    ///
+    /// A connection would not do: at a port that another test's server took in between, that
+    /// one answers.
     async fn is_up(&mut self) -> bool {
-        let address = ("127.0.0.1", self.port);
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline && self.child.try_wait().unwrap().is_none() {
-            if tokio::net::TcpStream::connect(address).await.is_ok() {
-                return true;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        false
+        let log = BufReader::new(self.child.stdout.take().unwrap());
+        let said = timeout(PATIENCE, says_ready(log)).await;
+        said.expect("the server neither starts nor ends")
     }
+}
+
+async fn says_ready(log: impl AsyncBufRead + Unpin) -> bool {
+    let mut lines = log.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line.contains("Ready to accept connections") {
+            return true;
+        }
+    }
+    false
 }
 
 fn spawn(folder: &Path, port: u16, options: &[String]) -> Child {
     let mut command = Command::new(program());
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-    command.args(["--loglevel", "warning", "--dir"]).arg(folder);
+    command.args(["--loglevel", "notice", "--dir"]).arg(folder);
     // The later one counts: a test may give another.
     command.arg("--port").arg(port.to_string()).args(
         options
             .iter()
             .map(|option| option.replace("{port}", &port.to_string())),
     );
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true).spawn().unwrap()
 }
