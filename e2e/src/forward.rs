@@ -20,15 +20,16 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
-    /// To where an edge listens for clients.
-    pub(crate) async fn to(kubectl: &Kubectl, edge: &Pod) -> Result<Self> {
-        let args = ["port-forward", "--address=127.0.0.1", &edge.name, ":8080"];
+    /// To a port of a pod.
+    pub(crate) async fn to(kubectl: &Kubectl, pod: &Pod, port: u16) -> Result<Self> {
+        let port = format!(":{port}");
+        let args = ["port-forward", "--address=127.0.0.1", &pod.name, &port];
         let mut child = kubectl.stay(&args)?;
         let stdout = child.stdout.take().context("its stdout is piped")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = timeout(PROMPT, lines.next_line()).await;
         let line = line.context("no port is forwarded")??;
-        let line = line.with_context(|| format!("kubectl forwards no port to {}", edge.name))?;
+        let line = line.with_context(|| format!("kubectl forwards no port to {}", pod.name))?;
         tokio::spawn(swallow(lines));
         Ok(Self {
             authority: authority(&line).with_context(|| format!("read `{line}`"))?,

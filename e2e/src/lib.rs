@@ -20,6 +20,7 @@ mod logs;
 mod metrics;
 mod mishaps;
 mod nodes;
+mod orders;
 mod probe;
 mod release;
 mod rendered;

@@ -15,6 +15,8 @@ use crate::{nodes, probe, wait};
 
 /// A machine or a part of the control plane comes and goes within that.
 const MACHINE: Duration = Duration::from_secs(180);
+/// Where an edge listens for clients.
+const CLIENTS: u16 = 8080;
 /// Between two rounds of fresh clients.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Answers when the API server does.
@@ -159,7 +161,7 @@ impl Scene {
         let what = format!("full service from {}", edge.name);
         wait::until_every(PAUSE, what, limit, async || {
             // One for each round: kubectl gives up when a connection through it breaks.
-            let forward = Forward::to(&self.kubectl, edge).await?;
+            let forward = Forward::to(&self.kubectl, edge, CLIENTS).await?;
             let began = since.elapsed();
             Ok(began + probe::round(&forward.authority).await?)
         })

@@ -259,17 +259,6 @@ impl Scene {
         .await
     }
 
-    /// Waits until an operator leads.
-    ///
-    /// # Errors
-    /// When none does.
-    pub async fn led(&self) -> Result<Pod> {
-        wait::until("an operator that leads", REST, async || {
-            self.leading().await
-        })
-        .await
-    }
-
     /// Waits until an operator leads that is not `pod`; how long that took.
     ///
     /// # Errors

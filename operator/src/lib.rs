@@ -13,6 +13,7 @@
 mod client;
 mod cost;
 mod form;
+mod heir;
 mod key_ring;
 mod lease;
 mod link_certs;
@@ -32,6 +33,7 @@ mod upstream_files;
 mod upstreams;
 
 pub use client::{ConnectError, Place};
+pub use heir::Heir;
 pub use link_certs::LinkSecrets;
 pub use operator::{Deposed, Leading, Operator, Settings, Standing};
 pub use register::KubeRegister;

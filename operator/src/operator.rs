@@ -183,7 +183,7 @@ impl Operator {
             links.ensure(&self.place).await?;
         }
         let (cluster, shards) = (&control.cluster, control.shards);
-        Ok(KubeRegister::open(&self.place, shard_map, cluster, shards).await?)
+        Ok(KubeRegister::open(self.place.api(), shard_map, cluster, shards).await?)
     }
 
     /// Starts all that a leader does; it ends with what is returned.

@@ -16,7 +16,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
-use crate::client::{Place, within};
+use crate::client::within;
 use crate::form;
 use crate::repair::{Judgement, judge};
 use crate::shard_map::{ShardMap, ShardMapSpec, ShardMapStatus};
@@ -57,13 +57,13 @@ impl KubeRegister {
     /// # Errors
     /// When the API server cannot be asked, or the object is another cluster's.
     pub(crate) async fn open(
-        place: &Place,
+        api: Api<ShardMap>,
         name: &str,
         cluster: &str,
         count: ShardCount,
     ) -> Result<Self, RegisterError> {
         let inner = Inner {
-            api: place.api(),
+            api,
             name: name.to_owned(),
             spec: ShardMapSpec {
                 cluster: cluster.to_owned(),
@@ -209,11 +209,12 @@ impl Inner {
     }
 
     async fn make(&self) -> Result<ShardMap, RegisterError> {
-        tracing::info!(shard_map = self.name, "the shard map is made");
         let object = ShardMap::new(&self.name, self.spec.clone());
         let options = PostParams::default();
         let made = within(self.api.create(&options, &object)).await;
-        made.map_err(|error| RegisterError::Unusable(without_kind(&error)))
+        let made = made.map_err(|error| RegisterError::Unusable(without_kind(&error)))?;
+        tracing::info!(shard_map = self.name, "the shard map is made");
+        Ok(made)
     }
 
     fn check(&self, object: &ShardMap) -> Result<(), RegisterError> {

@@ -14,6 +14,7 @@ use crate::fleet::Fleet;
 mod adopt;
 mod first;
 mod heal;
+mod inherit;
 mod isolate;
 mod moves;
 mod orders;
@@ -24,6 +25,7 @@ mod waiting;
 
 pub use first::{Patience, first_map};
 use heal::Verdict;
+pub use inherit::inherit;
 use moves::Roll;
 pub use orders::{Refusal, check_cancel, check_drain, order_move};
 pub use suspicion::Suspicions;

@@ -39,5 +39,5 @@ pub use register::{
     MapSender, Maps, MemoryRegister, Register, RegisterError, fed, follows, goes_back,
 };
 pub use request::{OrderError, Settings, Written};
-pub use source::{Ask, HttpSource, Joining, SourceError};
+pub use source::{Ask, HttpSource, Joining, SourceError, named};
 pub use visit::{Unheard, VisitError, visit};

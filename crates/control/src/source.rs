@@ -3,13 +3,14 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_core::{RegisterMap, ShardCount};
+use hexagram_core::{Owner, RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
 use hexagram_runtime::serve::reason;
 use http::{Method, Request, Response, StatusCode};
@@ -63,6 +64,18 @@ pub enum Joining {
     Vain(String),
     /// It was taken in once. A controller that is lost later changes nothing.
     Joined,
+}
+
+/// Waits until the map names `owner`: the controller has taken it in.
+pub async fn named(maps: &mut Maps, owner: &Owner) {
+    let names = |map: &Option<Arc<RegisterMap>>| {
+        map.as_ref()
+            .is_some_and(|map| map.addresses().contains_key(owner))
+    };
+    // A source that ended names nobody any more; its process ends as well.
+    if maps.wait_for(names).await.is_err() {
+        pending::<()>().await;
+    }
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Response<Bytes>, SourceError>> + Send>>;

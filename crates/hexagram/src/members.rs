@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Args;
 use hexagram_control::{HttpSource, Maps};
-use hexagram_core::{Owner, ShardCount, ShardMap, WorkerId, spread};
+use hexagram_core::{ShardCount, ShardMap, WorkerId, spread};
 use hexagram_edge::{Dial, Directory};
 use hexagram_operator::{MapSource, Place};
 use hexagram_worker::ReadMap;
@@ -189,18 +189,6 @@ impl Source {
                 }
             })
         })
-    }
-}
-
-/// Waits until the map names `owner`: the controller has taken it in.
-pub(crate) async fn named(maps: &mut Maps, owner: &Owner) {
-    let names = |map: &Option<Arc<hexagram_core::RegisterMap>>| {
-        map.as_ref()
-            .is_some_and(|map| map.addresses().contains_key(owner))
-    };
-    // A source that ended names nobody any more; its process ends as well.
-    if maps.wait_for(names).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

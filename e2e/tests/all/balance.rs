@@ -57,21 +57,15 @@ async fn gathered(scene: &Scene) -> Result<Verdict> {
     );
     let owners = scene.rest().await?;
     let owners = owners.owners();
-    let half = loads.len() / 2;
+    let (half, orders) = (loads.len() / 2, scene.orders().await?);
     for (place, (shard, _)) in loads.iter().enumerate() {
         let wanted = &workers[usize::from(place >= half)].name;
         let owner = owners.get(&shard.parse()?).copied().unwrap_or_default();
         if !owner.starts_with(wanted.as_str()) {
-            put(scene, shard, wanted).await?;
+            orders.give(&["move", shard, wanted]).await?;
         }
     }
     Ok(heat(&loads))
-}
-
-async fn put(scene: &Scene, shard: &str, worker: &str) -> Result<()> {
-    let operator = "deployment/hexagram-operator";
-    let order = ["exec", operator, "--", "hexagram", "move", shard, worker];
-    scene.kubectl.run(&order).await.map(|_| ())
 }
 
 /// What is to be seen of the loads, the greatest first.

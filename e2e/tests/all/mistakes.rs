@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{grown, refusal};
 
 /// Longer than between two renewals of the lease, and than its length.
-const FORBIDDEN: Duration = Duration::from_secs(30);
+const MEANWHILE: Duration = Duration::from_secs(30);
 /// Values that are wrong, and what the refusal names.
 const WRONG: [(&str, &str); 6] = [
     ("worker.replica=3", "additional properties 'replica'"),
@@ -59,7 +59,7 @@ async fn operator_may_not_write_for_a_while() {
             .kubectl
             .get(&["rolebinding", "hexagram-operator"])
             .await?;
-        let line = finally(forbidden(scene), bound(scene, binding)).await?;
+        let line = finally(forbidden(scene), put_back(scene, binding)).await?;
         scene.rest().await?;
         Ok(Verdict::default()
             .shows(line.clone().unwrap_or_default())
@@ -74,19 +74,51 @@ async fn operator_may_not_write_for_a_while() {
 
 /// What the operator said meanwhile of what it may not do.
 async fn forbidden(scene: &Scene) -> Result<Option<String>> {
-    let operator = scene.pod(Role::Operator).await?;
     let delete = ["delete", "rolebinding", "hexagram-operator"];
     scene.kubectl.run(&delete).await?;
-    sleep(FORBIDDEN).await;
+    said_meanwhile(scene, "forbidden").await
+}
+
+#[tokio::test]
+async fn kind_is_missing_for_a_while() {
+    let bar = format!("{UNNOTICED}; the operator's log says the cure; no epoch goes back");
+    let name = "the kind ShardMap removed for 30 s, and its object with it";
+    scenario(name, &bar, async |scene| {
+        scene.installed().await?;
+        let (load, before) = (scene.load().await?, scene.rest().await?);
+        let kind = scene
+            .kubectl
+            .get(&["crd", "shardmaps.hexagram.dev"])
+            .await?;
+        let line = finally(without_kind(scene), put_back(scene, kind)).await?;
+        let after = scene.rest().await?;
+        let verdict = Verdict::default().shows(line.clone().unwrap_or_default());
+        let verdict = verdict.requires(line.is_some(), "the operator's log does not say the cure");
+        Ok(grown(verdict, &after, &before).unnoticed(&load.end().await?))
+    })
+    .await;
+}
+
+/// What the operator said of the kind that was not there.
+async fn without_kind(scene: &Scene) -> Result<Option<String>> {
+    let delete = ["delete", "crd", "shardmaps.hexagram.dev"];
+    scene.kubectl.run(&delete).await?;
+    said_meanwhile(scene, "hexagram crd | kubectl apply").await
+}
+
+/// What the operator says with these words in a while from now.
+async fn said_meanwhile(scene: &Scene, words: &str) -> Result<Option<String>> {
+    let operator = scene.pod(Role::Operator).await?;
+    sleep(MEANWHILE).await;
     let log = ["logs", &operator.name, "--since=40s"];
     let said = scene.kubectl.run(&log).await?;
-    let line = said.lines().find(|line| line.contains("forbidden"));
+    let line = said.lines().find(|line| line.contains(words));
     Ok(line.map(str::to_owned))
 }
 
-/// Puts the binding back as it was.
-async fn bound(scene: &Scene, mut binding: Value) -> Result<()> {
-    let metadata = binding["metadata"].as_object_mut();
+/// Makes an object again as it was.
+async fn put_back(scene: &Scene, mut object: Value) -> Result<()> {
+    let metadata = object["metadata"].as_object_mut();
     let metadata = metadata.context("it has metadata")?;
     for member in [
         "resourceVersion",
@@ -96,8 +128,8 @@ async fn bound(scene: &Scene, mut binding: Value) -> Result<()> {
     ] {
         metadata.remove(member);
     }
-    let file = scene.setting.folder.join("rolebinding.json");
-    tokio::fs::write(&file, binding.to_string()).await?;
+    let file = scene.setting.folder.join("put-back.json");
+    tokio::fs::write(&file, object.to_string()).await?;
     let file = format!("--filename={}", file.display());
     scene.kubectl.run(&["create", &file]).await.map(|_| ())
 }

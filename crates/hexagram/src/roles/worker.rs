@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use hexagram_control::{Introduction, Joining, Maps};
 use hexagram_core::{Incarnation, Owner, Sealer, Setup, ShardMap};
 use hexagram_edge::Dial;
+use hexagram_operator::Heir;
 use hexagram_runtime::admin::Admin;
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned};
 use crate::follow::{show_reached, way};
-use crate::members::{Source, named};
+use crate::members::Source;
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 use crate::store;
@@ -129,16 +130,17 @@ fn join(
             tokio::spawn(async move { source.member(who, leave).await })
         }
         // The operator finds the workers' pods by itself.
-        Source::ShardMap(_) => tokio::spawn(async move {
-            let ready = ready_once_named(&condition, maps, &who.owner);
+        Source::ShardMap(source) => tokio::spawn(async move {
+            let heir = source.heir(who.owner, who.address);
+            let ready = ready_once_named(&condition, maps, &heir);
             leave.run_until_cancelled(ready).await;
         }),
     }
 }
 
-async fn ready_once_named(condition: &Condition, mut maps: Maps, owner: &Owner) {
+async fn ready_once_named(condition: &Condition, mut maps: Maps, heir: &Heir) {
     condition.set(false, "the operator has not taken this worker in yet");
-    named(&mut maps, owner).await;
+    heir.named(&mut maps).await;
     condition.set(true, "joined");
 }
 
