@@ -39,6 +39,7 @@ pub use finally::finally;
 pub use kubectl::{Kubectl, Pod, Role};
 pub use load::{Drive, Figures, Load};
 pub use metrics::Metrics;
+pub use orders::Orders;
 pub use rendered::Accepted;
 pub use report::{RESUMABLE, SOON, UNNOTICED, Verdict};
 pub use scenario::scenario;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use hexagram_e2e::{Drive, Metrics, Role, Scene, UNNOTICED, Verdict, scenario};
+use anyhow::{Context, Result, ensure};
+use hexagram_e2e::{Drive, Metrics, Orders, Role, Scene, UNNOTICED, Verdict, scenario};
 use tokio::time::sleep;
 
 /// The busiest worker's load for the mean of all.
@@ -57,15 +57,32 @@ async fn gathered(scene: &Scene) -> Result<Verdict> {
     );
     let owners = scene.rest().await?;
     let owners = owners.owners();
-    let (half, orders) = (loads.len() / 2, scene.orders().await?);
-    for (place, (shard, _)) in loads.iter().enumerate() {
-        let wanted = &workers[usize::from(place >= half)].name;
-        let owner = owners.get(&shard.parse()?).copied().unwrap_or_default();
-        if !owner.starts_with(wanted.as_str()) {
-            orders.give(&["move", shard, wanted]).await?;
+    let (hot, cold) = loads.split_at(loads.len() / 2);
+    let orders = scene.orders().await?;
+    // By turns: a worker that has far fewer shards than the other is given some as a new one.
+    for pair in hot.iter().zip(cold) {
+        for ((shard, _), worker) in [pair.0, pair.1].into_iter().zip(&workers) {
+            let owner = owners.get(&shard.parse()?).copied().unwrap_or_default();
+            if !owner.starts_with(worker.name.as_str()) {
+                put(scene, &orders, shard, &worker.name).await?;
+            }
         }
     }
     Ok(heat(&loads))
+}
+
+async fn put(scene: &Scene, orders: &Orders, shard: &str, worker: &str) -> Result<()> {
+    let Err(refused) = orders.give(&["move", shard, worker]).await else {
+        return Ok(());
+    };
+    // The operator may have moved it meanwhile, there or away.
+    let map = scene.rest().await?;
+    let owners = map.owners();
+    let owner = owners.get(&shard.parse()?).copied().unwrap_or_default();
+    if owner.starts_with(worker) {
+        return Ok(());
+    }
+    orders.give(&["move", shard, worker]).await.context(refused)
 }
 
 /// What is to be seen of the loads, the greatest first.
