@@ -151,8 +151,12 @@ impl Fleet {
                 return Err(NotTaken::Superseded(owner.worker.clone()));
             }
             let moved = member.address != *address;
-            self.put_out(who);
-            self.tell(who);
+            let who = Introduction {
+                again: who.again || member.again,
+                ..who.clone()
+            };
+            self.put_out(&who);
+            self.tell(&who);
             return Ok(moved);
         }
         self.name_is_free(who)?;
@@ -164,7 +168,7 @@ impl Fleet {
             }
         }
         self.members.remove(owner);
-        self.take(owner, address, &who.setup);
+        self.take(owner, address);
         self.tell(who);
         Ok(true)
     }
@@ -232,17 +236,21 @@ impl Fleet {
     /// Takes in whom the register names, suspect until it reports. Which life of a
     /// name is the latest is not known then. Gives whether it is news.
     pub fn recall(&mut self, owner: &Owner, address: &str) -> bool {
-        self.take(owner, address, &Setup::default())
+        let is_new = self.take(owner, address);
+        if is_new && let Some(member) = self.members.get_mut(owner) {
+            member.again = true;
+        }
+        is_new
     }
 
-    fn take(&mut self, owner: &Owner, address: &str, setup: &Setup) -> bool {
+    fn take(&mut self, owner: &Owner, address: &str) -> bool {
         let is_new = !self.members.contains_key(owner);
         let member = || Member {
             address: address.to_owned(),
             life: Life::Suspect,
             report: None,
             left: false,
-            setup: setup.clone(),
+            setup: Setup::default(),
             again: false,
             out: false,
             number: self.taken,

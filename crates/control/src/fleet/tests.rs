@@ -50,6 +50,18 @@ fn who_came_to_a_restarted_controller_first_does_not_keep_the_members_out() {
     assert_eq!(fleet.life(&misfit.owner), Life::Dead);
 }
 
+#[test]
+fn whom_the_register_names_was_a_member_before_whatever_it_says() {
+    let [misfit, member] = [with_keys(0, &[1], false), with_keys(1, &[2], false)];
+    let mut fleet = Fleet::default();
+    fleet.recall(&member.owner, "127.0.0.1:1");
+    fleet.join(&misfit).expect("nobody has told anything");
+    fleet.reported(&misfit.owner, Report::default());
+    fleet.join(&member).expect("it is known");
+    assert_eq!(fleet.life(&misfit.owner), Life::Dead);
+    assert!(matches!(fleet.join(&misfit), Err(NotTaken::Misfit(_))));
+}
+
 /// worker-0 in this life, at this port.
 fn at(life: u64, port: u16) -> Introduction {
     Introduction::new(owner(0, life), format!("127.0.0.1:{port}"))
