@@ -22,6 +22,12 @@ pub(crate) struct StoreArgs {
     /// Certificates in PEM form to trust the store by, instead of the system's.
     #[arg(long, value_name = "FILE", requires = "store")]
     pub(crate) store_ca: Option<PathBuf>,
+
+    /// Replicas of the store that must have what is written before it counts as stored: what a
+    /// replica that takes the store's place has not heard of is lost otherwise. 0 asks the
+    /// store alone. While there are fewer, sessions are as if the store were lost.
+    #[arg(long, default_value_t = 0, value_name = "N", requires = "store")]
+    pub(crate) store_wait: u8,
 }
 
 /// A store's URL, which may hold a password: it is shown without.
@@ -75,18 +81,23 @@ impl StoreArgs {
             ca: ca.transpose()?,
             cluster: cluster.cluster.clone(),
             shards: cluster.shards,
+            wait: self.store_wait,
         }))
     }
 }
 
-/// Refuses a store that will never do. One that is away now may come: until then the
-/// worker serves without it.
+/// Refuses a store that will never do. One that is away now may come, and so may its
+/// replicas: until then the worker serves without it.
 pub(crate) async fn check(store: Option<&Arc<RedisStore>>) -> Result<()> {
     let Some(store) = store else { return Ok(()) };
     match store.check().await {
         Ok(()) => Ok(()),
         Err(error @ StoreError::Lost(_)) => {
             tracing::error!(%error, "sessions are lost with their worker until the store answers");
+            Ok(())
+        }
+        Err(error @ StoreError::Unreplicated(_)) => {
+            tracing::error!(%error, "sessions may be lost with their worker until the store has more replicas, or a lower --store-wait");
             Ok(())
         }
         Err(error) => Err(error).context("--store"),

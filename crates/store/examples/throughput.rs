@@ -34,6 +34,7 @@ async fn main() -> Result<(), Failure> {
         ca: None,
         cluster: "throughput".to_owned(),
         shards: ShardCount::default(),
+        wait: 0,
     };
     let pings = pings(&url).await?;
     print("bare pings", pings, "", pings)?;

@@ -212,10 +212,7 @@ impl Lanes {
         let (shard, epoch) = (group.shard, group.epoch);
         match wrote {
             Wrote::Stored => {
-                let again = self.with(shard, epoch, |lane| lane.stored(group.number));
-                if again == Some(true) {
-                    tracing::info!(%shard, "the store takes what this shard has to say again");
-                }
+                self.stored(&group);
                 tell(told, Ok(()));
                 None
             }
@@ -228,6 +225,21 @@ impl Lanes {
                 self.news.notify_one();
                 None
             }
+        }
+    }
+
+    /// The store has a group, and too few of its replicas do: who waits is told that it is
+    /// lost, though it is not written again.
+    pub(crate) fn unreplicated(&self, flight: Flight) {
+        self.stored(&flight.group);
+        tell(flight.told, Err(Unwritten::Lost));
+    }
+
+    fn stored(&self, group: &Group) {
+        let (shard, epoch) = (group.shard, group.epoch);
+        let again = self.with(shard, epoch, |lane| lane.stored(group.number));
+        if again == Some(true) {
+            tracing::info!(%shard, "the store takes what this shard has to say again");
         }
     }
 

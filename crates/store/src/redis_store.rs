@@ -4,6 +4,7 @@ mod checks;
 mod connection;
 mod keys;
 mod load;
+mod replicas;
 mod scripts;
 mod settings;
 mod trouble;
@@ -13,13 +14,14 @@ use std::fmt;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hexagram_core::ShardId;
-use redis::Pipeline;
+use redis::{Pipeline, Value};
 
 use crate::claim_ids::ClaimIds;
 use crate::record::{Group, Record};
-use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written};
+use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written, Wrote};
 use connection::Connection;
 use keys::Keys;
+use replicas::{Replicas, What};
 use scripts::{read_claimed, read_wrote};
 pub use settings::{RedisSettings, SettingsError};
 
@@ -29,8 +31,13 @@ pub use settings::{RedisSettings, SettingsError};
 /// The server must be a primary that is not in cluster mode and does not evict, and the
 /// store in it must be this cluster's: that is checked with each connection, and whose it
 /// is with each claim. What does not fit is [`StoreError::Unusable`].
+///
+/// Where [`RedisSettings::wait`] asks for it, a group is stored only once so many replicas
+/// have it; otherwise it is [`StoreError::Unreplicated`]. A claim waits for them as well, and
+/// stands where they do not come: what is written in its epoch is waited for.
 pub struct RedisStore {
     connection: Connection,
+    replicas: Replicas,
     claim_ids: ClaimIds,
 }
 
@@ -42,6 +49,7 @@ impl RedisStore {
     pub fn new(settings: &RedisSettings) -> Result<Self, SettingsError> {
         Ok(Self {
             connection: Connection::new(settings)?,
+            replicas: Replicas::new(settings.wait),
             claim_ids: ClaimIds::from(random()),
         })
     }
@@ -56,24 +64,46 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// Connects if it is not connected, and says whether the store can be used.
+    /// Connects if it is not connected, and says whether the store can be used, and whether
+    /// it has the replicas that are to be waited for.
     ///
     /// # Errors
     /// [`StoreError`]
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.connection.check_about().await
+        self.connection.check_about().await?;
+        let Some(asking) = self.replicas.turn(What::Groups).await else {
+            return Ok(());
+        };
+        let ask = |_: &_| {
+            let mut pipeline = Pipeline::new();
+            asking.add_to(&mut pipeline);
+            pipeline
+        };
+        let (answer,): (Value,) = self.connection.run(ask).await?;
+        asking.answered(Some(answer), self.connection.address())
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, StoreError> {
         self.connection.check_about().await?;
+        let asking = self.replicas.turn(What::Claim).await;
         let id = self.claim_ids.take();
         let ask = |scripts: &scripts::Scripts| {
             let mut pipeline = Pipeline::new();
             pipeline.add_command(scripts.claim(claim, id));
+            if let Some(asking) = &asking {
+                asking.add_to(&mut pipeline);
+            }
             pipeline
         };
-        let (answer,): (Vec<String>,) = self.connection.run(ask).await?;
-        let claimed = read_claimed(&answer).ok_or_else(|| self.nonsense(claim.shard))?;
+        let mut answers: Vec<Value> = self.connection.run(ask).await?;
+        if let Some(asking) = asking
+            && let Err(error) = asking.answered(answers.pop(), self.connection.address())
+        {
+            tracing::debug!(shard = %claim.shard, %error, "a claim stands all the same");
+        }
+        let answer = answers.pop().and_then(words);
+        let claimed = answer.and_then(|answer| read_claimed(&answer));
+        let claimed = claimed.ok_or_else(|| self.nonsense(claim.shard))?;
         if let Claimed::Yours { .. } = claimed {
             self.claim_ids.note(claim.shard, claim.epoch, id);
         }
@@ -84,19 +114,37 @@ impl RedisStore {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
+        let asking = self.replicas.turn(What::Groups).await;
         let ask = |scripts: &scripts::Scripts| {
-            let mut pipeline = Pipeline::with_capacity(groups.len());
+            let mut pipeline = Pipeline::with_capacity(groups.len() + 1);
             for group in groups {
                 let id = self.claim_ids.of(group.shard, group.epoch);
                 pipeline.add_command(scripts.write(group, id));
             }
+            if let Some(asking) = &asking {
+                asking.add_to(&mut pipeline);
+            }
             pipeline
         };
-        let answers: Vec<Result<Vec<String>, _>> = self.connection.run_each(ask).await?;
+        let mut answers = self.connection.run_each(ask).await?;
+        let replicated = match asking {
+            Some(asking) => {
+                let answer = answers.pop().transpose()?;
+                asking.answered(answer, self.connection.address())
+            }
+            None => Ok(()),
+        };
         let answers = groups.iter().zip(answers);
-        let wrote = answers
-            .map(|(group, answer)| read_wrote(&answer?).ok_or_else(|| self.nonsense(group.shard)));
+        let wrote = answers.map(|(group, answer)| match self.wrote(group, answer?)? {
+            Wrote::Stored => replicated.clone().map(|()| Wrote::Stored),
+            other => Ok(other),
+        });
         Ok(wrote.collect())
+    }
+
+    fn wrote(&self, group: &Group, answer: Value) -> Result<Wrote, StoreError> {
+        let wrote = words(answer).and_then(|answer| read_wrote(&answer));
+        wrote.ok_or_else(|| self.nonsense(group.shard))
     }
 
     fn nonsense(&self, shard: ShardId) -> StoreError {
@@ -128,6 +176,11 @@ impl fmt::Debug for RedisStore {
             .field("address", &self.connection.address())
             .finish_non_exhaustive()
     }
+}
+
+/// A script's answer.
+fn words(answer: Value) -> Option<Vec<String>> {
+    redis::from_redis_value(answer).ok()
 }
 
 /// A random number. Linux always has one after boot.

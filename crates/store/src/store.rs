@@ -90,6 +90,10 @@ pub enum StoreError {
     /// What it holds is not ours, or no release of ours has written it.
     #[error("the store cannot be used: {0}")]
     Unusable(String),
+    /// It has what was written, and too few of its replicas do: that counts as not stored,
+    /// though it need not be written again.
+    #[error("too few replicas of the store have what was written: {0}")]
+    Unreplicated(String),
 }
 
 /// Where shards' records are kept.

@@ -31,6 +31,9 @@ pub enum Health {
     /// It does, and does not take what some shards have to say: it has no memory left, or
     /// something else wrote a key of theirs.
     Refuses,
+    /// It does, and too few of its replicas have what it was told: nothing new counts as
+    /// stored.
+    Unreplicated,
     /// It does not: nothing new can be resumed elsewhere.
     Lost,
 }
@@ -40,6 +43,7 @@ impl fmt::Display for Health {
         f.write_str(match self {
             Self::Up => "up",
             Self::Refuses => "refuses",
+            Self::Unreplicated => "unreplicated",
             Self::Lost => "lost",
         })
     }
@@ -173,10 +177,15 @@ impl Writer {
         let wrote = wrote
             .into_iter()
             .chain(std::iter::repeat(Ok(Wrote::Behind)));
+        let wrote: Vec<_> = wrote.take(flights.len()).collect();
+        let missing = wrote.iter().find_map(missing).cloned();
         let settled = flights.into_iter().zip(wrote);
         let news = settled.filter_map(|(flight, wrote)| self.settle(flight, wrote));
         let news: Vec<_> = news.collect();
-        self.find();
+        match missing {
+            Some(error) => self.doubt(&error),
+            None => self.find(),
+        }
         self.tell(events, news).await;
     }
 
@@ -185,6 +194,10 @@ impl Writer {
         let shard = flight.group.shard;
         match wrote {
             Ok(wrote) => self.lanes.settle(flight, wrote),
+            Err(StoreError::Unreplicated(_)) => {
+                self.lanes.unreplicated(flight);
+                None
+            }
             Err(error) => {
                 if self.lanes.refused(flight, Instant::now()) {
                     tracing::error!(%shard, %error, "the store does not take what a shard has to say: it cannot be resumed after a crash");
@@ -224,7 +237,10 @@ impl Writer {
                     return true;
                 }
             }
-            self.find();
+            // What its replicas have, only a group tells.
+            if *self.health.borrow() != Health::Unreplicated {
+                self.find();
+            }
         }
         any
     }
@@ -247,6 +263,15 @@ impl Writer {
         }
     }
 
+    /// The store answers, and its replicas do not: as if it were lost, but that it is told
+    /// everything as before.
+    fn doubt(&self, error: &StoreError) {
+        self.lanes.set_lost(true, &mut []);
+        if self.health.send_replace(Health::Unreplicated) != Health::Unreplicated {
+            tracing::error!(%error, "replicas of the store are missing: what is said from now on may not be resumed after a crash");
+        }
+    }
+
     /// The store answers.
     fn find(&self) {
         self.lanes.set_lost(false, &mut []);
@@ -254,10 +279,18 @@ impl Writer {
             Some(_) => Health::Refuses,
             None => Health::Up,
         };
-        if self.health.send_replace(health) == Health::Lost {
-            tracing::info!("the store answers again");
+        match self.health.send_replace(health) {
+            Health::Lost => tracing::info!("the store answers again"),
+            Health::Unreplicated => tracing::info!("the store has its replicas again"),
+            Health::Up | Health::Refuses => {}
         }
     }
+}
+
+/// Why a group that the store has does not count as stored.
+fn missing(wrote: &Result<Wrote, StoreError>) -> Option<&StoreError> {
+    let error = wrote.as_ref().err();
+    error.filter(|error| matches!(error, StoreError::Unreplicated(_)))
 }
 
 /// Waits until then; for ever, if there is no time.

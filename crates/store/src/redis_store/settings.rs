@@ -21,6 +21,9 @@ pub struct RedisSettings {
     pub cluster: String,
     /// The cluster's shards. A store made with another number is refused.
     pub shards: ShardCount,
+    /// Replicas that must have what is written before it counts as stored. 0: the server
+    /// alone is asked, and may lose it when a replica takes its place.
+    pub wait: u8,
 }
 
 /// What is wrong with [`RedisSettings`]. Gives no password away.
@@ -166,6 +169,7 @@ impl fmt::Debug for RedisSettings {
             .field("ca", &self.ca.is_some())
             .field("cluster", &self.cluster)
             .field("shards", &self.shards)
+            .field("wait", &self.wait)
             .finish()
     }
 }
@@ -180,6 +184,7 @@ mod tests {
             ca: None,
             cluster: "c".to_owned(),
             shards: ShardCount::default(),
+            wait: 0,
         }
     }
 

@@ -7,6 +7,7 @@ mod faults;
 mod memory_full;
 mod properties;
 mod refusals;
+mod replicas;
 mod security;
 mod server;
 mod speech;

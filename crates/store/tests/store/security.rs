@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use crate::server::Server;
 use crate::speech::{KEEP, claim, load, say, set, write};
 
-/// What a user of ours must be allowed; ADR 0015 lists it too.
+/// What a user of ours must be allowed, and `+wait` where replicas are waited for; ADR 0015
+/// lists it too.
 const ALLOWED: &str = "~hexagram:* +select +info +script|load +evalsha +exists +hset +hget +hmget \
                        +hgetall +hscan +hdel +unlink +expire +time +zadd +zrange +zrem \
                        +zremrangebyscore";
@@ -71,6 +72,18 @@ async fn a_user_with_few_rights_will_do() {
         .await
         .unwrap();
     use_it(&store).await;
+
+    let waits = RedisSettings {
+        wait: 1,
+        ..with_url(&server, url.clone())
+    };
+    assert_unusable(&waits, "'wait'").await;
+    let () = server.ask(&["ACL", "SETUSER", "hexagram", "+wait"]).await;
+    let asked = RedisStore::connect(&waits).await;
+    assert!(
+        matches!(asked, Err(StoreError::Unreplicated(_))),
+        "{asked:?}"
+    );
 
     let () = server.ask(&["ACL", "SETUSER", "hexagram", "-info"]).await;
     assert_unusable(&with_url(&server, url), "info").await;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 use tokio::process::Child;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Time for a server to do what it was told.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,6 +53,22 @@ impl Server {
         panic!("the server does not start with {options:?}");
     }
 
+    /// Starts a replica of another one, which has all that this one holds.
+    pub(crate) async fn replica_of(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &port]).await;
+        primary.has_a_replica().await;
+        replica
+    }
+
+    /// Waits until a replica has all that it holds.
+    pub(crate) async fn has_a_replica(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.ask::<u64>(&["WAIT", "1", "100"]).await == 0 {
+            assert!(Instant::now() < deadline, "no replica comes");
+        }
+    }
+
     /// Its address for a client without a password.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -69,6 +85,7 @@ impl Server {
             ca: None,
             cluster: "test".to_owned(),
             shards: ShardCount::default(),
+            wait: 0,
         }
     }
 

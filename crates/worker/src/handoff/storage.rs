@@ -134,7 +134,7 @@ impl Storage {
     pub(super) async fn load(&self, shard: ShardId, epoch: Epoch) -> Loaded {
         let patience = Patience::new(match self.health() {
             Health::Lost => SHORT,
-            Health::Up | Health::Refuses => PATIENCE,
+            Health::Up | Health::Refuses | Health::Unreplicated => PATIENCE,
         });
         let claimed = self.until(&patience, || self.writer.store().claim(keep(shard, epoch)));
         let floor = match claimed.await {
