@@ -4,6 +4,7 @@
 {{- fail "upstreams is empty: give at least one, or set demo to tour for a built-in server" }}
 {{- end }}
 {{- include "hexagram.checkIngress" .Values }}
+{{- include "hexagram.checkHttpRoute" .Values }}
 {{- include "hexagram.checkService" .Values.service }}
 {{- include "hexagram.checkAuth" .Values.edge }}
 {{- include "hexagram.checkAutoscaling" .Values }}
@@ -43,6 +44,20 @@
 {{- end }}
 {{- if and .ingress.enabled (contains "*" (join " " .ingress.hosts)) (not (has "*" .edge.allowedHosts)) }}
 {{- fail "ingress.hosts has a wildcard, which edges do not match: name each host, or set edge.allowedHosts to [\"*\"]" }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.checkHttpRoute" -}}
+{{- if .httpRoute.enabled }}
+{{- if not .httpRoute.parentRefs }}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that take the route" }}
+{{- end }}
+{{- if not (or .httpRoute.hostnames .edge.allowedHosts) }}
+{{- fail "httpRoute.hostnames is empty: edges would refuse the Gateway's names; give them there, or in edge.allowedHosts" }}
+{{- end }}
+{{- if and (contains "*" (join " " .httpRoute.hostnames)) (not (has "*" .edge.allowedHosts)) }}
+{{- fail "httpRoute.hostnames has a wildcard, which edges do not match: name each host, or set edge.allowedHosts to [\"*\"]" }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -95,6 +110,9 @@
 {{- end }}
 {{- if and .Values.store.caSecret.name (hasPrefix "redis://" .Values.store.url) }}
 {{- fail "store.caSecret.name needs a store.url with TLS: rediss://" }}
+{{- end }}
+{{- if and (gt (int .Values.store.wait) 0) (not (or .Values.store.url .Values.store.existingSecret.name)) }}
+{{- fail "store.wait needs store.url or store.existingSecret.name: the chart's own Valkey has no replicas to wait for" }}
 {{- end }}
 {{- end }}
 

@@ -91,6 +91,19 @@ replicas: {{ int .replicas }}
 {{- end }}
 {{- end }}
 
+{{- /* Those of an HTTPRoute that are given. */ -}}
+{{- define "hexagram.routeTimeouts" -}}
+{{- $given := dict }}
+{{- range $name, $limit := . }}
+{{- if $limit }}
+{{- $_ := set $given $name $limit }}
+{{- end }}
+{{- end }}
+{{- if $given }}
+{{- toYaml $given }}
+{{- end }}
+{{- end }}
+
 {{- /* Flags that all roles take. */ -}}
 {{- define "hexagram.commonArgs" -}}
 - --name=$(POD_NAME)

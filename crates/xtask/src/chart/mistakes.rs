@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 12] = [
+const TYPOS: [Mistake; 15] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -25,15 +25,27 @@ const TYPOS: [Mistake; 12] = [
     ("upstreams.Git.url=http://git/mcp", "Git"),
     ("image.digest=latest", "digest"),
     ("monitoring.podMonitor.interval=15", "interval"),
+    ("httpRoute.timeouts.request=15", "request"),
+    ("httpRoute.parentRefs[0].sectionName=https", "name"),
+    ("store.wait=-1", "wait"),
 ];
 
 /// Refused by the chart's own checks: each value is right, together they are not.
-const CONTRADICTIONS: [Mistake; 14] = [
+const CONTRADICTIONS: [Mistake; 18] = [
     ("demo=", "upstreams is empty"),
     ("ingress.enabled=true", "needs ingress.hosts"),
     (
         "ingress.enabled=true,ingress.hosts={*.example.com}",
         "edge.allowedHosts",
+    ),
+    ("httpRoute.enabled=true", "needs httpRoute.parentRefs"),
+    (
+        "httpRoute.enabled=true,httpRoute.parentRefs[0].name=public",
+        "httpRoute.hostnames is empty",
+    ),
+    (
+        "httpRoute.enabled=true,httpRoute.parentRefs[0].name=public,httpRoute.hostnames={*.example.com}",
+        "httpRoute.hostnames has a wildcard",
     ),
     ("service.nodePort=30080", "need service.type NodePort"),
     (
@@ -59,6 +71,7 @@ const CONTRADICTIONS: [Mistake; 14] = [
         "valkey.enabled=true,networkPolicy.enabled=false",
         "open to every pod",
     ),
+    ("valkey.enabled=true,store.wait=1", "store.wait needs"),
     ("store.caSecret.name=ca", "needs store.url"),
     (
         "store.caSecret.name=ca,store.url=redis://a:6379",
