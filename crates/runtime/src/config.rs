@@ -26,6 +26,8 @@ pub use effective::{Effective, Entry, Source};
 pub use error::{ConfigError, EXIT_CONFIG, EXIT_USAGE, Place};
 use file::File;
 
+use crate::watched::WatchedFile;
+
 /// The flag that names the file; flatten it into the binary's top command,
 /// which needs a doc comment of its own: else clap shows this one as its help.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -42,6 +44,8 @@ pub struct Parsed<T> {
     pub args: T,
     /// Every key of the chosen role with its value and source.
     pub effective: Effective,
+    /// Sees changes of the file from before it was read.
+    pub watched: Option<WatchedFile>,
 }
 
 /// Parses `argv` (with the program's name first) over the environment, over the
@@ -62,7 +66,9 @@ pub fn parse<T: Parser>(
         .ignore_errors(true)
         .try_get_matches_from(&argv)?;
     let role = schema::role(&trial);
-    let file = schema::config_file(&trial).map_or_else(|| Ok(File::default()), File::read)?;
+    let file = schema::config_file(&trial);
+    let watched = file.map(WatchedFile::new);
+    let file = file.map_or_else(|| Ok(File::default()), File::read)?;
     file.check(&command, &role)?;
     let mut command = file.layer_under(command, &role);
     let mut matches = command
@@ -70,5 +76,9 @@ pub fn parse<T: Parser>(
         .map_err(error::blame)?;
     let effective = Effective::of(&command, &matches, &file);
     let args = T::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
-    Ok(Parsed { args, effective })
+    Ok(Parsed {
+        args,
+        effective,
+        watched,
+    })
 }

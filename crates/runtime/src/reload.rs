@@ -1,7 +1,6 @@
 //! When to read the configuration again: on SIGHUP, and when one of its files changes.
 
 use std::io;
-use std::path::Path;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,15 +16,15 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// Listens to SIGHUP from now on, which ends the process no more, and
-    /// watches the files and folders.
+    /// Listens to SIGHUP from now on, which ends the process no more, and to changes of the
+    /// files and folders.
     ///
     /// # Errors
     /// When the handler cannot be installed.
-    pub fn install(files: &[&Path]) -> io::Result<Self> {
+    pub fn install(files: Vec<WatchedFile>) -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
-            files: files.iter().copied().map(WatchedFile::new).collect(),
+            files,
         })
     }
 

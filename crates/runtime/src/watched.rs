@@ -14,7 +14,7 @@ type Stamp = Option<Vec<(SystemTime, u64)>>;
 ///
 /// Polls, because a mounted Kubernetes Secret or ConfigMap changes by a swapped
 /// symlink that file watchers miss.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WatchedFile {
     path: PathBuf,
     seen: Stamp,

@@ -6,7 +6,6 @@ use clap::Args;
 use hexagram_runtime::metrics::Metrics;
 
 use crate::error::TlsError;
-use crate::identity::Identity;
 use crate::link_tls::LinkTls;
 use crate::role::Role;
 
@@ -30,9 +29,8 @@ impl LinkTlsArgs {
         let Some(folder) = &self.link_tls else {
             return Ok(None);
         };
-        let tls = LinkTls::new(role, metrics);
-        tls.take(&Identity::read(folder)?)?;
-        tls.follow(folder);
+        let (tls, files) = LinkTls::read(folder, role, metrics)?;
+        tls.follow(folder, files);
         Ok(Some(tls))
     }
 
@@ -44,6 +42,6 @@ impl LinkTlsArgs {
         let Some(folder) = &self.link_tls else {
             return Ok(());
         };
-        LinkTls::new(role, &Metrics::new()).take(&Identity::read(folder)?)
+        LinkTls::read(folder, role, &Metrics::new()).map(drop)
     }
 }

@@ -60,9 +60,20 @@ impl LinkTls {
         self.0.configs.load_full()
     }
 
-    /// Takes what a folder holds whenever it changes, for as long as somebody uses this.
-    pub(crate) fn follow(&self, folder: &Path) {
+    /// Has what a folder holds now, and what sees its changes from before it was read.
+    pub(crate) fn read(
+        folder: &Path,
+        role: Role,
+        metrics: &Metrics,
+    ) -> Result<(Self, WatchedFile), TlsError> {
         let files = WatchedFile::new(folder);
+        let tls = Self::new(role, metrics);
+        tls.take(&Identity::read(folder)?)?;
+        Ok((tls, files))
+    }
+
+    /// Takes what a folder holds whenever it changes, for as long as somebody uses this.
+    pub(crate) fn follow(&self, folder: &Path, files: WatchedFile) {
         tokio::spawn(follow(Arc::downgrade(&self.0), folder.to_owned(), files));
     }
 }
@@ -85,5 +96,56 @@ fn reload(tls: &LinkTls, folder: &Path) {
         Err(error) => {
             tracing::error!(%folder, %error, "the link's certificates are not renewed, the old ones stay");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::authority::Authority;
+    use crate::identity::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+
+    const NOW: u64 = 1_800_000_000;
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn write(folder: &Path, authority: &Authority, days: u32) {
+        let made = authority.issue(Role::Edge, NOW, days * DAY, authority.certificate());
+        let Identity {
+            ca,
+            certificate,
+            key,
+        } = made.unwrap();
+        for (name, text) in [
+            (CA_FILE, ca),
+            (CERTIFICATE_FILE, certificate),
+            (KEY_FILE, key),
+        ] {
+            fs::write(folder.join(name), text).unwrap();
+        }
+        // The clock of files may stand still for some milliseconds, and their lengths are alike.
+        fs::write(folder.join("note"), "x".repeat(days as usize)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_after_the_first_look_is_not_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, metrics) = (folder.path(), Metrics::new());
+        let authority = Authority::generate(NOW, 10 * DAY).unwrap();
+        write(folder, &authority, 1);
+        let (tls, files) = LinkTls::read(folder, Role::Edge, &metrics).unwrap();
+        write(folder, &authority, 2);
+        tls.follow(folder, files);
+        let end = i64::try_from(NOW + 2 * DAY.as_secs()).unwrap();
+        let renewed = async {
+            while tls.0.expires.get() != end {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), renewed).await.unwrap();
     }
 }

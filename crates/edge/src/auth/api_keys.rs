@@ -24,11 +24,14 @@ pub(crate) struct ApiKeys {
 }
 
 impl ApiKeys {
-    pub(crate) fn load(file: &Path) -> Result<Self, EdgeError> {
-        Ok(Self {
+    /// Reads them; gives also what sees changes of the file from before that.
+    pub(crate) fn load(file: &Path) -> Result<(Self, WatchedFile), EdgeError> {
+        let watched = WatchedFile::new(file);
+        let keys = Self {
             file: file.to_owned(),
             table: ArcSwap::from_pointee(read(file)?),
-        })
+        };
+        Ok((keys, watched))
     }
 
     pub(crate) fn principal(&self, headers: &HeaderMap) -> Result<Principal, Problem> {
@@ -50,8 +53,7 @@ impl ApiKeys {
 }
 
 /// Reloads the keys when their file changes, as long as they are in use.
-pub(crate) fn watch(keys: &Arc<ApiKeys>) {
-    let mut file = WatchedFile::new(&keys.file);
+pub(crate) fn watch(keys: &Arc<ApiKeys>, mut file: WatchedFile) {
     let keys: Weak<ApiKeys> = Arc::downgrade(keys);
     tokio::spawn(async move {
         loop {
@@ -127,6 +129,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use http::HeaderValue;
 
@@ -135,6 +139,24 @@ mod tests {
             file: PathBuf::new(),
             table: ArcSwap::from_pointee(parse(text).expect("a keys file")),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_after_the_first_look_is_not_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keys");
+        std::fs::write(&file, "").expect("written");
+        let (keys, watched) = ApiKeys::load(&file).expect("a keys file");
+        std::fs::write(&file, format!("alice {}\n", digest("secret"))).expect("written");
+        let keys = Arc::new(keys);
+        watch(&keys, watched);
+        let known = async {
+            while ask(&keys, "x-api-key", "secret").is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(10), known).await;
+        waited.expect("the new key is known");
     }
 
     fn ask(keys: &ApiKeys, header: &'static str, value: &'static str) -> Result<String, Problem> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hexagram_core::Principal;
 use hexagram_mcp::error::Problem;
+use hexagram_runtime::watched::WatchedFile;
 use http::Request;
 
 pub use api_keys::digest as api_key_digest;
@@ -21,7 +22,7 @@ use trusted_header::TrustedHeader;
 /// Puts the [`Principal`] of every request into its extensions.
 pub(crate) enum Authenticator {
     None(Principal),
-    ApiKeys(Arc<ApiKeys>),
+    ApiKeys(Arc<ApiKeys>, WatchedFile),
     TrustedHeader(TrustedHeader),
 }
 
@@ -39,7 +40,8 @@ impl Authenticator {
                 let file = args.auth_keys.as_ref().ok_or_else(|| {
                     EdgeError::Settings("--auth api-keys needs --auth-keys FILE".to_owned())
                 })?;
-                Ok(Self::ApiKeys(Arc::new(ApiKeys::load(file)?)))
+                let (keys, watched) = ApiKeys::load(file)?;
+                Ok(Self::ApiKeys(Arc::new(keys), watched))
             }
             AuthKind::TrustedHeader => {
                 TrustedHeader::new(&args.auth_header, proxies).map(Self::TrustedHeader)
@@ -50,8 +52,8 @@ impl Authenticator {
     /// Follows changes of the file of keys, if there is one, as long as this is
     /// in use.
     pub(crate) fn follow(&self) {
-        if let Self::ApiKeys(keys) = self {
-            api_keys::watch(keys);
+        if let Self::ApiKeys(keys, watched) = self {
+            api_keys::watch(keys, watched.clone());
         }
     }
 }
@@ -60,7 +62,7 @@ impl Check for Authenticator {
     fn check<B>(&self, request: &mut Request<B>) -> Result<(), Problem> {
         let principal = match self {
             Self::None(anonymous) => anonymous.clone(),
-            Self::ApiKeys(keys) => keys.principal(request.headers())?,
+            Self::ApiKeys(keys, _) => keys.principal(request.headers())?,
             Self::TrustedHeader(header) => header.principal(request)?,
         };
         request.extensions_mut().insert(principal);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +78,7 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(roles::worker::probe(workers.all[0].clone()));
-    let folder = args.upstream.upstream_dir.clone();
-    tokio::spawn(follow(reload, folder, args.demo, Arc::clone(&workers)));
+    tokio::spawn(follow(reload, args.demo, Arc::clone(&workers)));
     let drain = shutdown.token();
     super::unready_at(&shutdown, health);
     edge.run(drain).await;
@@ -281,9 +279,9 @@ impl Workers {
         Ok(controller)
     }
 
-    /// Has all workers serve these upstreams from now on.
-    fn serve(&self, upstreams: Vec<Arc<Upstream>>) -> Result<Replaced> {
-        let upstreams = carry_over(&self.all[0].served(), upstreams);
+    /// Has all workers serve these upstreams from now on, in the place of those `served`.
+    fn serve(&self, served: &[Arc<Upstream>], upstreams: Vec<Arc<Upstream>>) -> Result<Replaced> {
+        let upstreams = carry_over(served, upstreams);
         let mut replaced = Replaced::default();
         for worker in &self.all {
             replaced = worker.serve_upstreams(upstreams.clone())?;
@@ -376,16 +374,16 @@ fn upstreams(
 }
 
 /// Serves the upstreams of the config file as it changes.
-async fn follow(reload: Reload, folder: Option<PathBuf>, demo: DemoKind, workers: Arc<Workers>) {
+async fn follow(reload: Reload, demo: DemoKind, workers: Arc<Workers>) {
     let serve = |given: &UpstreamArgs| {
         let served = workers.all[0].served();
         let (children, changes) = (&workers.children, &workers.changes);
         let upstreams = upstreams(demo, given, children, changes, &served)?;
-        let replaced = workers.serve(upstreams)?;
+        let replaced = workers.serve(&served, upstreams)?;
         tokio::spawn(roles::worker::probe(workers.all[0].clone()));
         Ok(replaced)
     };
-    reload.follow(folder.as_deref(), serve).await;
+    reload.follow(serve).await;
 }
 
 fn status(

@@ -21,6 +21,7 @@ use hexagram_runtime::config::{Effective, Parsed};
 use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_runtime::telemetry::LogFilter;
+use hexagram_runtime::watched::WatchedFile;
 use hexagram_runtime::{telemetry, threads};
 
 use crate::check;
@@ -31,9 +32,15 @@ use reload::Reload;
 
 /// Runs the role; an error is told once, here.
 pub(crate) fn run(parsed: Parsed<Cli>) -> ExitCode {
-    let Parsed { args, effective } = parsed;
+    let Parsed {
+        args,
+        effective,
+        watched,
+    } = parsed;
+    let folder = reload::folder(&args.role).map(WatchedFile::new);
+    let watched = watched.into_iter().chain(folder).collect();
     let reload = |logs| Reload {
-        file: args.config.file,
+        watched,
         started: effective.clone(),
         logs,
     };

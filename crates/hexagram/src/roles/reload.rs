@@ -1,11 +1,12 @@
 //! What of the configuration a running process takes over (ADR 0010).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use hexagram_runtime::config::{Effective, Source};
 use hexagram_runtime::reload::Trigger;
 use hexagram_runtime::telemetry::{LogArgs, LogFilter};
+use hexagram_runtime::watched::WatchedFile;
 use hexagram_worker::{Replaced, UpstreamArgs};
 
 use crate::cli::{self, Role};
@@ -26,8 +27,9 @@ const TAKEN_OVER: [&str; 7] = [
 
 /// Follows the config file of a running process.
 pub(crate) struct Reload {
-    /// None where there is none: then SIGHUP ends the process as ever.
-    pub(crate) file: Option<PathBuf>,
+    /// The config file and the upstreams' folder, from before they were read. None where
+    /// there is neither: then SIGHUP ends the process as ever.
+    pub(crate) watched: Vec<WatchedFile>,
     /// What the process started with.
     pub(crate) started: Effective,
     pub(crate) logs: LogFilter,
@@ -35,17 +37,13 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// Reads the configuration again whenever there is reason to, also where only something
-    /// in `folder` changed, and gives `apply` the upstreams in it.
-    pub(crate) async fn follow(
-        self,
-        folder: Option<&Path>,
-        apply: impl Fn(&UpstreamArgs) -> Result<Replaced>,
-    ) {
-        let watched: Vec<_> = self.file.as_deref().into_iter().chain(folder).collect();
+    /// in the folder changed, and gives `apply` the upstreams in it.
+    pub(crate) async fn follow(mut self, apply: impl Fn(&UpstreamArgs) -> Result<Replaced>) {
+        let watched = std::mem::take(&mut self.watched);
         if watched.is_empty() {
             return;
         }
-        let mut trigger = match Trigger::install(&watched) {
+        let mut trigger = match Trigger::install(watched) {
             Ok(trigger) => trigger,
             Err(error) => return tracing::error!(%error, "the configuration is not reloaded"),
         };
@@ -79,6 +77,12 @@ impl Reload {
         }
         Ok(replaced)
     }
+}
+
+/// The folder of upstreams that the role follows.
+pub(super) fn folder(role: &Role) -> Option<&Path> {
+    let (upstreams, _) = changeable(role)?;
+    upstreams.upstream_dir.as_deref()
 }
 
 /// What of a role's settings may change while it runs.

@@ -206,8 +206,7 @@ async fn follow(reload: Reload, args: WorkerRole, worker: Worker, changes: Chang
         tokio::spawn(probe(worker.clone()));
         Ok(replaced)
     };
-    let folder = args.upstream.upstream_dir.as_deref();
-    reload.follow(folder, serve).await;
+    reload.follow(serve).await;
 }
 
 /// Asks the upstreams that are not known yet what they are, so that a dead one

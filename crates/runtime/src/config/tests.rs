@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tempfile::{TempDir, tempdir};
@@ -338,4 +339,15 @@ fn what_the_file_changes_is_told_with_what_wins_over_it() {
         changed,
         [("name", None), ("routing-spread", Some(&Source::Flag))]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_after_the_file_was_read_is_not_missed() {
+    let scenario = Scenario::with(LISTEN);
+    let watched = scenario.parse("edge").expect("a configuration").watched;
+    let file = scenario.folder.path().join("hexagram.toml");
+    fs::write(file, format!("{LISTEN}log = \"debug\"\n")).expect("it is writable");
+    let mut watched = watched.expect("there is a file");
+    let changed = tokio::time::timeout(Duration::from_secs(10), watched.changed());
+    changed.await.expect("the change is seen");
 }
