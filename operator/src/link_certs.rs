@@ -58,7 +58,7 @@ impl LinkSecrets {
             self.leaf(&api, role, &authorities, now).await?;
         }
         // Nobody else holds it, so a fresh one each time costs nothing.
-        Ok(self.tls.take(&authorities.issue(Role::Operator, now)?)?)
+        Ok(self.tls.take(&authorities.issue(Role::Controller, now)?)?)
     }
 
     /// Does so again and again.

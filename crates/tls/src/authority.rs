@@ -120,7 +120,7 @@ fn usages(role: Role) -> Vec<ExtendedKeyUsagePurpose> {
     use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     match role {
         Role::Worker => vec![ClientAuth, ServerAuth],
-        Role::Edge | Role::Operator => vec![ClientAuth],
+        Role::Edge | Role::Controller => vec![ClientAuth],
     }
 }
 

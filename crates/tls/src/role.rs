@@ -12,13 +12,13 @@ pub enum Role {
     Edge,
     /// Is dialled, and dials other workers.
     Worker,
-    /// Dials workers: an operator, or the controller of a process cluster.
-    Operator,
+    /// Dials workers: that of a process cluster, or the one in an operator.
+    Controller,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Edge, Self::Worker, Self::Operator];
+    pub const ALL: [Self; 3] = [Self::Edge, Self::Worker, Self::Controller];
 
     /// Its word: of folders and Secrets.
     #[must_use]
@@ -26,7 +26,7 @@ impl Role {
         match self {
             Self::Edge => "edge",
             Self::Worker => "worker",
-            Self::Operator => "operator",
+            Self::Controller => "controller",
         }
     }
 
@@ -36,7 +36,7 @@ impl Role {
         match self {
             Self::Edge => "edge.hexagram.internal",
             Self::Worker => "worker.hexagram.internal",
-            Self::Operator => "operator.hexagram.internal",
+            Self::Controller => "controller.hexagram.internal",
         }
     }
 

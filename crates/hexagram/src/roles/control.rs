@@ -26,7 +26,7 @@ pub(crate) async fn run(args: ControlRole, shutdown: Shutdown) -> Result<()> {
     })?;
     let end = CancellationToken::new();
     let metrics = Metrics::new();
-    let dial = way(args.link_tls.open(Role::Operator, &metrics)?);
+    let dial = way(args.link_tls.open(Role::Controller, &metrics)?);
     let settings = args.controller.settings(cluster, dial, &metrics);
     let controller = Controller::start(register.clone(), settings, end.clone());
     let status = status(

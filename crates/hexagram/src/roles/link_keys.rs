@@ -45,7 +45,7 @@ pub(crate) fn run(args: &LinkKeys) -> Result<()> {
     let out = args.out.display();
     print(format_args!(
         "Certificates for {} days: give --link-tls {out}/edge to each edge, {out}/worker to each \
-         worker, {out}/operator to `hexagram control`.\nKeep {out}/{CA_KEY_FILE} to yourself: it \
+         worker, {out}/controller to `hexagram control`.\nKeep {out}/{CA_KEY_FILE} to yourself: it \
          makes further ones.\n",
         args.days
     ))

@@ -112,8 +112,8 @@ fn config(role: &ConfigRole, effective: &Effective) -> Result<()> {
         ConfigRole::Edge(args) => edge::check(args),
         ConfigRole::Worker(args) => worker::check(args),
         // Their settings cannot contradict each other, but the files may be unusable.
-        ConfigRole::Control(args) => Ok(args.link_tls.check(hexagram_tls::Role::Operator)?),
-        ConfigRole::Operator(args) => Ok(args.link_tls.check(hexagram_tls::Role::Operator)?),
+        ConfigRole::Control(args) => Ok(args.link_tls.check(hexagram_tls::Role::Controller)?),
+        ConfigRole::Operator(args) => Ok(args.link_tls.check(hexagram_tls::Role::Controller)?),
     }
 }
 

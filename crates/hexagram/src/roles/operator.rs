@@ -60,11 +60,11 @@ async fn ready(condition: Condition, mut standing: watch::Receiver<Standing>) {
 fn settings(args: &OperatorRole, metrics: &Metrics) -> Result<hexagram_operator::Settings> {
     let links = args.link_secrets.as_ref().map(|prefix| LinkSecrets {
         prefix: prefix.clone(),
-        tls: LinkTls::new(Role::Operator, metrics),
+        tls: LinkTls::new(Role::Controller, metrics),
     });
     let tls = match &links {
         Some(links) => Some(links.tls.clone()),
-        None => args.link_tls.open(Role::Operator, metrics)?,
+        None => args.link_tls.open(Role::Controller, metrics)?,
     };
     Ok(hexagram_operator::Settings {
         name: args.name.clone(),

@@ -75,7 +75,7 @@ impl Scene {
     pub(crate) async fn over_tls(folder: &Path) -> Self {
         link_keys(folder, &[]);
         let flag = |role| format!("--link-tls={}", folder.join(role).display());
-        let [worker, control, edge] = ["worker", "operator", "edge"].map(flag);
+        let [worker, control, edge] = ["worker", "controller", "edge"].map(flag);
         Self::with_all(None, &[&worker], &[&control], &[&edge]).await
     }
 
