@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::client::{Place, within};
 use crate::trouble::Trouble;
-use due::{Authorities, is_due};
+use due::{Authorities, Held, due};
 
 /// Between two looks at what is due.
 const ROUND: Duration = Duration::from_secs(300);
@@ -49,16 +49,34 @@ pub(crate) enum LinkCertsError {
     Make(#[from] TlsError),
 }
 
+/// The Secret of a role, as it was found.
+struct Leaf {
+    role: Role,
+    name: String,
+    found: Option<Secret>,
+}
+
+impl Leaf {
+    fn held(&self) -> Option<Held> {
+        secrets::held(self.found.as_ref()?)
+    }
+}
+
 impl LinkSecrets {
     /// Makes and renews what is due now.
     pub(crate) async fn ensure(&self, place: &Place) -> Result<(), LinkCertsError> {
         let (now, api) = (unix_seconds(), place.api());
-        let authorities = self.authorities(&api, now).await?;
-        for role in [Role::Edge, Role::Worker] {
-            self.leaf(&api, role, &authorities, now).await?;
+        let leaves = [
+            self.leaf(&api, Role::Edge).await?,
+            self.leaf(&api, Role::Worker).await?,
+        ];
+        let authorities = self.authorities(&api, &leaves, now).await?;
+        for leaf in leaves {
+            self.renew_leaf(&api, leaf, &authorities, now).await?;
         }
         // Nobody else holds it, so a fresh one each time costs nothing.
-        Ok(self.tls.take(&authorities.issue(Role::Controller, now)?)?)
+        let own = self.issue(&authorities, Role::Controller, now)?;
+        Ok(self.tls.take(&own)?)
     }
 
     /// Does so again and again.
@@ -74,9 +92,10 @@ impl LinkSecrets {
     async fn authorities(
         &self,
         api: &Api<Secret>,
+        leaves: &[Leaf],
         now: u64,
     ) -> Result<Authorities, LinkCertsError> {
-        let name = format!("{}-ca", self.prefix);
+        let name = self.name("ca");
         let found = get(api, &name).await?;
         let Some(secret) = found else {
             let fresh = Authorities::fresh(now)?;
@@ -85,31 +104,59 @@ impl LinkSecrets {
         };
         let unusable = |reason| LinkCertsError::Unusable(name.clone(), reason);
         let mut authorities = secrets::authorities(&secret).map_err(unusable)?;
-        if authorities.advance(now)? {
+        let held: Vec<_> = leaves.iter().map(Leaf::held).collect();
+        if authorities.advance(&held, now)? {
             let next = secrets::of_authorities(&name, &authorities);
             put(api, secrets::over(&secret, next), "exchanged").await?;
         }
         Ok(authorities)
     }
 
-    async fn leaf(
+    async fn leaf(&self, api: &Api<Secret>, role: Role) -> Result<Leaf, LinkCertsError> {
+        let name = self.name(role.word());
+        let found = get(api, &name).await?;
+        Ok(Leaf { role, name, found })
+    }
+
+    async fn renew_leaf(
         &self,
         api: &Api<Secret>,
-        role: Role,
+        leaf: Leaf,
         authorities: &Authorities,
         now: u64,
     ) -> Result<(), LinkCertsError> {
-        let name = format!("{}-{role}", self.prefix);
-        let found = get(api, &name).await?;
-        let held: Option<Identity> = found.as_ref().and_then(secrets::identity);
-        if held.is_some_and(|held| !is_due(&held, authorities, now)) {
-            return Ok(());
+        let held = leaf.held();
+        let Leaf { role, name, found } = leaf;
+        match held.map(|held| due(&held, role, authorities, now)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(why)) => tracing::info!(secret = name, %why, "a certificate is made anew"),
+            None => {}
         }
-        let next = secrets::of_identity(&name, authorities.issue(role, now)?);
+        let next = self.issue(authorities, role, now)?;
+        let next = secrets::of_identity(&name, next, now);
         match found {
             Some(before) => put(api, secrets::over(&before, next), "renewed").await,
             None => put(api, next, "made").await,
         }
+    }
+
+    fn issue(
+        &self,
+        authorities: &Authorities,
+        role: Role,
+        now: u64,
+    ) -> Result<Identity, LinkCertsError> {
+        let unusable = |error: TlsError| {
+            LinkCertsError::Unusable(
+                self.name("ca"),
+                format!("what it signs is no good: {error}"),
+            )
+        };
+        authorities.issue(role, now).map_err(unusable)
+    }
+
+    fn name(&self, word: &str) -> String {
+        format!("{}-{word}", self.prefix)
     }
 }
 

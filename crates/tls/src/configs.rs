@@ -1,12 +1,15 @@
 //! Both ends' settings, made of an identity.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -37,6 +40,15 @@ impl Configs {
             facts: Facts::read(&identity.certificate)?,
         })
     }
+}
+
+/// Whether a process of `role` gets on with `identity` at `now`, in seconds from 1970, among
+/// others who trust its CAs.
+pub(crate) fn check(identity: &Identity, role: Role, now: u64) -> Result<(), TlsError> {
+    let parts = Parts::read(identity)?;
+    parts.check(role)?;
+    parts.client().map_err(TlsError::Pair)?;
+    parts.verify(role, UnixTime::since_unix_epoch(Duration::from_secs(now)))
 }
 
 /// An identity that was read.
@@ -88,20 +100,45 @@ impl Parts {
     }
 
     fn server(&self) -> Result<ServerConfig, TlsError> {
-        let (roots, provider) = (Arc::clone(&self.roots), Arc::clone(&self.provider));
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(|error| TlsError::unusable(CA_FILE, &error))?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .map_err(TlsError::Pair)?;
         let mut config = builder
-            .with_client_cert_verifier(Arc::new(OnlyRoles(verifier)))
+            .with_client_cert_verifier(self.dialler_verifier()?)
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![ALPN.to_owned()];
         config.send_tls13_tickets = 0;
         Ok(config)
+    }
+
+    fn dialler_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let (roots, provider) = (Arc::clone(&self.roots), Arc::clone(&self.provider));
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::unusable(CA_FILE, &error))?;
+        Ok(Arc::new(OnlyRoles(verifier)))
+    }
+
+    /// As the others will: everybody dials, and workers are dialled as well.
+    fn verify(&self, role: Role, now: UnixTime) -> Result<(), TlsError> {
+        let own = self.chain.split_first();
+        let (own, between) = own.ok_or_else(|| none_in(CERTIFICATE_FILE))?;
+        let as_dialler = self.dialler_verifier()?;
+        as_dialler
+            .verify_client_cert(own, between, now)
+            .map_err(TlsError::Distrusted)?;
+        if role != Role::Worker {
+            return Ok(());
+        }
+        let (roots, provider) = (Arc::clone(&self.roots), Arc::clone(&self.provider));
+        let as_dialled = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|error| TlsError::unusable(CA_FILE, &error))?;
+        as_dialled
+            .verify_server_cert(own, between, &role.server_name(), &[], now)
+            .map_err(TlsError::Distrusted)?;
+        Ok(())
     }
 }
 
@@ -109,7 +146,11 @@ fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'sta
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let all = all.map_err(|error| TlsError::unusable(what, &error))?;
     match all.is_empty() {
-        true => Err(TlsError::unusable(what, &"there is no certificate in it")),
+        true => Err(none_in(what)),
         false => Ok(all),
     }
+}
+
+fn none_in(what: &'static str) -> TlsError {
+    TlsError::unusable(what, &"there is no certificate in it")
 }

@@ -38,6 +38,9 @@ pub enum TlsError {
         /// Whose it must be.
         wanted: Role,
     },
+    /// Others would not let its holder in.
+    #[error("nobody would trust the link's certificate: {0}")]
+    Distrusted(rustls::Error),
     /// Certificates cannot be made.
     #[error("a certificate for links cannot be made: {0}")]
     Make(#[from] rcgen::Error),

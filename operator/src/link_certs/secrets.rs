@@ -6,12 +6,14 @@ use hexagram_tls::{Authority, CA_FILE, CERTIFICATE_FILE, Identity, KEY_FILE};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::due::Authorities;
+use super::due::{Authorities, Held};
 
 /// The CA that will sign.
 const NEXT: [&str; 2] = ["next.crt", "next.key"];
 /// Those that signed before.
 const FORMER: &str = "former.crt";
+/// Annotation of what a role holds: when it was written, in seconds from 1970.
+const WRITTEN: &str = "hexagram.dev/written-at";
 /// Ends a certificate in a PEM text.
 const END: &str = "-----END CERTIFICATE-----";
 
@@ -67,29 +69,40 @@ fn certificates(pem: &str) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn of_identity(name: &str, identity: Identity) -> Secret {
+pub(super) fn of_identity(name: &str, identity: Identity, now: u64) -> Secret {
     let entries = vec![
         (CA_FILE, identity.ca),
         (CERTIFICATE_FILE, identity.certificate),
         (KEY_FILE, identity.key),
     ];
-    secret(name, "kubernetes.io/tls", entries)
+    let mut secret = secret(name, "kubernetes.io/tls", entries);
+    let annotations = secret.metadata.annotations.get_or_insert_default();
+    annotations.insert(WRITTEN.to_owned(), now.to_string());
+    secret
 }
 
 /// What a role holds; none where something is missing.
-pub(super) fn identity(secret: &Secret) -> Option<Identity> {
-    Some(Identity {
+pub(super) fn held(secret: &Secret) -> Option<Held> {
+    let identity = Identity {
         ca: text(secret, CA_FILE)?,
         certificate: text(secret, CERTIFICATE_FILE)?,
         key: text(secret, KEY_FILE)?,
-    })
+    };
+    let written = secret.metadata.annotations.as_ref();
+    let written = written.and_then(|all| all.get(WRITTEN)?.parse().ok());
+    Some(Held { identity, written })
 }
 
 /// `next` in the place of `before`, as it was read: its labels and owners stay, and its
 /// type, which no write may change.
 pub(super) fn over(before: &Secret, next: Secret) -> Secret {
+    let mut metadata = before.metadata.clone();
+    if let Some(annotations) = next.metadata.annotations {
+        let all = metadata.annotations.get_or_insert_default();
+        all.extend(annotations);
+    }
     Secret {
-        metadata: before.metadata.clone(),
+        metadata,
         type_: before.type_.clone().or(next.type_),
         ..next
     }
@@ -137,9 +150,16 @@ mod tests {
     fn an_identity_comes_back_as_it_was() {
         let made = Authorities::fresh(NOW).unwrap().issue(Role::Edge, NOW);
         let made = made.unwrap();
-        let secret = of_identity("x-edge", made.clone());
-        assert_eq!(identity(&secret), Some(made));
-        assert_eq!(identity(&Secret::default()), None);
+        let mut secret = of_identity("x-edge", made.clone(), NOW);
+        let mut expected = Held {
+            identity: made,
+            written: Some(NOW),
+        };
+        assert_eq!(held(&secret).as_ref(), Some(&expected));
+        secret.metadata.annotations = Some([(WRITTEN.to_owned(), "soon".to_owned())].into());
+        expected.written = None;
+        assert_eq!(held(&secret), Some(expected));
+        assert_eq!(held(&Secret::default()), None);
     }
 
     #[test]
@@ -161,9 +181,13 @@ mod tests {
     fn a_secret_keeps_what_others_put_on_it() {
         let mut before = secret("s", "Opaque", Vec::new());
         before.metadata.resource_version = Some("7".to_owned());
-        let next = secret("s", "Opaque", vec![(FORMER, "y".to_owned())]);
-        let next = over(&before, next);
+        let notes = [("theirs", "x"), (WRITTEN, "1")];
+        let notes = notes.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        before.metadata.annotations = Some(notes.into());
+        let made = Authorities::fresh(NOW).unwrap().issue(Role::Edge, NOW);
+        let next = over(&before, of_identity("s", made.unwrap(), NOW));
         assert_eq!(next.metadata.resource_version.as_deref(), Some("7"));
-        assert_eq!(text(&next, FORMER).as_deref(), Some("y"));
+        assert_eq!(next.metadata.annotations.as_ref().unwrap()["theirs"], "x");
+        assert_eq!(held(&next).unwrap().written, Some(NOW));
     }
 }
