@@ -2,15 +2,15 @@
 
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, Error, InvalidMessage};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::door::WELCOME;
+use crate::flaw::{Flaw, cause};
 use crate::link_tls::LinkTls;
-use crate::refusal::cause;
 use crate::role::Role;
 
 /// Why there is no link, and what to do.
@@ -86,24 +86,13 @@ fn ours(error: io::Error) -> ConnectError {
     match cause(&error) {
         None => ConnectError::Cut,
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => ConnectError::NoTls,
-        Some(Error::InvalidCertificate(bad)) => judged(bad),
+        Some(Error::InvalidCertificate(bad)) => match Flaw::of(bad) {
+            Flaw::ForeignCa => ConnectError::ForeignCa,
+            Flaw::Ended => ConnectError::Ended,
+            Flaw::OtherRole => ConnectError::NoWorker,
+            Flaw::Other => ConnectError::Other(error),
+        },
         Some(_) => theirs(error),
-    }
-}
-
-fn judged(bad: &CertificateError) -> ConnectError {
-    use CertificateError as Bad;
-    match bad {
-        Bad::UnknownIssuer | Bad::BadSignature => ConnectError::ForeignCa,
-        Bad::NotValidForName
-        | Bad::NotValidForNameContext { .. }
-        | Bad::InvalidPurpose
-        | Bad::InvalidPurposeContext { .. } => ConnectError::NoWorker,
-        Bad::Expired
-        | Bad::ExpiredContext { .. }
-        | Bad::NotValidYet
-        | Bad::NotValidYetContext { .. } => ConnectError::Ended,
-        other => ConnectError::Other(io::Error::other(Error::InvalidCertificate(other.clone()))),
     }
 }
 

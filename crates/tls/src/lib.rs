@@ -18,6 +18,7 @@ mod connect;
 mod door;
 mod error;
 mod facts;
+mod flaw;
 mod identity;
 mod link_tls;
 mod plain;

@@ -1,12 +1,20 @@
-//! Who was not let in, and why: counted each time, told once per reason.
+//! Who was not let in, and why: counted each time, and told once a minute per reason.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use hexagram_runtime::metrics::Metrics;
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, Error};
+use tokio::time::Instant;
+
+use crate::flaw::{Flaw, cause};
+
+/// Between two log lines about the same reason.
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Why somebody was not let in, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +26,12 @@ pub(crate) enum Refusal {
          or to neither"
     )]
     Plain,
+    #[error("it connected and said nothing")]
+    Silent,
     #[error("it took too long")]
     Late,
+    #[error("too many connect at the same time, and it was not through when its place was needed")]
+    Crowded,
     #[error("this worker has no certificate yet")]
     NotYet,
     #[error("it shows no certificate: give it one with --link-tls")]
@@ -47,7 +59,9 @@ impl Refusal {
         match self {
             Self::Left => "left",
             Self::Plain => "plain",
+            Self::Silent => "silent",
             Self::Late => "late",
+            Self::Crowded => "crowded",
             Self::NotYet => "not_ready",
             Self::NoCertificate => "no_certificate",
             Self::ForeignCa => "foreign_ca",
@@ -63,7 +77,12 @@ impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         match cause(&error) {
             Some(Error::NoCertificatesPresented) => Self::NoCertificate,
-            Some(Error::InvalidCertificate(bad)) => judged(bad, error_of(bad)),
+            Some(Error::InvalidCertificate(bad)) => match Flaw::of(bad) {
+                Flaw::ForeignCa => Self::ForeignCa,
+                Flaw::Ended => Self::Ended,
+                Flaw::OtherRole => Self::NoRole,
+                Flaw::Other => Self::Other(error),
+            },
             Some(Error::AlertReceived(
                 AlertDescription::UnknownCA
                 | AlertDescription::BadCertificate
@@ -77,35 +96,11 @@ impl From<io::Error> for Refusal {
     }
 }
 
-fn judged(bad: &CertificateError, error: io::Error) -> Refusal {
-    use CertificateError as Bad;
-    match bad {
-        Bad::UnknownIssuer | Bad::BadSignature => Refusal::ForeignCa,
-        Bad::Expired
-        | Bad::ExpiredContext { .. }
-        | Bad::NotValidYet
-        | Bad::NotValidYetContext { .. } => Refusal::Ended,
-        Bad::ApplicationVerificationFailure
-        | Bad::InvalidPurpose
-        | Bad::InvalidPurposeContext { .. } => Refusal::NoRole,
-        _ => Refusal::Other(error),
-    }
-}
-
-fn error_of(bad: &CertificateError) -> io::Error {
-    io::Error::other(Error::InvalidCertificate(bad.clone()))
-}
-
-/// What TLS has against a connection; none where the connection itself failed.
-pub(crate) fn cause(error: &io::Error) -> Option<&Error> {
-    error.get_ref()?.downcast_ref()
-}
-
-/// Counts refusals, and tells of the first for each reason.
+/// Counts refusals, and tells of them.
 #[derive(Debug)]
 pub(crate) struct Refusals {
     counts: IntCounterVec,
-    told: Mutex<Vec<&'static str>>,
+    told: Mutex<Told>,
 }
 
 impl Refusals {
@@ -121,22 +116,62 @@ impl Refusals {
     }
 
     pub(crate) fn note(&self, peer: SocketAddr, refusal: &Refusal) {
-        self.counts.with_label_values(&[refusal.label()]).inc();
-        match self.is_news(refusal.label()) {
-            true => {
-                tracing::warn!(%peer, reason = %refusal, "a connection is refused; later ones for this reason are only counted");
+        let label = refusal.label();
+        self.counts.with_label_values(&[label]).inc();
+        // Who only knocks, as probes do, is no news.
+        let is_knock = matches!(refusal, Refusal::Left);
+        let untold = (!is_knock).then(|| self.told.lock().hear(label, Instant::now()));
+        match untold.flatten() {
+            Some(untold) => {
+                tracing::warn!(%peer, reason = %refusal, untold, "a connection is refused; for a minute, others for this reason are only counted");
             }
-            false => tracing::debug!(%peer, reason = %refusal, "a connection is refused"),
+            None => tracing::debug!(%peer, reason = %refusal, "a connection is refused"),
         }
     }
+}
 
-    /// Who only knocks, as probes do, is no news.
-    fn is_news(&self, label: &'static str) -> bool {
-        let mut told = self.told.lock();
-        let is_news = label != "left" && !told.contains(&label);
-        if is_news {
-            told.push(label);
+/// What was told of each reason; there are as many as [`Refusal`] has labels.
+#[derive(Debug, Default)]
+struct Told(BTreeMap<&'static str, Met>);
+
+#[derive(Debug, Default)]
+struct Met {
+    told: Option<Instant>,
+    /// How often it was met since then.
+    untold: u64,
+}
+
+impl Told {
+    /// Whether to tell of this reason now; then how often it was met untold.
+    fn hear(&mut self, reason: &'static str, now: Instant) -> Option<u64> {
+        let met = self.0.entry(reason).or_default();
+        if met
+            .told
+            .is_some_and(|told| now.duration_since(told) < PAUSE)
+        {
+            met.untold += 1;
+            return None;
         }
-        is_news
+        met.told = Some(now);
+        Some(std::mem::take(&mut met.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_once_a_minute_with_what_was_not_told() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        let mut hear = |reason, millis| told.hear(reason, start + Duration::from_millis(millis));
+        assert_eq!(hear("ended", 0), Some(0));
+        assert_eq!(hear("ended", 1), None);
+        assert_eq!(hear("plain", 2), Some(0), "another reason");
+        assert_eq!(hear("ended", 59_999), None);
+        assert_eq!(hear("ended", 60_000), Some(2));
+        assert_eq!(hear("ended", 60_001), None);
+        assert_eq!(hear("ended", 300_000), Some(1));
+        assert_eq!(hear("ended", 400_000), Some(0));
     }
 }
