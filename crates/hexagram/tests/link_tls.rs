@@ -8,6 +8,11 @@ mod cluster;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hexagram_control::{Unheard, VisitError, visit};
+use hexagram_core::ShardCount;
+use hexagram_edge::{Connector, WorkerAddress};
+use hexagram_runtime::metrics::Metrics;
+use hexagram_tls::{Identity, LinkTls, Role};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -15,7 +20,7 @@ use cluster::http::Http;
 use cluster::mcp::{echo, modern, text};
 use cluster::process::Launch;
 use cluster::server::{key_ring, link_keys};
-use cluster::{Server, ports, wait};
+use cluster::{Controlled, Server, ports, wait};
 
 /// One worker's address, a key ring, and folders of certificates.
 struct Place {
@@ -120,6 +125,43 @@ async fn unusable_certificates_are_a_mistake_in_a_file() {
         let log = worker.process.log();
         assert!(log.contains(said), "{log}");
     }
+}
+
+/// An edge that is taken over has a certificate and can dial.
+#[tokio::test]
+async fn an_edge_may_not_ask_what_a_controller_may() {
+    let folder = tempfile::tempdir().unwrap();
+    link_keys(folder.path(), &[]);
+    let flag = |role| format!("--link-tls={}", folder.path().join(role).display());
+    let at = ports::free().to_string();
+    let link = format!("--link={at}");
+    let worker = [flag("worker"), link, "--demo=echo".to_owned()];
+    let worker: Vec<_> = worker.iter().map(String::as_str).collect();
+    let _cluster = Controlled::start(0, 1, &worker, &[&flag("controller")]).await;
+    let ask = async |role: Role| {
+        let tls = LinkTls::new(role, &Metrics::new());
+        let identity = Identity::read(&folder.path().join(role.word())).unwrap();
+        tls.take(&identity).unwrap();
+        let place = at.clone();
+        let connect = move || {
+            let (tls, place) = (tls.clone(), place.clone());
+            async move { tls.connect(&place).await }
+        };
+        let way = WorkerAddress::By(Connector::new(at.clone(), connect));
+        wait::until("an answer", async || {
+            let asked = visit(&way, &at, "hexagram", ShardCount::default()).await;
+            match asked {
+                // It is not up yet, or busy.
+                Err(VisitError::Late | VisitError::Unheard(Unheard::Refused(_))) => None,
+                asked => Some(asked),
+            }
+        })
+        .await
+    };
+    let refused = ask(Role::Edge).await.unwrap_err().to_string();
+    assert!(refused.contains("another role (edge)"), "{refused}");
+    let name = ask(Role::Controller).await.unwrap().owner.worker;
+    assert_eq!(name.as_str(), "worker-0");
 }
 
 async fn expires(server: &Server) -> u64 {

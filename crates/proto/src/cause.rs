@@ -6,7 +6,8 @@ use std::iter::successors;
 use tonic::{Code, Status};
 
 /// What a worker that takes links over TLS only says to a plain connection, in HTTP/2's
-/// own words (`INADEQUATE_SECURITY`). Nothing else of ours has this code.
+/// own words (`INADEQUATE_SECURITY`). It comes from the connection, not from a service, which
+/// says so where the caller's role may not ask it.
 const NEEDS_TLS: Code = Code::PermissionDenied;
 
 /// The innermost reason of a failed dial.
@@ -20,7 +21,7 @@ pub fn innermost(error: &(dyn Error + 'static)) -> String {
 #[must_use]
 pub fn explained(status: Status) -> Status {
     match status.code() {
-        NEEDS_TLS => Status::permission_denied(
+        NEEDS_TLS if status.source().is_some() => Status::permission_denied(
             "the worker takes links over TLS only, and this process was not given --link-tls: \
              give it to both or to neither",
         ),
@@ -31,6 +32,7 @@ pub fn explained(status: Status) -> Status {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -45,8 +47,12 @@ mod tests {
 
     #[test]
     fn who_lacks_tls_is_told_the_cure() {
-        let told = explained(Status::permission_denied("h2 protocol error"));
+        let mut refused = Status::permission_denied("h2 protocol error");
+        refused.set_source(Arc::new(io::Error::other("insufficient security")));
+        let told = explained(refused);
         assert!(told.message().contains("--link-tls"), "{told}");
-        assert_eq!(explained(Status::internal("x")).message(), "x");
+        for other in [Status::internal("x"), Status::permission_denied("x")] {
+            assert_eq!(explained(other).message(), "x");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The accepting end: handshakes side by side, in front of whoever serves.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,14 +11,16 @@ use hexagram_runtime::metrics::Metrics;
 use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::link_tls::LinkTls;
 use crate::plain;
 use crate::refusal::{Refusal, Refusals};
+use crate::role::Role;
+use crate::seats::{Seat, Seats};
 
 /// A connection that was let in.
 pub type ServerStream = TlsStream<TcpStream>;
@@ -27,15 +30,15 @@ pub(crate) const WELCOME: u8 = b'+';
 
 /// From the connection to its end.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// So many may be under way; others wait in the kernel's backlog.
-const MAX_HANDSHAKES: usize = 256;
+/// Who dials speaks first, and at once.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The first byte of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
 /// Rest after a failed accept: out of file descriptors, it fails again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Those who come to `listener` and show a certificate that may come in. It never ends;
-/// handshakes under way end when it is dropped.
+/// Those who come to `listener` and show a certificate that may come in, with the role that
+/// it names. It never ends; handshakes under way end when it is dropped.
 ///
 /// # Panics
 /// When `metrics` have the counter of another one.
@@ -43,43 +46,49 @@ pub fn incoming(
     listener: TcpListener,
     tls: LinkTls,
     metrics: &Metrics,
-) -> impl Stream<Item = io::Result<ServerStream>> + use<> {
+) -> impl Stream<Item = io::Result<(Role, ServerStream)>> + use<> {
     let door = Door {
         listener,
         tls,
         refusals: Arc::new(Refusals::new(metrics)),
         handshakes: JoinSet::new(),
+        seats: Seats::new(),
     };
     stream::unfold(door, |mut door| async {
-        let stream = door.next().await;
-        Some((Ok(stream), door))
+        let guest = door.next().await;
+        Some((Ok(guest), door))
     })
 }
+
+type Guest = (Role, ServerStream);
 
 struct Door {
     listener: TcpListener,
     tls: LinkTls,
     refusals: Arc<Refusals>,
-    handshakes: JoinSet<Option<ServerStream>>,
+    handshakes: JoinSet<Option<Guest>>,
+    seats: Seats<AbortHandle>,
 }
 
 impl Door {
-    async fn next(&mut self) -> ServerStream {
+    async fn next(&mut self) -> Guest {
         loop {
             tokio::select! {
-                Some(done) = self.handshakes.join_next() => {
-                    if let Ok(Some(stream)) = done {
-                        return stream;
+                Some(done) = self.handshakes.join_next_with_id() => {
+                    if let Some(guest) = self.done(done) {
+                        return guest;
                     }
                 }
-                accepted = self.listener.accept(), if self.handshakes.len() < MAX_HANDSHAKES => {
-                    match accepted {
-                        Ok((tcp, peer)) => self.begin(tcp, peer),
-                        Err(error) => {
-                            tracing::warn!(%error, "failed to accept a link");
-                            sleep(ACCEPT_PAUSE).await;
-                        }
+                accepted = self.listener.accept(), if !self.seats.is_full() => match accepted {
+                    Ok((tcp, peer)) => self.begin(tcp, peer),
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to accept a link");
+                        sleep(ACCEPT_PAUSE).await;
                     }
+                },
+                () = over(self.seats.patience()) => {
+                    let first = self.seats.put_out_first();
+                    self.put_out(first);
                 }
             }
         }
@@ -89,21 +98,42 @@ impl Door {
         // Taken now: what is renewed counts for the next one.
         let config = self.tls.configs().map(|configs| configs.server.clone());
         let refusals = Arc::clone(&self.refusals);
-        self.handshakes.spawn(async move {
+        let handle = self.handshakes.spawn(async move {
             let shaken = timeout(HANDSHAKE_TIMEOUT, shake(tcp, config)).await;
             let shaken = shaken.unwrap_or(Err(Refusal::Late));
             shaken.map_err(|refusal| refusals.note(peer, &refusal)).ok()
         });
+        let left = self.seats.take(handle, peer, Instant::now());
+        self.put_out(left);
+    }
+
+    fn put_out(&self, seat: Option<Seat<AbortHandle>>) {
+        if let Some(Seat { handle, peer, .. }) = seat {
+            handle.abort();
+            self.refusals.note(peer, &Refusal::Crowded);
+        }
+    }
+
+    /// Gives who was let in, if anybody was.
+    fn done(&mut self, done: Result<(Id, Option<Guest>), JoinError>) -> Option<Guest> {
+        let (id, guest) = done.unwrap_or_else(|error| (error.id(), None));
+        self.seats.leave(|handle| handle.id() == id);
+        guest
     }
 }
 
-async fn shake(tcp: TcpStream, config: Option<Arc<ServerConfig>>) -> Result<ServerStream, Refusal> {
-    tcp.set_nodelay(true)?;
-    let mut first = [0];
-    if tcp.peek(&mut first).await? == 0 {
-        return Err(Refusal::Left);
+/// Waits until then; for ever without an end.
+async fn over(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => pending().await,
     }
-    match first[0] {
+}
+
+async fn shake(tcp: TcpStream, config: Option<Arc<ServerConfig>>) -> Result<Guest, Refusal> {
+    tcp.set_nodelay(true)?;
+    let first = timeout(FIRST_BYTE_TIMEOUT, first_byte(&tcp)).await;
+    match first.unwrap_or(Err(Refusal::Silent))? {
         HANDSHAKE => {}
         plain::PREFACE => {
             // He is gone already: no answer reaches him.
@@ -114,7 +144,22 @@ async fn shake(tcp: TcpStream, config: Option<Arc<ServerConfig>>) -> Result<Serv
     }
     let acceptor = TlsAcceptor::from(config.ok_or(Refusal::NotYet)?);
     let mut stream = acceptor.accept(tcp).await?;
+    let role = role(&stream).ok_or(Refusal::NoRole)?;
     stream.write_all(&[WELCOME]).await?;
     stream.flush().await?;
-    Ok(stream)
+    Ok((role, stream))
+}
+
+/// Leaves it where it is.
+async fn first_byte(tcp: &TcpStream) -> Result<u8, Refusal> {
+    let mut first = [0];
+    match tcp.peek(&mut first).await? {
+        0 => Err(Refusal::Left),
+        _ => Ok(first[0]),
+    }
+}
+
+fn role(stream: &ServerStream) -> Option<Role> {
+    let (_, session) = stream.get_ref();
+    Role::of(session.peer_certificates()?.first()?)
 }

@@ -24,6 +24,7 @@ mod link_tls;
 mod plain;
 mod refusal;
 mod role;
+mod seats;
 mod verify;
 
 pub use args::LinkTlsArgs;

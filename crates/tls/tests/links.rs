@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -48,8 +49,9 @@ impl Echo {
         let (at, metrics) = (listener.local_addr().unwrap(), Metrics::new());
         let mut incoming = Box::pin(incoming(listener, tls.clone(), &metrics));
         tokio::spawn(async move {
-            while let Some(stream) = incoming.next().await {
-                let (mut read, mut write) = tokio::io::split(stream.unwrap());
+            while let Some(guest) = incoming.next().await {
+                let (_, stream) = guest.unwrap();
+                let (mut read, mut write) = tokio::io::split(stream);
                 tokio::spawn(async move { tokio::io::copy(&mut read, &mut write).await });
             }
         });
@@ -98,6 +100,22 @@ async fn every_role_of_the_same_ca_is_let_in() {
     let worker = Echo::start(&link(Role::Worker, &issued(&ca, Role::Worker))).await;
     for role in Role::ALL {
         worker.serves(&link(role, &issued(&ca, role))).await;
+    }
+}
+
+#[tokio::test]
+async fn who_comes_in_has_shown_his_role() {
+    let ca = authority();
+    let worker = link(Role::Worker, &issued(&ca, Role::Worker));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let mut incoming = Box::pin(incoming(listener, worker, &Metrics::new()));
+    for role in Role::ALL {
+        let tls = link(role, &issued(&ca, role));
+        let (guest, connected) = tokio::join!(incoming.next(), tls.connect(&at));
+        connected.unwrap();
+        let (shown, _) = guest.unwrap().unwrap();
+        assert_eq!(shown, role);
     }
 }
 
@@ -233,6 +251,46 @@ async fn who_is_slow_holds_up_nobody() {
     timeout(SOON, worker.serves(&edge))
         .await
         .expect("served meanwhile");
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_sent_away_soon() {
+    let worker = Echo::start(&link(Role::Worker, &issued(&authority(), Role::Worker))).await;
+    let mut silent = TcpStream::connect(worker.at).await.unwrap();
+    let read = timeout(Duration::from_secs(3), silent.read_u8()).await;
+    read.expect("it is closed").unwrap_err();
+    worker.counted("silent").await;
+}
+
+/// Connections of these local addresses that begin a handshake and say no more.
+async fn stalled(worker: &Echo, addresses: RangeInclusive<u8>, each: usize) -> Vec<TcpStream> {
+    let mut all = Vec::new();
+    for address in addresses {
+        for _ in 0..each {
+            let socket = TcpSocket::new_v4().unwrap();
+            let from = SocketAddr::from(([127, 0, 0, address], 0));
+            socket.bind(from).unwrap();
+            let mut tcp = socket.connect(worker.at).await.unwrap();
+            tcp.write_all(&[0x16]).await.unwrap();
+            all.push(tcp);
+        }
+    }
+    all
+}
+
+/// They could have all 256 places for as long as a handshake may take.
+#[tokio::test]
+async fn who_stalls_keeps_nobody_out() {
+    let ca = authority();
+    let worker = Echo::start(&link(Role::Worker, &issued(&ca, Role::Worker))).await;
+    let edge = link(Role::Edge, &issued(&ca, Role::Edge));
+    // At the edge's own address, and at five others.
+    for (addresses, each) in [(1..=1, 300), (2..=6, 60)] {
+        let others = stalled(&worker, addresses, each).await;
+        let served = timeout(SOON, worker.serves(&edge)).await;
+        served.expect("served meanwhile");
+        drop(others);
+    }
 }
 
 /// Accept-only first, then sign with the new one, then drop the old one: at no step is

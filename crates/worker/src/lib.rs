@@ -48,6 +48,7 @@ mod one_way;
 mod opening;
 mod outlet;
 mod pause;
+mod peer;
 mod place;
 mod polled;
 mod pulse;
@@ -95,12 +96,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use admin::AdminService;
 use federation::Federation;
 use handoff::{Handoffs, Storage, TakeService};
+use peer::{Known, only};
+use wire::Wired;
 
 pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
@@ -110,6 +114,7 @@ pub use hexagram_upstreams::{Retry, RetryRule, UpstreamName, UpstreamSpec, Upstr
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;
+pub use peer::Peer;
 pub use reload::Replaced;
 pub use upstream::{
     ChildLimit, Export, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Portable,
@@ -306,7 +311,7 @@ impl Worker {
         self.serve_incoming(incoming, shutdown).await
     }
 
-    /// Serves links over whatever comes in until `shutdown`.
+    /// Serves links over whatever comes in until `shutdown`, and asks nobody who it is.
     ///
     /// # Errors
     /// A failure of the gRPC server.
@@ -317,6 +322,41 @@ impl Worker {
     ) -> Result<(), tonic::transport::Error>
     where
         S: Stream<Item = Result<I, E>>,
+        I: Wire,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let unknown = |wire| Wired::new(wire, Known(None));
+        self.serve(incoming.map(move |came| came.map(unknown)), shutdown)
+            .await
+    }
+
+    /// The same where everybody has proved who he is: each may ask what his role needs, and
+    /// is told so (`PERMISSION_DENIED`) when he asks for something else.
+    ///
+    /// # Errors
+    /// A failure of the gRPC server.
+    pub async fn serve_known<S, I, E>(
+        self,
+        incoming: S,
+        shutdown: CancellationToken,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        S: Stream<Item = Result<(Peer, I), E>>,
+        I: Wire,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let known = |(peer, wire)| Wired::new(wire, Known(Some(peer)));
+        self.serve(incoming.map(move |came| came.map(known)), shutdown)
+            .await
+    }
+
+    async fn serve<S, I, E>(
+        self,
+        incoming: S,
+        shutdown: CancellationToken,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        S: Stream<Item = Result<Wired<I>, E>>,
         I: Wire,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
@@ -339,9 +379,11 @@ impl Worker {
                 watched: work.watched.clone(),
             })
         });
-        let incoming = incoming.map(|connection| connection.map(wire::Wired));
+        let taking = taking.map(|taking| InterceptedService::new(taking, only(Peer::Worker)));
+        let reporting =
+            reporting.map(|reporting| InterceptedService::new(reporting, only(Peer::Controller)));
         let served = server()
-            .add_service(service)
+            .add_service(InterceptedService::new(service, only(Peer::Edge)))
             .add_optional_service(taking)
             .add_optional_service(reporting)
             .serve_with_incoming_shutdown(incoming, work.done.clone().cancelled_owned());

@@ -7,14 +7,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Hides what tonic would like to know of a connection: nobody asks here who is at its
-/// other end but by Hello.
-pub(crate) struct Wired<W>(pub(crate) W);
+use crate::peer::Known;
+
+/// Hides all that tonic would like to know of a connection but its [`Known`].
+pub(crate) struct Wired<W> {
+    wire: W,
+    known: Known,
+}
+
+impl<W> Wired<W> {
+    pub(crate) const fn new(wire: W, known: Known) -> Self {
+        Self { wire, known }
+    }
+}
 
 impl<W> Connected for Wired<W> {
-    type ConnectInfo = ();
+    type ConnectInfo = Known;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Known {
+        self.known
+    }
 }
 
 impl<W: AsyncRead + Unpin> AsyncRead for Wired<W> {
@@ -23,7 +35,7 @@ impl<W: AsyncRead + Unpin> AsyncRead for Wired<W> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.wire).poll_read(cx, buf)
     }
 }
 
@@ -33,7 +45,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Wired<W> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.wire).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -41,18 +53,18 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Wired<W> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.wire).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.wire).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.wire).poll_shutdown(cx)
     }
 }

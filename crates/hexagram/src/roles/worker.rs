@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
 use hexagram_control::{Introduction, Joining, Maps};
 use hexagram_core::{Incarnation, Owner, Sealer, Setup, ShardMap};
 use hexagram_edge::Dial;
@@ -14,7 +15,7 @@ use hexagram_runtime::shutdown::Shutdown;
 use hexagram_store::RedisStore;
 use hexagram_tls::{LinkTls, Role};
 use hexagram_worker::{
-    Changes, ChildLimit, Kept, Membership, Upstream, UpstreamArgs, Worker, WorkerContext,
+    Changes, ChildLimit, Kept, Membership, Peer, Upstream, UpstreamArgs, Worker, WorkerContext,
     WorkerMetrics, carry_over,
 };
 use serde_json::json;
@@ -106,12 +107,21 @@ async fn serve(
     let end = shutdown.token();
     match tls {
         Some(tls) => {
-            let incoming = Box::pin(hexagram_tls::incoming(listener, tls, metrics));
-            worker.serve_incoming(incoming, end).await?;
+            let incoming = hexagram_tls::incoming(listener, tls, metrics);
+            let incoming = incoming.map_ok(|(role, stream)| (peer(role), stream));
+            worker.serve_known(Box::pin(incoming), end).await?;
         }
         None => worker.serve_tcp(listener, end).await?,
     }
     Ok(())
+}
+
+const fn peer(role: Role) -> Peer {
+    match role {
+        Role::Edge => Peer::Edge,
+        Role::Worker => Peer::Worker,
+        Role::Controller => Peer::Controller,
+    }
 }
 
 /// Becomes a member of the controller's cluster, whose `maps` these are, and stays it

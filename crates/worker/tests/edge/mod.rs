@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
+use futures_util::StreamExt;
 use hexagram_core::{
     ClientId, Epoch, Incarnation, KeyRing, Principal, Sealer, SessionClaims, ShardCount,
 };
@@ -18,10 +19,13 @@ use hexagram_proto::{INITIAL_WINDOW, Outbox, frames, hello, outbox, session_mess
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::metrics::Metrics;
 use hexagram_store::Store;
-use hexagram_worker::{Changes, Kept, Membership, Upstream, Worker, WorkerContext, WorkerMetrics};
+use hexagram_worker::{
+    Changes, Kept, Membership, Peer, Upstream, Worker, WorkerContext, WorkerMetrics,
+};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
@@ -55,6 +59,8 @@ pub(crate) struct Place {
     pub(crate) pipe: mpsc::Sender<DuplexStream>,
     pub(crate) pipes: mpsc::Receiver<DuplexStream>,
     pub(crate) store: Option<Arc<dyn Store>>,
+    /// Who has proved to be at the other end of each pipe, where anybody has to.
+    pub(crate) peer: Option<Peer>,
 }
 
 /// A worker with all shards for ever.
@@ -67,6 +73,7 @@ pub(crate) fn worker(upstream: Arc<Upstream>) -> Served {
         pipe,
         pipes,
         store: None,
+        peer: None,
     };
     worker_at(place, upstream)
 }
@@ -98,7 +105,16 @@ pub(crate) fn worker_at(place: Place, upstream: Arc<Upstream>) -> Served {
     };
     let worker = Worker::new(vec![upstream], context).unwrap();
     let shutdown = CancellationToken::new();
-    tokio::spawn(worker.serve_pipes(place.pipes, shutdown.clone()));
+    match place.peer {
+        Some(peer) => {
+            let known = ReceiverStream::new(place.pipes);
+            let known = known.map(move |pipe| Ok::<_, std::io::Error>((peer, pipe)));
+            tokio::spawn(worker.serve_known(known, shutdown.clone()));
+        }
+        None => drop(tokio::spawn(
+            worker.serve_pipes(place.pipes, shutdown.clone()),
+        )),
+    }
     Served {
         name: place.name,
         pipe: place.pipe,
@@ -132,7 +148,12 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) async fn connect(worker: &Served) -> Self {
-        Self::greet(worker, our_hello()).await.unwrap()
+        Self::try_connect(worker).await.unwrap()
+    }
+
+    /// Connects; gives the worker's refusal.
+    pub(crate) async fn try_connect(worker: &Served) -> Result<Self, String> {
+        Self::greet(worker, our_hello()).await
     }
 
     /// Connects with a Hello that does not fit; gives the worker's refusal.

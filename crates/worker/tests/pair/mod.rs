@@ -19,7 +19,7 @@ use hexagram_proto::handoff::handoff_client::HandoffClient;
 use hexagram_proto::link::Open;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_store::{MemoryStore, Store};
-use hexagram_worker::{Kept, Membership, Portable, ReadMap, Upstream, portable_handler};
+use hexagram_worker::{Kept, Membership, Peer, Portable, ReadMap, Upstream, portable_handler};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, LoggingLevel,
     LoggingMessageNotificationParam, ProgressNotificationParam,
@@ -29,6 +29,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
 use tokio::io::DuplexStream;
 use tokio::sync::{Notify, mpsc, watch};
+use tonic::transport::Channel;
 
 use crate::edge::{EPOCH, Edge, Place, Served, Session, answer, worker_at};
 
@@ -157,16 +158,21 @@ impl Cluster {
 
     /// Workers that share nothing, as those of two processes.
     pub(crate) fn apart() -> Self {
-        Self::of(None, Kept::new)
+        Self::of(None, Kept::new, None)
+    }
+
+    /// Workers to whom everybody has proved to be one of these.
+    pub(crate) fn among(peer: Peer) -> Self {
+        Self::of(None, Kept::new, Some(peer))
     }
 
     /// Workers that share a store.
     pub(crate) fn with(store: Option<&MemoryStore>) -> Self {
         let kept = Kept::new();
-        Self::of(store, move || kept.clone())
+        Self::of(store, move || kept.clone(), None)
     }
 
-    fn of(store: Option<&MemoryStore>, kept: impl Fn() -> Kept) -> Self {
+    fn of(store: Option<&MemoryStore>, kept: impl Fn() -> Kept, peer: Option<Peer>) -> Self {
         let register = watch::Sender::new(Some(Arc::new(first_map())));
         let (pipes, places): (Vec<_>, Vec<_>) = NAMES.iter().map(|_| mpsc::channel(1)).unzip();
         let (ways, reached) = (pipes.clone(), watch::Sender::new(true));
@@ -191,6 +197,7 @@ impl Cluster {
                 pipe: pipes[number].clone(),
                 pipes: place,
                 store: store.map(|store| Arc::new(store.clone()) as Arc<dyn Store>),
+                peer,
             };
             let counter = portable_handler(Counter::default);
             worker_at(
@@ -236,9 +243,13 @@ impl Cluster {
         Edge::connect(&self.workers[worker]).await
     }
 
-    pub(crate) async fn handoff(&self, worker: usize) -> HandoffClient<tonic::transport::Channel> {
+    pub(crate) async fn channel(&self, worker: usize) -> Channel {
         let address = WorkerAddress::Pipe(self.pipes[worker].clone());
-        HandoffClient::new(address.dial().await.unwrap())
+        address.dial().await.unwrap()
+    }
+
+    pub(crate) async fn handoff(&self, worker: usize) -> HandoffClient<Channel> {
+        HandoffClient::new(self.channel(worker).await)
     }
 }
 
