@@ -9,7 +9,7 @@ use crate::link::{EdgeMessage, Id128, Open, Session, WorkerMessage, edge_message
 
 /// A field that no well-behaved peer sends.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("malformed link message: {0}")]
+#[error("malformed message: {0}")]
 pub struct Malformed(pub &'static str);
 
 impl From<u128> for Id128 {

@@ -12,6 +12,7 @@ mod frame;
 mod hello;
 mod journal;
 mod lasting;
+mod map;
 mod outbox;
 
 pub use cause::{explained, innermost};
@@ -23,6 +24,7 @@ pub use frame::{Frame, frames};
 pub use hello::{HELLO_TIMEOUT, HelloError, LINK_VERSION_MAX, LINK_VERSION_MIN, agree, hello};
 pub use journal::{CONFIRM_BYTES, CONFIRM_FRAMES, Impossible, Journal};
 pub use lasting::{LASTING_SINCE, Lasting, Sending};
+pub use map::{known_map, map_message};
 pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 
 /// Target of the log events that tell each step of the protocol by which shards move,

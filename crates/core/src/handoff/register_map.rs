@@ -129,6 +129,32 @@ impl RegisterMap {
         }
     }
 
+    /// This map, but for the shards of which `other` knows a later epoch: there it is
+    /// `other` that counts, and what it knows of the addresses of those who own or take
+    /// them. No epoch is earlier than in either (invariant I4). For those who only route:
+    /// no register has ever held such a map. One with another number of shards adds nothing.
+    #[must_use]
+    pub fn with_later(&self, other: &Self) -> Self {
+        let mut merged = self.clone();
+        if other.count != self.count {
+            return merged;
+        }
+        for (ours, theirs) in merged.entries.iter_mut().zip(&other.entries) {
+            if theirs.epoch() <= ours.epoch() {
+                continue;
+            }
+            let taker = theirs.plan().map(|plan| &plan.to);
+            for life in [Some(theirs.owner()), taker].into_iter().flatten() {
+                if let Some(address) = other.addresses.get(life) {
+                    let known = merged.addresses.entry(life.clone());
+                    known.or_insert_with(|| address.clone());
+                }
+            }
+            *ours = theirs.clone();
+        }
+        merged
+    }
+
     /// Who owns what, for those who only route.
     #[must_use]
     pub fn routes(&self) -> ShardMap {
@@ -140,5 +166,87 @@ impl RegisterMap {
                 quarantined: entry.is_quarantined(),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Epoch;
+
+    const SHARDS: usize = 4;
+
+    fn life(number: u8) -> Owner {
+        Owner {
+            worker: format!("w-{number}").parse().expect("a name"),
+            incarnation: Incarnation::new(1).expect("not zero"),
+        }
+    }
+
+    /// An owner, its epoch, and who is to have the shard next.
+    type Given = (u8, u64, Option<u8>);
+
+    fn entry((owner, epoch, taker): Given) -> Entry<Owner> {
+        let entry = Entry::new(life(owner), Epoch::new(epoch).expect("not zero"));
+        let moving = taker.and_then(|taker| entry.move_to(life(taker)).ok());
+        moving.unwrap_or(entry)
+    }
+
+    /// A map in which everybody has an address that tells whose map it is.
+    fn map(version: u64, given: Vec<Given>) -> RegisterMap {
+        let count = ShardCount::try_from(4).expect("a power of two");
+        let addresses = (0..4).map(|number| (life(number), format!("{version}:{number}")));
+        let entries = given.into_iter().map(entry).collect();
+        let map = RegisterMap::new(version, count, entries, addresses.collect());
+        map.expect("an entry for each shard")
+    }
+
+    fn given() -> impl Strategy<Value = Vec<Given>> {
+        let one = (0u8..4, 1u64..5, prop::option::of(0u8..4));
+        prop::collection::vec(one, SHARDS)
+    }
+
+    proptest! {
+        #[test]
+        fn the_later_epoch_of_each_shard_counts(ours in given(), theirs in given()) {
+            let (ours, theirs) = (map(7, ours), map(9, theirs));
+            let merged = ours.with_later(&theirs);
+            prop_assert_eq!(merged.version(), ours.version());
+            for (shard, entry) in merged.entries() {
+                let (own, other) = (ours.entry(shard), theirs.entry(shard));
+                let counts = if other.epoch() > own.epoch() { other } else { own };
+                prop_assert_eq!(entry, counts);
+            }
+            prop_assert_eq!(merged.with_later(&theirs), merged, "it is all in there");
+        }
+
+        #[test]
+        fn whoever_has_or_gets_a_shard_is_reached(ours in given(), theirs in given(), known in 0u8..4) {
+            let own = BTreeMap::from([(life(known), "own".to_owned())]);
+            let ours = map(7, ours).with_addresses(own);
+            let theirs = map(9, theirs);
+            let merged = ours.with_later(&theirs);
+            for (shard, entry) in merged.entries() {
+                if entry == ours.entry(shard) {
+                    continue;
+                }
+                let taker = entry.plan().map(|plan| &plan.to);
+                for life in [Some(entry.owner()), taker].into_iter().flatten() {
+                    let of = ours.addresses().get(life).or(theirs.addresses().get(life));
+                    prop_assert_eq!(merged.addresses().get(life), of);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_map_of_another_size_adds_nothing() {
+        let ours = map(1, vec![(0, 1, None); SHARDS]);
+        let one = ShardCount::try_from(1).expect("a power of two");
+        let entries = vec![entry((1, 9, None))];
+        let other = RegisterMap::new(2, one, entries, BTreeMap::new()).expect("one shard");
+        assert_eq!(ours.with_later(&other), ours);
     }
 }
