@@ -1,5 +1,5 @@
 //! What a worker tells its controller: what it holds, at each change and at
-//! least once a second.
+//! least once a second; and an edge that starts without one: the map that it knows.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use hexagram_proto::admin::admin_server::Admin;
-use hexagram_proto::admin::{Report, WatchRequest};
+use hexagram_proto::admin::{KnownMap, MapRequest, Report, WatchRequest};
+use hexagram_proto::map_message;
 use hexagram_runtime::drain::Drain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::handoff::Handoffs;
 /// Longest silence; a controller takes three of them for a sign.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Serves the controller.
+/// Serves the controller, and edges that start without one.
 pub(crate) struct AdminService {
     pub(crate) handoffs: Arc<Handoffs>,
     pub(crate) cluster: String,
@@ -41,13 +42,7 @@ impl Admin for AdminService {
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let asked = request.get_ref();
-        let shards = u32::from(self.handoffs.host.count().get());
-        if asked.cluster != self.cluster || asked.shards != shards {
-            return Err(Status::failed_precondition(format!(
-                "this worker belongs to cluster {:?} with {shards} shards",
-                self.cluster
-            )));
-        }
+        self.refuse_others(&asked.cluster, asked.shards)?;
         let reporter = Reporter {
             handoffs: Arc::clone(&self.handoffs),
             changes: self.handoffs.changes(),
@@ -61,6 +56,28 @@ impl Admin for AdminService {
         });
         let reports = reports.take_until(self.done.clone().cancelled_owned());
         Ok(Response::new(Box::pin(reports)))
+    }
+
+    async fn map(&self, request: Request<MapRequest>) -> Result<Response<KnownMap>, Status> {
+        let asked = request.get_ref();
+        self.refuse_others(&asked.cluster, asked.shards)?;
+        let known = self.handoffs.map();
+        Ok(Response::new(
+            known.as_deref().map(map_message).unwrap_or_default(),
+        ))
+    }
+}
+
+impl AdminService {
+    fn refuse_others(&self, cluster: &str, shards: u32) -> Result<(), Status> {
+        let ours = u32::from(self.handoffs.host.count().get());
+        if cluster == self.cluster && shards == ours {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!(
+            "this worker belongs to cluster {:?} with {ours} shards",
+            self.cluster
+        )))
     }
 }
 

@@ -305,7 +305,8 @@ impl Handoffs {
         self.changed.send_modify(|change| *change += 1);
     }
 
-    pub(super) fn map(&self) -> Option<Arc<RegisterMap>> {
+    /// The map as the register has told it last.
+    pub(crate) fn map(&self) -> Option<Arc<RegisterMap>> {
         self.membership.register.borrow().clone()
     }
 
