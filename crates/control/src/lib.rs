@@ -5,6 +5,7 @@
 //! Admin.Watch of each worker -> watcher -> controller -> decide -> register
 //! joins and orders over HTTP ----------->                          |
 //! edges and workers <- source <- http (GET /v1/map) <--------------+
+//! edges that start without a controller <- told <- Admin.Map of some workers
 //! ```
 //!
 //! It knows no Kubernetes, and nothing that already serves stops without it.
@@ -24,6 +25,7 @@ mod request;
 mod source;
 #[cfg(test)]
 mod testing;
+mod told;
 mod visit;
 mod watcher;
 
@@ -40,4 +42,5 @@ pub use register::{
 };
 pub use request::{OrderError, Settings, Written};
 pub use source::{Ask, HttpSource, Joining, SourceError, named};
+pub use told::{GoesBy, Tellers};
 pub use visit::{Unheard, VisitError, visit};

@@ -10,6 +10,7 @@ use hexagram_proto::admin::{Report, WatchRequest};
 use hexagram_proto::{WorkerAddress, explained, innermost};
 use tokio::time::timeout;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use crate::introduction::Introduction;
 
@@ -88,16 +89,20 @@ pub(crate) async fn reports(
     cluster: &str,
     shards: ShardCount,
 ) -> Result<(Report, Streaming<Report>), Unheard> {
-    let dialled = address.dial().await;
-    let channel = dialled.map_err(unreached)?;
     let request = WatchRequest {
         cluster: cluster.to_owned(),
         shards: u32::from(shards.get()),
     };
-    let answered = AdminClient::new(channel).watch(request).await;
+    let answered = reach(address).await?.watch(request).await;
     let mut reports = answered.map_err(answer)?.into_inner();
     let first = reports.message().await.map_err(answer)?;
     Ok((first.ok_or(Unheard::Empty)?, reports))
+}
+
+/// A way to ask the worker at `address`.
+pub(crate) async fn reach(address: &WorkerAddress) -> Result<AdminClient<Channel>, Unheard> {
+    let dialled = address.dial().await;
+    dialled.map(AdminClient::new).map_err(unreached)
 }
 
 fn answer(status: tonic::Status) -> Unheard {

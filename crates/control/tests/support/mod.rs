@@ -11,9 +11,9 @@ use hexagram_control::{
     ControlMetrics, Controller, Introduction, Maps, MemoryRegister, Register, Settings,
 };
 use hexagram_core::{Incarnation, Owner, RegisterMap, ShardCount};
-use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::admin_server::{Admin, AdminServer};
-use hexagram_proto::admin::{Held, Phase, Report, WatchRequest};
+use hexagram_proto::admin::{Held, KnownMap, MapRequest, Phase, Report, WatchRequest};
+use hexagram_proto::{WorkerAddress, map_message};
 use hexagram_runtime::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -87,6 +87,9 @@ pub(crate) struct Puppet {
     pub(crate) owner: Owner,
     pub(crate) address: SocketAddr,
     reports: watch::Sender<Report>,
+    // `None` as a worker of the release before, which has no such answer.
+    map: watch::Sender<Option<KnownMap>>,
+    asked: watch::Sender<u64>,
     hangs: Arc<AtomicBool>,
     end: CancellationToken,
 }
@@ -108,6 +111,8 @@ impl Puppet {
             owner,
             address,
             reports: watch::Sender::new(first),
+            map: watch::Sender::default(),
+            asked: watch::Sender::default(),
             hangs: Arc::default(),
             end: CancellationToken::new(),
         };
@@ -158,9 +163,23 @@ impl Puppet {
         });
     }
 
+    /// Tells this map to those who ask for one.
+    pub(crate) fn tells(&self, map: &RegisterMap) {
+        self.map.send_replace(Some(map_message(map)));
+    }
+
+    /// Waits until somebody has asked for a map.
+    pub(crate) async fn was_asked(&self) {
+        let mut asked = self.asked.subscribe();
+        let once = asked.wait_for(|asked| *asked > 0);
+        timeout(DEADLINE, once).await.unwrap().unwrap();
+    }
+
     fn service(&self) -> Service {
         Service {
             reports: self.reports.clone(),
+            map: self.map.subscribe(),
+            asked: self.asked.clone(),
             hangs: Arc::clone(&self.hangs),
             end: self.end.clone(),
         }
@@ -212,6 +231,8 @@ fn follow(map: &RegisterMap, owner: &Owner, all: &mut BTreeMap<u16, Held>) {
 
 struct Service {
     reports: watch::Sender<Report>,
+    map: watch::Receiver<Option<KnownMap>>,
+    asked: watch::Sender<u64>,
     hangs: Arc<AtomicBool>,
     end: CancellationToken,
 }
@@ -241,6 +262,18 @@ impl Admin for Service {
         };
         tokio::spawn(self.end.clone().run_until_cancelled_owned(tell));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn map(&self, request: Request<MapRequest>) -> Result<Response<KnownMap>, Status> {
+        assert_eq!(request.into_inner().cluster, "c");
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let known = self.map.borrow().clone();
+        self.asked.send_modify(|asked| *asked += 1);
+        known
+            .map(Response::new)
+            .ok_or_else(|| Status::unimplemented(""))
     }
 }
 
