@@ -19,7 +19,7 @@ use hexagram_worker::UpstreamArgs;
 use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
 use crate::demo::DemoKind;
-use crate::members::{MemberArgs, NamespaceArgs};
+use crate::members::{MemberArgs, NamespaceArgs, place};
 use crate::roles::keys::KeysCommand;
 use crate::roles::order::{DrainOrder, MoveArgs};
 use crate::roles::status::StatusArgs;
@@ -118,7 +118,12 @@ const EDGE_EXAMPLES: &str = "Example (two workers on this machine):
   hexagram worker --name worker-0 --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 \\
       --keys ring.txt --admin 127.0.0.1:9100 --upstream git=http://127.0.0.1:3001/mcp
   hexagram worker --name worker-1 (the same, --admin 127.0.0.1:9101)
-  hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt";
+  hexagram edge --peer worker-0=127.0.0.1:7100 --peer worker-1=127.0.0.1:7101 --keys ring.txt
+
+Under a controller, an edge that is to start while that is away asks workers, whose addresses
+are then fixed (`hexagram worker --link ADDR`):
+  hexagram edge --control http://127.0.0.1:9070 --keys ring.txt --ask 127.0.0.1:7100 \\
+      --ask 127.0.0.1:7101";
 
 const WORKER_EXAMPLES: &str =
     "Examples (under `hexagram control`, whose --control-listen address is given):
@@ -323,6 +328,11 @@ pub(crate) struct EdgeRole {
     pub(crate) edge: EdgeArgs,
     #[command(flatten)]
     pub(crate) members: MemberArgs,
+    /// HOST:PORT of a worker's link that is asked for the shard map when this edge starts
+    /// and neither the controller nor the ShardMap is reached within two seconds; may be
+    /// repeated, and of a name that leads to several workers up to 16 are asked.
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
+    pub(crate) ask: Vec<String>,
     #[command(flatten)]
     pub(crate) link_tls: LinkTlsArgs,
     /// This edge's name, for logs and the workers.

@@ -29,18 +29,20 @@ impl FromStr for Peer {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, address) = text.split_once('=').ok_or("expected NAME=HOST:PORT")?;
-        let port = address
-            .rsplit_once(':')
-            .map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(_))) {
-            return Err(format!(
-                "{address:?} is not HOST:PORT; write NAME=HOST:PORT"
-            ));
-        }
+        let address = place(address).map_err(|error| format!("{error}; write NAME=HOST:PORT"))?;
         Ok(Self {
             name: name.parse().map_err(|error| format!("{error}"))?,
-            address: address.to_owned(),
+            address,
         })
+    }
+}
+
+/// Where somebody is reached, as HOST:PORT.
+pub(crate) fn place(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is not HOST:PORT")),
     }
 }
 

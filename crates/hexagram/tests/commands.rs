@@ -345,6 +345,8 @@ async fn wrong_flags_are_usage_errors_that_say_what_to_write() {
         (&["edge"], "--peer"),
         (&["edge", "--peer=x"], "NAME=HOST:PORT"),
         (&["edge", PEER, "--control=127.0.0.1:1"], "not go together"),
+        (&["edge", PEER, "--ask=127.0.0.1:1"], "--ask goes with"),
+        (&["edge", "--ask=here"], "HOST:PORT"),
         (&["move", "one", "worker-0"], "SHARD"),
         (&["drain", "Worker 0"], "no worker name"),
         (&["local", "--upstream=x"], "NAME=URL"),

@@ -3,9 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use hexagram_control::{GoesBy, Tellers};
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
-use hexagram_runtime::health::Health;
+use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_tls::Role;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::EdgeRole;
 use crate::cluster::incarnation;
 use crate::follow;
+use crate::mistake::Mistake;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
@@ -34,10 +36,20 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         // Told to end before there was a map.
         () = shutdown.started() => return Ok(()),
     };
-    map.set(true, "there is one");
-    let (_source, directory) = found;
+    let Found {
+        directory,
+        goes_by,
+        _fixed,
+    } = found;
     let context = context(&args, directory, health, metrics)?;
     let edge = Edge::bind(args.edge.clone(), context).await?;
+    // Its links are a condition by now.
+    match goes_by {
+        Some(goes_by) => {
+            tokio::spawn(tell(map, goes_by));
+        }
+        None => map.set(true, "there is one"),
+    }
     page.show(edge.map_status(), edge.link_status());
     tracing::info!(edge = args.name, listen = %edge.local_addr()?, admin = %address, "edge ready");
     edge.run(shutdown.token()).await;
@@ -69,36 +81,73 @@ fn context(
     })
 }
 
-/// Who owns what and where. A static map never changes: its sender is kept so that
-/// it stays readable.
-async fn directory(
-    args: &EdgeRole,
-    dial: Dial,
-    metrics: &Metrics,
-) -> Result<(
-    Option<watch::Sender<Arc<Directory>>>,
-    watch::Receiver<Arc<Directory>>,
-)> {
-    let cluster = &args.serve.cluster;
-    if let Some(source) = args.members.source(cluster).await? {
-        follow::show_reached(metrics, source.reached());
-        tracing::info!("waiting for the shard map");
-        let directory = Directory::follow(source.follow(), dial).await;
-        return Ok((None, directory.context("the shard map has no source")?));
+/// Who owns what and where.
+struct Found {
+    directory: watch::Receiver<Arc<Directory>>,
+    /// Where the map is from, if it ever changes.
+    goes_by: Option<watch::Receiver<GoesBy>>,
+    /// Keeps a map readable that never changes.
+    _fixed: Option<watch::Sender<Arc<Directory>>>,
+}
+
+async fn directory(args: &EdgeRole, dial: Dial, metrics: &Metrics) -> Result<Found> {
+    let Some(source) = args.members.source(&args.serve.cluster).await? else {
+        let (source, directory) = watch::channel(Arc::new(fixed(args, &dial)?));
+        return Ok(Found {
+            directory,
+            goes_by: None,
+            _fixed: Some(source),
+        });
+    };
+    follow::show_reached(metrics, source.reached());
+    tracing::info!("waiting for the shard map");
+    let (maps, goes_by) = tellers(args, dial.clone()).stand_in(source.follow());
+    let directory = Directory::follow(maps, dial).await;
+    Ok(Found {
+        directory: directory.context("the shard map has no source")?,
+        goes_by: Some(goes_by),
+        _fixed: None,
+    })
+}
+
+/// The directory of a map that never changes.
+fn fixed(args: &EdgeRole, dial: &Dial) -> Result<Directory> {
+    if !args.ask.is_empty() {
+        let alone = "--ask goes with --control or --shard-map: the map of --peer is known already";
+        return Err(Mistake::Settings(alone.to_owned()).into());
     }
-    let directory = args.members.directory(cluster.shards, &dial)?;
-    let (source, directory) = watch::channel(Arc::new(directory));
-    Ok((Some(source), directory))
+    args.members.directory(args.serve.cluster.shards, dial)
+}
+
+/// Who is asked for the map while the register does not answer.
+fn tellers(args: &EdgeRole, dial: Dial) -> Tellers {
+    let cluster = &args.serve.cluster;
+    Tellers {
+        places: args.ask.clone(),
+        dial,
+        cluster: cluster.cluster.clone(),
+        shards: cluster.shards,
+    }
+}
+
+/// Says in the readiness where the map is from.
+async fn tell(map: Condition, mut goes_by: watch::Receiver<GoesBy>) {
+    loop {
+        let now = *goes_by.borrow_and_update();
+        map.set(now != GoesBy::Nothing, now.to_string());
+        if goes_by.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Whether the edge could start, as far as its settings decide.
 pub(super) fn check(args: &EdgeRole) -> Result<()> {
-    let cluster = &args.serve.cluster;
     if !args.members.has_register()? {
-        args.members.directory(cluster.shards, &follow::way(None))?;
+        fixed(args, &follow::way(None))?;
     }
     args.link_tls.check(Role::Edge)?;
-    cluster.sealer()?;
+    args.serve.cluster.sealer()?;
     Ok(Edge::check(&args.edge)?)
 }
 

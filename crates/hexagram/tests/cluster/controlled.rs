@@ -17,6 +17,8 @@ pub(crate) struct Controlled {
     pub(crate) edges: Vec<Server>,
     pub(crate) workers: Vec<Server>,
     pub(crate) control: Server,
+    /// What edges and workers are given alike.
+    common: Vec<String>,
     _folder: TempDir,
 }
 
@@ -44,15 +46,9 @@ impl Controlled {
         fs::write(&ring, key_ring()).unwrap();
         let at = ports::free();
         let url = format!("http://{at}");
-        let common = ["--keys", ring.to_str().unwrap(), "--control", &url];
-        let role = |role: &str, n: usize| {
-            Launch::hexagram().args([role.to_owned(), format!("--name={role}-{n}")])
-        };
-        let worker = |n| Server::start(role("worker", n).args(args), &common, false);
-        let edge = |n| {
-            let launch = role("edge", n).args(["--drain-delay=0"]).args(more);
-            Server::start(launch, &common, true)
-        };
+        let common = ["--keys", ring.to_str().unwrap(), "--control", &url].map(str::to_owned);
+        let worker = |n| Server::start(role("worker", n, &common).args(args), &[], false);
+        let edge = |n| edge(n, &common, more);
         let expected = format!("--workers-expected={workers}");
         let controller = Launch::hexagram()
             .args(["control", &format!("--control-listen={at}"), &expected])
@@ -61,6 +57,7 @@ impl Controlled {
             control: Server::start(controller, &[], false),
             workers: (0..workers).map(worker).collect(),
             edges: (0..edges).map(edge).collect(),
+            common: common.to_vec(),
             _folder: folder,
         };
         cluster.control.ready().await;
@@ -68,6 +65,21 @@ impl Controlled {
             edge.serving().await;
         }
         cluster
+    }
+
+    /// Starts another edge, which may not become ready.
+    pub(crate) fn another_edge(&mut self, more: &[&str]) -> &mut Server {
+        let edge = edge(self.edges.len(), &self.common, more);
+        self.edges.push(edge);
+        self.edges.last_mut().unwrap()
+    }
+
+    /// Where the workers' links are, as the controller knows it.
+    pub(crate) async fn links(&self) -> Vec<String> {
+        let status = self.control.status().await;
+        let workers = status["workers"].as_array().into_iter().flatten();
+        let addresses = workers.map(|worker| worker["address"].as_str().unwrap().to_owned());
+        addresses.collect()
     }
 
     /// Orders something of the controller with the command line.
@@ -111,6 +123,16 @@ impl Drop for Controlled {
             }
         }
     }
+}
+
+fn role(role: &str, n: usize, common: &[String]) -> Launch {
+    let name = [role.to_owned(), format!("--name={role}-{n}")];
+    Launch::hexagram().args(name).args(common)
+}
+
+fn edge(n: usize, common: &[String], more: &[&str]) -> Server {
+    let launch = role("edge", n, common).args(["--drain-delay=0"]);
+    Server::start(launch.args(more), &[], true)
 }
 
 fn owner(shard: &Value) -> (String, u64) {
