@@ -130,11 +130,15 @@ impl Scene {
         finally(cut, nodes::mend(&a.node, &a.ip, &b.ip)).await
     }
 
-    /// Has no API server for so long.
+    /// `work` while there is no API server.
     ///
     /// # Errors
-    /// When it does not stop, or does not come back.
-    pub async fn without_api_server(&self, node: &str, length: Duration) -> Result<()> {
+    /// When it does not stop, the work fails, or it does not come back.
+    pub async fn without_api_server<T>(
+        &self,
+        node: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let outage = async {
             nodes::stop_api_server(node).await?;
             let away = async || match self.kubectl.run(&READY).await {
@@ -142,8 +146,7 @@ impl Scene {
                 Err(_) => Ok(()),
             };
             wait::until("the end of the API server", MACHINE, away).await?;
-            sleep(length).await;
-            Ok(())
+            work.await
         };
         let back = async {
             nodes::start_api_server(node).await?;

@@ -177,6 +177,15 @@ impl Scene {
         let start = Instant::now();
         self.crash(pod).await?;
         let back = self.full_service(start).await?;
+        self.restarted(pod).await?;
+        Ok(back)
+    }
+
+    /// Waits until Kubernetes has started a pod's process again that was killed.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn restarted(&self, pod: &Pod) -> Result<()> {
         wait::until("a restarted container", REST, async || {
             let pods = self.kubectl.pods().await?;
             let now = pods.iter().find(|now| now.name == pod.name);
@@ -188,8 +197,7 @@ impl Scene {
             );
             Ok(())
         })
-        .await?;
-        Ok(back)
+        .await
     }
 
     /// Deletes a pod at once; full service was back after so long.

@@ -10,6 +10,9 @@ use super::{NO_CONTAINERS, grown};
 
 /// The lease of an operator that died runs out, and the one that stands by sees it.
 const STANDBY: Duration = Duration::from_secs(30);
+/// A kubelet starts a container again that has just begun to die often, and an edge asks
+/// workers.
+const RESTART: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 /// A container's restart, and the time in which an operator would have acted.
 const HEALED: Duration = Duration::from_secs(20);
@@ -29,11 +32,46 @@ async fn api_server_is_away() {
             return Ok(Verdict::not_run(NO_CONTAINERS));
         };
         let (load, length) = (scene.load().await?, scene.setting.outage);
-        scene.without_api_server(&node, length).await?;
+        let passes = async {
+            sleep(length).await;
+            Ok(())
+        };
+        scene.without_api_server(&node, passes).await?;
         scene.rest().await?;
         Ok(Verdict::default()
             .shows(format!("away for {} s", length.as_secs()))
             .unnoticed(&load.end().await?))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn edge_starts_without_an_api_server() {
+    let bar = format!(
+        "full service from both edges < {} s, before the API server is back",
+        RESTART.as_secs()
+    );
+    let name = "kill -9 of an edge process, API server stopped";
+    scenario(name, &bar, async |scene| {
+        scene.installed().await?;
+        let Some(node) = scene.control_plane().await? else {
+            return Ok(Verdict::not_run(NO_CONTAINERS));
+        };
+        let edge = scene.pod(Role::Edge).await?;
+        let load = scene.load().await?;
+        let restarted = async {
+            let start = Instant::now();
+            scene.crash(&edge).await?;
+            // Nobody can tell the Service that an edge is away, so half of these clients
+            // come to it.
+            scene.full_service_within(MINUTE, start).await
+        };
+        let back = scene.without_api_server(&node, restarted).await?;
+        scene.rest().await?;
+        scene.restarted(&edge).await?;
+        Ok(Verdict::default()
+            .back_within(RESTART, back)
+            .load(&load.end().await?))
     })
     .await;
 }
