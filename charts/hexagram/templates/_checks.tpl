@@ -1,8 +1,5 @@
 {{- /* What the schema cannot say. Each message names the values to change. */ -}}
 {{- define "hexagram.checks" -}}
-{{- if not (or .Values.upstreams .Values.demo) }}
-{{- fail "upstreams is empty: give at least one, or set demo to tour for a built-in server" }}
-{{- end }}
 {{- include "hexagram.checkIngress" .Values }}
 {{- include "hexagram.checkHttpRoute" .Values }}
 {{- include "hexagram.checkService" .Values.service }}

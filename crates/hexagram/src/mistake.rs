@@ -47,7 +47,7 @@ mod tests {
         for (error, code) in [
             (Error::from(Mistake::Settings(text())), 2),
             (EdgeError::Settings(text()).into(), 2),
-            (FederationError::Empty.into(), 2),
+            (FederationError::Duplicate(text()).into(), 2),
             (PlacementError::NoWorkers.into(), 2),
             (Mistake::File(text()).into(), 78),
             (EdgeError::File(text()).into(), 78),

@@ -315,3 +315,29 @@ async fn upstreams_come_change_and_go_as_files_of_a_folder() {
     fs::remove_file(folder.path().join("b.toml")).unwrap();
     sees(&mut session, &["act"]).await;
 }
+
+/// A worker without a built-in server, whose folder has nothing at first.
+#[tokio::test]
+async fn the_last_file_of_a_folder_may_go_and_the_folder_may_not() {
+    let a = Upstream::start(Behaviour::Good).await;
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("upstreams");
+    fs::create_dir(&folder).unwrap();
+    let flag = format!("--upstream-dir={}", folder.display());
+    let cluster = Cluster::start(1, 1, &[&flag]).await;
+    let worker = &cluster.workers[0];
+    said(worker, "no upstream yet", 1).await;
+    let mut session = Session::open(cluster.edges[0].listen).await;
+    assert!(tools(&mut session).await.is_empty());
+    let (file, text) = (folder.join("a.toml"), format!("url = {:?}\n", a.url()));
+    fs::write(&file, &text).unwrap();
+    sees(&mut session, &["act"]).await;
+    fs::remove_file(&file).unwrap();
+    sees(&mut session, &[]).await;
+    said(worker, "no upstream is left", 1).await;
+    fs::write(&file, &text).unwrap();
+    sees(&mut session, &["act"]).await;
+    fs::remove_dir_all(&folder).unwrap();
+    said(worker, "what it had is served on", 1).await;
+    sees(&mut session, &["act"]).await;
+}

@@ -26,6 +26,8 @@ pub struct UpstreamFileError {
 /// What is in a folder.
 #[derive(Debug, Default)]
 pub struct UpstreamFolder {
+    /// Whether there is such a folder. It may be made later, or be gone for a moment.
+    pub is_there: bool,
     /// The upstreams, in the order of their names.
     pub files: Vec<UpstreamFile>,
     /// What cannot be used.
@@ -33,13 +35,19 @@ pub struct UpstreamFolder {
 }
 
 impl UpstreamFolder {
-    /// Reads it. A folder that is not there yet is empty.
+    /// Reads it. A folder that is not there is empty, and says so.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn read(folder: &Path) -> io::Result<Self> {
-        let mut all = Self::default();
-        for path in paths(folder)? {
+        let Some(paths) = paths(folder)? else {
+            return Ok(Self::default());
+        };
+        let mut all = Self {
+            is_there: true,
+            ..Self::default()
+        };
+        for path in paths {
             match read(&path) {
                 Ok(file) => all.files.push(file),
                 Err(error) => all.errors.push(error),
@@ -49,16 +57,17 @@ impl UpstreamFolder {
     }
 }
 
-fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// None where there is no folder.
+fn paths(folder: &Path) -> io::Result<Option<Vec<PathBuf>>> {
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries?,
     };
     let paths = entries.map(|entry| Ok(entry?.path()));
     let mut paths = paths.collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));
     paths.sort();
-    Ok(paths)
+    Ok(Some(paths))
 }
 
 fn read(path: &Path) -> Result<UpstreamFile, UpstreamFileError> {
@@ -89,7 +98,7 @@ mod tests {
         write("docs.toml", "url = 7");
         write("No.toml", "url = 'http://x'");
         write("notes.txt", "url = 'http://x'");
-        let UpstreamFolder { files, errors } = UpstreamFolder::read(folder.path()).unwrap();
+        let UpstreamFolder { files, errors, .. } = UpstreamFolder::read(folder.path()).unwrap();
         let names: Vec<_> = files.iter().map(|file| file.spec.name.as_str()).collect();
         assert_eq!(names, ["git"]);
         let names: Vec<_> = errors.iter().map(|error| error.name.as_ref()).collect();
@@ -97,9 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_empty() {
+    fn a_folder_that_is_not_there_is_empty_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let later = UpstreamFolder::read(&folder.path().join("later")).unwrap();
-        assert!(later.files.is_empty() && later.errors.is_empty());
+        assert!(later.files.is_empty() && later.errors.is_empty() && !later.is_there);
+        assert!(UpstreamFolder::read(folder.path()).unwrap().is_there);
     }
 }

@@ -55,7 +55,8 @@ pub struct UpstreamArgs {
 
 impl UpstreamArgs {
     /// The upstreams asked for, each ready to be opened. A file that cannot be used is told
-    /// of; in its place goes on what is `served` under its name.
+    /// of; in its place goes on what is `served` under its name. A folder that is gone is told
+    /// of too, and all that is served of it goes on.
     ///
     /// # Errors
     /// Why one of the flags, or the folder, cannot be used at all.
@@ -92,7 +93,11 @@ impl UpstreamArgs {
     ) -> Result<(), UpstreamError> {
         let unreadable =
             |error| UpstreamError::Unreachable(format!("{}: {error}", folder.display()));
-        let UpstreamFolder { files, errors } = UpstreamFolder::read(folder).map_err(unreadable)?;
+        let read = UpstreamFolder::read(folder).map_err(unreadable)?;
+        if !read.is_there {
+            keep(folder, all, served);
+        }
+        let UpstreamFolder { files, errors, .. } = read;
         let named = |all: &[Arc<Upstream>], name: &UpstreamName| {
             all.iter().find(|one| one.name() == name.as_str()).cloned()
         };
@@ -104,7 +109,11 @@ impl UpstreamArgs {
                     folder.display()
                 ),
                 // Files name URLs only: there are no children.
-                None => all.push(self.upstream(spec, retry, &ChildLimit::new(0))?),
+                None => {
+                    let upstream = self.upstream(spec, retry, &ChildLimit::new(0))?;
+                    upstream.put_in_folder(true);
+                    all.push(upstream);
+                }
             }
         }
         for error in errors {
@@ -144,5 +153,73 @@ impl UpstreamArgs {
             silence: Duration::from_secs(self.upstream_timeout),
             max_message: self.upstream_max_message as usize,
         }
+    }
+}
+
+/// A folder that is gone may come back, as when it is mounted anew: until then all that is
+/// `served` of it stays.
+fn keep(folder: &Path, all: &mut Vec<Arc<Upstream>>, served: &[Arc<Upstream>]) {
+    let is_free = |one: &Upstream| all.iter().all(|other| other.name() != one.name());
+    let kept = served
+        .iter()
+        .filter(|one| one.is_in_folder() && is_free(one));
+    let kept: Vec<_> = kept.cloned().collect();
+    if !kept.is_empty() {
+        let upstreams: Vec<_> = kept.iter().map(|one| one.name()).collect();
+        tracing::error!(
+            ?upstreams,
+            "the folder {} is gone: what it had is served on",
+            folder.display()
+        );
+    }
+    all.extend(kept);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        upstream: UpstreamArgs,
+    }
+
+    fn built(given: &[String], served: &[Arc<Upstream>]) -> Vec<Arc<Upstream>> {
+        let flags = ["worker".to_owned()].into_iter().chain(given.to_vec());
+        let given = Settings::parse_from(flags).upstream;
+        let built = given.build(&ChildLimit::new(0), served);
+        built.expect("upstreams")
+    }
+
+    fn names(upstreams: &[Arc<Upstream>]) -> Vec<&str> {
+        upstreams.iter().map(|upstream| upstream.name()).collect()
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_takes_nothing_with_it() {
+        let outer = tempfile::tempdir().expect("a folder");
+        let folder = outer.path().join("upstreams");
+        fs::create_dir(&folder).expect("made");
+        fs::write(folder.join("docs.toml"), "url = 'http://docs/mcp'").expect("written");
+        let flag = format!("--upstream-dir={}", folder.display());
+        let git = "--upstream=git=http://git/mcp".to_owned();
+        let served = built(&[flag.clone(), git], &[]);
+        assert_eq!(names(&served), ["git", "docs"]);
+        fs::remove_dir_all(&folder).expect("removed");
+        let flag = [flag];
+        assert!(built(&flag, &[]).is_empty(), "it may come later");
+        let left = built(&flag, &served);
+        assert_eq!(names(&left), ["docs"], "git is no more among the flags");
+        assert!(Arc::ptr_eq(&left[0], &served[1]));
+        fs::create_dir(&folder).expect("made");
+        assert!(
+            built(&flag, &left).is_empty(),
+            "an empty one is no missing one"
+        );
     }
 }

@@ -23,21 +23,19 @@ use crate::upstream::{ServerInfo, Upstream, UpstreamError};
 const NAME_SEPARATOR: &str = "__";
 const URI_SEPARATOR: &str = "+";
 
-/// The upstreams of a worker, in the order of the command line. It never
-/// changes: another one takes its place (ADR 0010). An index means something in
-/// one federation only; what outlives a request knows upstreams by their ids.
+/// The upstreams of a worker, in the order of the command line; none while a folder
+/// has none. It never changes: another one takes its place (ADR 0010). An index
+/// means something in one federation only; what outlives a request knows upstreams
+/// by their ids.
 pub(crate) struct Federation {
     upstreams: Vec<Arc<Upstream>>,
     // By index, as the upstreams.
     meters: Vec<Meter>,
 }
 
-/// Two upstreams of the same name, or none at all.
+/// Upstreams that do not go together.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FederationError {
-    /// No upstream was given.
-    #[error("no upstream: give at least one with --upstream NAME=URL")]
-    Empty,
     /// A native handler beside others.
     #[error("{0} is a native handler: it cannot be served beside other upstreams")]
     NativeBesideOthers(String),
@@ -179,7 +177,11 @@ impl Federation {
                 ..ServerInfo::clone(only)
             });
         }
-        let mut capabilities = json!({});
+        let mut capabilities = match self.upstreams.is_empty() {
+            // Whoever comes now is told of what comes later.
+            true => json!({"tools": {}, "prompts": {}, "resources": {}}),
+            false => json!({}),
+        };
         for info in infos {
             merge(&mut capabilities, &info.capabilities);
         }
@@ -221,9 +223,6 @@ pub(crate) struct InUse<'a> {
 }
 
 fn check(upstreams: &[Arc<Upstream>]) -> Result<(), FederationError> {
-    if upstreams.is_empty() {
-        return Err(FederationError::Empty);
-    }
     let mut names = HashSet::new();
     for upstream in upstreams {
         if !names.insert(upstream.name()) {
@@ -347,11 +346,24 @@ mod tests {
 
     #[test]
     fn names_must_differ() {
-        assert_eq!(federation(&[]).err(), Some(FederationError::Empty));
         assert_eq!(
             federation(&["a", "a"]).err(),
             Some(FederationError::Duplicate("a".into()))
         );
+    }
+
+    #[test]
+    fn without_upstreams_lists_are_empty_and_may_change() {
+        let none = federation(&[]).expect("none is enough");
+        let to = |method, name| none.destination(method, name);
+        assert_eq!(to("tools/list", None), Ok(Destination::Merge("tools")));
+        let called = to("tools/call", Some("a__x"));
+        assert!(matches!(called, Err(Problem::InvalidParams { .. })));
+        let described = none.describe(&[]);
+        for list in ["tools", "prompts", "resources"] {
+            let says = &described.capabilities[list]["listChanged"];
+            assert_eq!(says, &Value::Bool(true), "{list}");
+        }
     }
 
     #[test]

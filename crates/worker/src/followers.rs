@@ -11,7 +11,8 @@ use crate::federation::Federation;
 use crate::upstream::Upstream;
 
 /// Runs `follow` for every upstream, also for those that come later, until it
-/// ends by itself or the upstream is served no more. Ends with the last.
+/// ends by itself or the upstream is served no more. Ends with the last, but not
+/// while none is served: then one may come.
 pub(crate) async fn each<F>(
     mut federations: watch::Receiver<Arc<Federation>>,
     follow: impl Fn(Arc<Upstream>) -> F,
@@ -25,13 +26,15 @@ pub(crate) async fn each<F>(
         let new = federation.all().iter();
         let new = new.filter(|upstream| known.insert(upstream.id()));
         running.extend(new.map(|upstream| while_served(Arc::clone(upstream), &follow)));
+        let waits = federation.all().is_empty() && running.is_empty();
         drop(federation);
         tokio::select! {
             biased;
             Ok(()) = federations.changed() => {}
-            ended = running.next() => if ended.is_none() {
+            ended = running.next(), if !waits => if ended.is_none() {
                 return;
-            }
+            },
+            else => return,
         }
     }
 }
@@ -122,5 +125,25 @@ mod tests {
         assert!(!settled(&["b"]).await);
         b.retire();
         assert!(settled(&[]).await, "it ends with the last");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_none_is_served_the_first_is_waited_for() {
+        let a = upstream("a");
+        let source = watch::Sender::new(federation(&[]));
+        let followed = Followed::default();
+        let following = each(source.subscribe(), |upstream| followed.follow(upstream));
+        tokio::pin!(following);
+        let mut settled = async |expected: &[&str]| {
+            let over = tokio::time::timeout(Duration::from_secs(1), &mut following).await;
+            assert_eq!(followed.names(), expected);
+            over.is_ok()
+        };
+        assert!(!settled(&[]).await);
+        source.send_replace(federation(&[&a]));
+        assert!(!settled(&["a"]).await);
+        source.send_replace(federation(&[]));
+        a.retire();
+        assert!(!settled(&[]).await, "another may come");
     }
 }

@@ -36,6 +36,9 @@ impl Worker {
         let added = missing(&upstreams, before.all());
         let removed = missing(before.all(), &upstreams);
         let federation = Federation::new(upstreams, &self.host.metrics)?;
+        if federation.all().is_empty() && !removed.is_empty() {
+            tracing::warn!("no upstream is left: clients see empty lists until one comes");
+        }
         if !added.is_empty() || !removed.is_empty() {
             self.host.federate(federation);
         }

@@ -33,6 +33,10 @@ use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 use crate::store;
 
+/// None is enough where a folder may have some later.
+const NO_UPSTREAM: &str = "no upstream: give at least one with --upstream NAME=URL, or a folder \
+                           for them with --upstream-dir DIR";
+
 /// Under a controller nobody needs to know the port beforehand.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -51,6 +55,9 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let context = context(&args, &metrics, life, around, store.as_ref())?;
     let membership = context.membership.clone();
     let (worker, changes) = worker(&args, context)?;
+    if worker.served().is_empty() {
+        tracing::warn!("no upstream yet: clients see empty lists until the folder has one");
+    }
     let link = link_address(&args).await?;
     let listener = hexagram_worker::bind(link)
         .await
@@ -249,7 +256,10 @@ fn upstreams(
         .filter(|_| upstreams.is_empty() || given.upstream_dir.is_none());
     let demo = demo.map(|kind| crate::demo::upstream(kind, changes, tasks));
     upstreams.extend(demo);
-    Ok(upstreams)
+    match upstreams.is_empty() && given.upstream_dir.is_none() {
+        true => Err(Mistake::Settings(NO_UPSTREAM.to_owned()).into()),
+        false => Ok(upstreams),
+    }
 }
 
 fn no_command(given: &UpstreamArgs) -> Result<(), Mistake> {

@@ -1,6 +1,7 @@
 //! Which upstreams of a new configuration are those of the old one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Kind, Upstream};
 
@@ -25,6 +26,15 @@ pub fn carry_over(old: &[Arc<Upstream>], new: Vec<Arc<Upstream>>) -> Vec<Arc<Ups
 }
 
 impl Upstream {
+    /// Whether a file of a folder names it.
+    pub(crate) fn is_in_folder(&self) -> bool {
+        self.in_folder.load(Relaxed)
+    }
+
+    pub(crate) fn put_in_folder(&self, in_folder: bool) {
+        self.in_folder.store(in_folder, Relaxed);
+    }
+
     /// Whether the other has its name and is in the same place.
     fn is_same(&self, other: &Self) -> bool {
         let same_place = match (&self.kind, &other.kind) {
@@ -39,6 +49,7 @@ impl Upstream {
 
     fn take_limits(&self, other: &Self) {
         *self.retry.lock() = other.retry();
+        self.put_in_folder(other.is_in_folder());
         match (&self.kind, &other.kind) {
             (Kind::Http(one), Kind::Http(other)) => one.lock().take(&other.lock()),
             (Kind::Command(one), Kind::Command(other)) => one.set_limits(other.limits()),

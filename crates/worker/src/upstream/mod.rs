@@ -39,6 +39,7 @@ pub(crate) mod fake {
 }
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ::http::HeaderMap;
@@ -151,6 +152,7 @@ pub struct Upstream {
     info: Mutex<Option<Arc<ServerInfo>>>,
     spoken: watch::Sender<Spoken>,
     retry: Mutex<Retry>,
+    in_folder: AtomicBool,
     tools: Tools,
     lists: Mutex<ListCache>,
     doubt: Doubt,
@@ -201,6 +203,7 @@ impl Upstream {
             info: Mutex::default(),
             spoken: watch::Sender::default(),
             retry: Mutex::default(),
+            in_folder: AtomicBool::default(),
             tools: Tools::default(),
             lists: Mutex::new(ListCache::new(LIMITS)),
             doubt: Doubt::default(),
