@@ -84,6 +84,32 @@ impl Scene {
         .await
     }
 
+    /// Ends the server of [`Self::run_upstream`], which may be run again.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub async fn stop_upstream(&self) -> Result<()> {
+        let delete = ["delete", "pod/upstream"];
+        self.kubectl.run_to_end(&delete).await.map(|_| ())
+    }
+
+    /// Waits until the object's condition Reachable has this reason; its status.
+    ///
+    /// # Errors
+    /// When it has not in time.
+    pub async fn upstream_is_seen(&self, name: &str, reason: &str) -> Result<Value> {
+        wait::until(format!("{name} is {reason}"), TAKEN, async || {
+            let object = self.kubectl.get(&["upstreams.hexagram.dev", name]).await?;
+            let conditions = object["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            let reachable = conditions.find(|one| one["type"] == "Reachable");
+            let reachable = reachable.context("no worker has said anything yet")?;
+            ensure!(reachable["reason"] == reason, "it is {reachable}");
+            Ok(object["status"].clone())
+        })
+        .await
+    }
+
     /// Waits until every worker serves exactly these upstreams.
     ///
     /// # Errors

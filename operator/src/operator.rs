@@ -1,6 +1,6 @@
 //! The operator: leads, and then runs the controller over the objects of one namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct Settings {
     pub upstreams_secret: Option<String>,
     /// The Secrets that headers of `Upstream` objects may come from.
     pub header_secrets: BTreeSet<String>,
+    /// Names of upstreams that the workers' own settings have.
+    pub names_taken: BTreeSet<String>,
     /// The links' certificates, where the operator makes them.
     pub links: Option<LinkSecrets>,
     /// The labels of the workers' pods, as a selector.
@@ -207,8 +209,12 @@ impl Operator {
                 place: self.place.clone(),
                 secret,
                 headers_from: self.settings.header_secrets.clone(),
+                taken: self.settings.names_taken.clone(),
                 pods: workers.clone(),
+                controller: controller.clone(),
                 teller,
+                verdicts: BTreeMap::new(),
+                written: BTreeMap::new(),
             };
             spawn(upstreams.keep())
         });

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 /// The condition that says whether an upstream is among those that workers are given.
 pub(crate) const ACCEPTED: &str = "Accepted";
+/// The condition that says whether it answers them.
+pub(crate) const REACHABLE: &str = "Reachable";
 
 /// Where it is and what it is sent.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +39,17 @@ pub(crate) const ACCEPTED: &str = "Accepted";
         json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
     ),
     printcolumn(
+        name = "Reachable",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Reachable\")].status"
+    ),
+    printcolumn(name = "Era", type_ = "string", json_path = ".status.era"),
+    printcolumn(name = "Tools", type_ = "integer", json_path = ".status.tools"),
+    printcolumn(
         name = "Reason",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason",
+        priority = 1
     ),
     printcolumn(
         name = "Age",
@@ -96,11 +106,22 @@ pub struct SecretKey {
     pub key: String,
 }
 
-/// What became of it.
+/// What became of it. All but the condition Accepted is what the workers said last.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamStatus {
-    /// Accepted: it is among those that workers are given, or why not.
+    /// Whether it answers any of the workers, as of when they used it last; absent while
+    /// none has asked it.
+    #[serde(default)]
+    pub reachable: Option<bool>,
+    /// What it speaks: legacy, modern or both.
+    #[serde(default)]
+    pub era: Option<String>,
+    /// How many tools it had when a worker saw the whole list of them last.
+    #[serde(default)]
+    pub tools: Option<u32>,
+    /// Accepted: it is among those that workers are given, or why not. Reachable: it answers
+    /// them, or why not.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(length(max = 8))]
     #[serde(default)]
@@ -108,7 +129,7 @@ pub struct UpstreamStatus {
 }
 
 impl UpstreamStatus {
-    pub(crate) fn accepted(&self) -> Option<&Condition> {
-        self.conditions.iter().find(|one| one.type_ == ACCEPTED)
+    pub(crate) fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|one| one.type_ == type_)
     }
 }

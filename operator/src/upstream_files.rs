@@ -1,7 +1,7 @@
 //! From `Upstream` objects to the files that workers mount, and what is to be said of each
 //! object. One that cannot be used costs itself only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hexagram_upstreams::{UpstreamName, UpstreamText};
 
@@ -18,14 +18,17 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// Files of objects that are refused: what stood in them before is served on, as
+    /// Files of objects that cannot be used now: what stood in them before is served on, as
     /// something may be missing for a moment only.
     pub(crate) fn refused(&self) -> impl Iterator<Item = String> {
         let refused = self.verdicts.iter();
-        let refused = refused.filter(|(_, verdict)| **verdict != Verdict::Accepted);
+        let refused = refused.filter(|(_, verdict)| verdict.is_refusal());
         refused.map(|(name, _)| file_name(name))
     }
 }
+
+const NAME_TAKEN: &str = "an upstream of the chart's values has this name and is served: call this \
+                          object otherwise, or take that one out of `upstreams`";
 
 /// What is said of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) enum Verdict {
     Accepted,
     Invalid(String),
     NoSecret(String),
+    /// The workers' own settings have an upstream of that name.
+    NameTaken,
 }
 
 impl Verdict {
@@ -42,18 +47,25 @@ impl Verdict {
             Self::Accepted => ("True", "Accepted", "workers are given it"),
             Self::Invalid(why) => ("False", "Invalid", why),
             Self::NoSecret(why) => ("False", "NoSecret", why),
+            Self::NameTaken => ("False", "NameTaken", NAME_TAKEN),
         }
+    }
+
+    const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::NoSecret(_))
     }
 }
 
-/// The files for `objects`.
+/// The files for `objects`, of which none may have a name that is `taken`.
 pub(crate) fn compile<'a>(
     objects: impl Iterator<Item = (&'a str, &'a UpstreamSpec)>,
+    taken: &BTreeSet<String>,
     secrets: &Secrets,
 ) -> Compiled {
     let mut all = Compiled::default();
     for (name, spec) in objects {
         let verdict = match file(name, spec, secrets) {
+            _ if taken.contains(name) => Verdict::NameTaken,
             Ok(text) => {
                 all.files.insert(file_name(name), text);
                 Verdict::Accepted
@@ -145,14 +157,15 @@ mod tests {
     }
 
     fn verdict(name: &str, spec: &UpstreamSpec) -> (String, String) {
-        let compiled = compile([(name, spec)].into_iter(), &secrets());
+        let compiled = compile([(name, spec)].into_iter(), &BTreeSet::new(), &secrets());
         let (_, reason, message) = compiled.verdicts[name].words();
         (reason.to_owned(), message.to_owned())
     }
 
     #[test]
     fn an_object_is_a_file_that_workers_read() {
-        let compiled = compile([("docs", &keyed("docs", "key"))].into_iter(), &secrets());
+        let docs = keyed("docs", "key");
+        let compiled = compile([("docs", &docs)].into_iter(), &BTreeSet::new(), &secrets());
         let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
         assert_eq!(text.headers["authorization"], "Bearer s3");
         assert_eq!(text.retry.as_deref(), Some("never"));
@@ -160,10 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_the_chart_s_is_not_an_object_s() {
+        let spec = spec("http://git.example/mcp");
+        let objects = [("git", &spec), ("docs", &spec)];
+        let taken = BTreeSet::from(["git".to_owned()]);
+        let compiled = compile(objects.into_iter(), &taken, &secrets());
+        assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["docs.toml"]);
+        let (status, reason, message) = compiled.verdicts["git"].words();
+        assert_eq!((status, reason), ("False", "NameTaken"));
+        assert!(message.contains("`upstreams`"), "{message}");
+        assert_eq!(compiled.refused().count(), 0, "nothing of it is served on");
+    }
+
+    #[test]
     fn one_that_cannot_be_used_says_why_and_leaves_the_others() {
         let (good, bad) = (spec("http://git.example/mcp"), spec("ftp://x"));
         let objects = [("git", &good), ("bad", &bad)];
-        let compiled = compile(objects.into_iter(), &secrets());
+        let compiled = compile(objects.into_iter(), &BTreeSet::new(), &secrets());
         assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
         assert_eq!(compiled.verdicts["git"], Verdict::Accepted);
         for (name, spec, reason, says) in [

@@ -8,30 +8,35 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
+use hexagram_control::{Controller, Sights};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::client::{Place, within};
 use crate::listing::Listing;
+use crate::pace::Pace;
 use crate::pods::WorkerPods;
 use crate::secret::secret;
+use crate::sight::seen;
 use crate::source::{events, watching};
 use crate::story::Teller;
 use crate::trouble::Trouble;
-use crate::upstream::{ACCEPTED, Upstream, UpstreamStatus};
+use crate::upstream::{Upstream, UpstreamStatus};
 use crate::upstream_files::{Compiled, Secrets, Verdict, compile};
+use crate::upstream_status::{self, status};
 
 /// The annotation of a worker's pod: the version of the Secret that it is to have.
 pub(crate) const TOLD: &str = "hexagram.dev/upstreams";
-/// Between two looks at the Secrets that headers come from.
-const LOOK: Duration = Duration::from_secs(30);
+/// Between two glances at what workers say of the upstreams.
+const GLANCE: Duration = Duration::from_secs(2);
+/// Between two writes of what workers say, of one object.
+const REST: Duration = Duration::from_secs(5);
 
 /// Gives the objects of a namespace to its workers.
 pub(crate) struct Upstreams {
@@ -40,8 +45,16 @@ pub(crate) struct Upstreams {
     pub(crate) secret: String,
     /// The Secrets that headers may come from: an object must not send others away.
     pub(crate) headers_from: BTreeSet<String>,
+    /// Names that the workers' own settings give.
+    pub(crate) taken: BTreeSet<String>,
     pub(crate) pods: watch::Receiver<WorkerPods>,
+    /// Hears what the workers say.
+    pub(crate) controller: Controller,
     pub(crate) teller: Teller,
+    /// Of the last pass.
+    pub(crate) verdicts: BTreeMap<String, Verdict>,
+    /// When what stands on an object was written.
+    pub(crate) written: BTreeMap<String, Instant>,
 }
 
 type Objects = BTreeMap<String, Upstream>;
@@ -52,35 +65,49 @@ impl Upstreams {
         let api: Api<Upstream> = self.place.api();
         let mut events = pin!(events(api, watching()));
         let mut objects = Listing::new();
+        let mut pace = Pace::new(Instant::now());
+        let mut glances = interval(GLANCE);
+        glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut blind = Trouble::new("following the Upstream objects");
         let mut wrong = Trouble::new("giving the Upstream objects to the workers");
+        let mut mute = Trouble::new("saying on the Upstream objects how they are");
         loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                Ok(()) = self.pods.changed() => None,
-                () = tokio::time::sleep(LOOK) => None,
-            };
-            if let Some(event) = event {
-                blind.tell(event.map(|event| objects.note(event, |object| object)));
+            tokio::select! {
+                Some(event) = events.next() => blind.tell(event.map(|event| {
+                    if is_change(objects.all(), &event) {
+                        pace.happened(Instant::now());
+                    }
+                    objects.note(event, |object| object);
+                })),
+                Ok(()) = self.pods.changed() => pace.happened(Instant::now()),
+                () = sleep_until(pace.due()) => {
+                    let given = self.give(objects.all()).await;
+                    pace.passed(Instant::now(), given.is_err());
+                    wrong.tell(given);
+                }
+                _ = glances.tick() => {}
             }
-            if let Some(objects) = objects.all() {
-                wrong.tell(self.give(objects).await);
+            // Until the next pass what was found of the objects may be of others.
+            if !pace.has_news() {
+                mute.tell(self.tell(&mut objects).await);
             }
         }
     }
 
-    async fn give(&self, objects: &Objects) -> Result<(), kube::Error> {
+    async fn give(&mut self, objects: Option<&Objects>) -> Result<(), kube::Error> {
+        // They were not listed yet.
+        let Some(objects) = objects else {
+            return Ok(());
+        };
         let secrets = self.secrets(objects).await?;
         let specs = objects.iter().map(|(name, one)| (name.as_str(), &one.spec));
-        let compiled = compile(specs, &secrets);
-        let mut done = Ok(());
-        if let Some(version) = self.write(&compiled).await? {
-            done = self.tell_pods(&version).await;
+        let compiled = compile(specs, &self.taken, &secrets);
+        let version = self.write(&compiled).await?;
+        self.verdicts = compiled.verdicts;
+        match version {
+            Some(version) => self.tell_pods(&version).await,
+            None => Ok(()),
         }
-        for (name, verdict) in &compiled.verdicts {
-            done = done.and(self.tell(&objects[name], verdict).await);
-        }
-        done
     }
 
     /// All Secrets that the objects name.
@@ -156,33 +183,77 @@ impl Upstreams {
         done
     }
 
-    /// Says of an object what is news.
-    async fn tell(&self, object: &Upstream, verdict: &Verdict) -> Result<(), kube::Error> {
-        let Some(condition) = news(object, verdict) else {
-            return Ok(());
-        };
-        let api: Api<Upstream> = self.place.api();
-        let conditions = vec![condition];
-        let patch = json!({"status": UpstreamStatus { conditions }});
-        let (name, options) = (object.name_any(), PatchParams::default());
-        match within(api.patch_status(&name, &options, &Patch::Merge(&patch))).await {
-            // It was deleted meanwhile.
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            patched => drop(patched?),
+    /// Says on the objects what is news.
+    async fn tell(&mut self, objects: &mut Listing<Upstream>) -> Result<(), kube::Error> {
+        let told = self.controller.overview().sights;
+        let news = objects.all().map(|all| self.news(all, &told));
+        let mut done = Ok(());
+        for (object, status) in news.unwrap_or_default() {
+            self.written.insert(object.name_any(), Instant::now());
+            match self.tell_one(&object, &status).await {
+                Ok(Some(written)) => objects.note(Event::Apply(written), |object| object),
+                // It was deleted meanwhile.
+                Ok(None) => {}
+                Err(error) => done = done.and(Err(error)),
+            }
         }
-        let (status, reason, message) = verdict.words();
-        let event = Event {
-            type_: match status {
-                "True" => EventType::Normal,
-                _ => EventType::Warning,
-            },
-            reason: reason.to_owned(),
-            note: Some(message.to_owned()),
-            action: "Give".to_owned(),
-            secondary: None,
+        done
+    }
+
+    /// The objects that are to say something else, and what. A verdict is said at once; what
+    /// workers see may change with each call of a client.
+    fn news(
+        &mut self,
+        objects: &Objects,
+        told: &BTreeMap<String, Sights>,
+    ) -> Vec<(Upstream, UpstreamStatus)> {
+        self.written.retain(|name, _| objects.contains_key(name));
+        let is_rested = |name: &str| {
+            let written = self.written.get(name);
+            written.is_none_or(|at| at.elapsed() >= REST)
         };
-        self.teller.publish(event, &object.object_ref(&())).await;
-        Ok(())
+        let news = objects.iter().filter_map(|(name, object)| {
+            let verdict = self.verdicts.get(name)?;
+            let seen = seen(name, told);
+            let is_due = is_rested(name) || status(object, verdict, None).is_some();
+            let news = status(object, verdict, seen.as_ref()).filter(|_| is_due)?;
+            Some((object.clone(), news))
+        });
+        news.collect()
+    }
+
+    async fn tell_one(
+        &self,
+        object: &Upstream,
+        status: &UpstreamStatus,
+    ) -> Result<Option<Upstream>, kube::Error> {
+        let api: Api<Upstream> = self.place.api();
+        let patch = json!({"status": status});
+        let (name, options) = (object.name_any(), PatchParams::default());
+        let patched = within(api.patch_status(&name, &options, &Patch::Merge(&patch))).await;
+        let written = match patched {
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Ok(None),
+            patched => patched?,
+        };
+        for event in upstream_status::events(object.status.as_ref(), status) {
+            self.teller.publish(event, &object.object_ref(&())).await;
+        }
+        Ok(Some(written))
+    }
+}
+
+/// Whether a pass is to follow an event: not where only what stands on an object is other.
+fn is_change(objects: Option<&Objects>, event: &Event<Upstream>) -> bool {
+    match event {
+        Event::Init | Event::InitApply(_) => false,
+        Event::InitDone | Event::Delete(_) => true,
+        Event::Apply(object) => {
+            let known = objects.and_then(|all| all.get(&object.name_any()));
+            known.is_none_or(|known| {
+                let [known, now] = [known, object].map(|one| (one.uid(), one.metadata.generation));
+                known != now
+            })
+        }
     }
 }
 
@@ -195,46 +266,42 @@ fn data(compiled: &Compiled, known: Option<&Secret>) -> BTreeMap<String, ByteStr
     files.chain(compiled.refused().filter_map(before)).collect()
 }
 
-/// The condition that is to stand on an object, if it is another than before.
-fn news(object: &Upstream, verdict: &Verdict) -> Option<Condition> {
-    let (status, reason, message) = verdict.words();
-    let known = object.status.as_ref().and_then(UpstreamStatus::accepted);
-    let of = object.metadata.generation;
-    let is_known = known.is_some_and(|known| {
-        (&*known.status, &*known.reason, &*known.message) == (status, reason, message)
-            && known.observed_generation == of
-    });
-    let since = known.filter(|known| known.status == status);
-    (!is_known).then(|| Condition {
-        type_: ACCEPTED.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        observed_generation: of,
-        last_transition_time: match since {
-            Some(known) => known.last_transition_time.clone(),
-            None => Time(Timestamp::now()),
-        },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::upstream::UpstreamSpec;
 
-    fn object(accepted: Option<Condition>) -> Upstream {
+    fn object(name: &str, generation: i64) -> Upstream {
         let spec = UpstreamSpec {
             url: "http://x".to_owned(),
             retry: None,
             headers: Vec::new(),
         };
-        let mut object = Upstream::new("x", spec);
-        object.metadata.generation = Some(3);
-        object.status = Some(UpstreamStatus {
-            conditions: accepted.into_iter().collect(),
-        });
+        let mut object = Upstream::new(name, spec);
+        object.metadata.generation = Some(generation);
         object
+    }
+
+    #[test]
+    fn what_stands_on_an_object_is_no_change_of_it() {
+        let known = Objects::from([("a".to_owned(), object("a", 1))]);
+        let mut told = object("a", 1);
+        told.status = Some(UpstreamStatus::default());
+        let mut anew = object("a", 1);
+        anew.metadata.uid = Some("other".to_owned());
+        for (event, expected) in [
+            (Event::Apply(told), false),
+            (Event::Init, false),
+            (Event::InitApply(object("a", 2)), false),
+            (Event::InitDone, true),
+            (Event::Apply(object("a", 2)), true),
+            (Event::Apply(anew), true),
+            (Event::Apply(object("b", 1)), true),
+            (Event::Delete(object("a", 1)), true),
+        ] {
+            assert_eq!(is_change(Some(&known), &event), expected, "{event:?}");
+        }
+        assert!(is_change(None, &Event::Apply(object("a", 1))));
     }
 
     #[test]
@@ -253,26 +320,5 @@ mod tests {
         let expected = expected.map(|(name, held)| (name.to_owned(), text(held)));
         assert_eq!(data(&compiled, Some(&known)), expected.into());
         assert_eq!(data(&compiled, None).len(), 1);
-    }
-
-    #[test]
-    fn only_news_are_written_and_a_turn_has_its_time() {
-        let first = news(&object(None), &Verdict::Accepted).unwrap();
-        assert_eq!(
-            (&*first.status, first.observed_generation),
-            ("True", Some(3))
-        );
-        assert_eq!(news(&object(Some(first.clone())), &Verdict::Accepted), None);
-        let old = Condition {
-            observed_generation: Some(2),
-            last_transition_time: Time(Timestamp::UNIX_EPOCH),
-            ..first
-        };
-        let again = news(&object(Some(old.clone())), &Verdict::Accepted).unwrap();
-        assert_eq!(again.last_transition_time, old.last_transition_time);
-        let wrong = Verdict::Invalid("why".to_owned());
-        let turned = news(&object(Some(old.clone())), &wrong).unwrap();
-        assert_ne!(turned.last_transition_time, old.last_transition_time);
-        assert_eq!((&*turned.reason, &*turned.message), ("Invalid", "why"));
     }
 }

@@ -8,6 +8,7 @@ use hexagram_proto::Malformed;
 use hexagram_proto::admin::{self, Phase};
 
 use crate::introduction::{Introduction, Misfit};
+use crate::sights::{self, Sights};
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ pub struct Report {
     pub draining: bool,
     /// What it can do, in the unit of the loads.
     pub capacity: u64,
+    /// What it knows of its upstreams; none where it does not tell.
+    pub upstreams: Option<Sights>,
 }
 
 /// One worker in one life.
@@ -133,6 +136,7 @@ impl Report {
             shards: report.shards.iter().map(held).collect::<Result<_, _>>()?,
             draining: report.draining,
             capacity: report.capacity.into(),
+            upstreams: report.upstreams.as_ref().map(sights::read),
         })
     }
 }

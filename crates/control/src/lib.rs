@@ -22,6 +22,7 @@ mod metrics;
 mod overview;
 mod register;
 mod request;
+mod sights;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -43,4 +44,5 @@ pub use register::{
 pub use request::{OrderError, Settings, Written};
 pub use source::{Ask, HttpSource, Joining, SourceError, named};
 pub use told::{GoesBy, Tellers};
+pub use sights::{Sight, Sights, ToolsSeen};
 pub use visit::{Unheard, VisitError, visit};

@@ -1,11 +1,14 @@
 //! The cluster as people look at it.
 
+use std::collections::BTreeMap;
+
 use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
 use serde::Serialize;
 
 use crate::decide::View;
 use crate::fleet::{Life, Member};
 use crate::losses::Losses;
+use crate::sights::Sights;
 
 /// What the controller knows of the cluster beside its map.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -23,6 +26,9 @@ pub struct Overview {
     /// By shard: the share of one core's time that it takes.
     #[serde(skip)]
     pub loads: Vec<f64>,
+    /// By the name of each living worker that tells: what it says of its upstreams.
+    #[serde(skip)]
+    pub sights: BTreeMap<String, Sights>,
 }
 
 /// A worker in one life.
@@ -81,8 +87,18 @@ impl Overview {
             lost: lost(view, losses),
             imbalance: view.layout().imbalance(),
             loads,
+            sights: sights(view),
         }
     }
+}
+
+fn sights(view: &View<'_>) -> BTreeMap<String, Sights> {
+    let living = view.fleet.living();
+    let told = living.filter_map(|(owner, report)| {
+        let sights = report.upstreams.clone()?;
+        Some((owner.worker.to_string(), sights))
+    });
+    told.collect()
 }
 
 fn worker(view: &View<'_>, owner: &Owner, member: &Member, loads: &[f64]) -> WorkerOverview {

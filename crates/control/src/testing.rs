@@ -44,8 +44,8 @@ pub(crate) fn held(phase: Phase, at: u64) -> Held {
 pub(crate) fn report(shards: &[(ShardId, Held)]) -> Report {
     Report {
         shards: shards.iter().copied().collect(),
-        draining: false,
         capacity: 1_000_000,
+        ..Report::default()
     }
 }
 

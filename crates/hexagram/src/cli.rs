@@ -14,7 +14,7 @@ use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::telemetry::LogArgs;
 use hexagram_runtime::threads::RuntimeArgs;
 use hexagram_tls::LinkTlsArgs;
-use hexagram_worker::UpstreamArgs;
+use hexagram_worker::{UpstreamArgs, UpstreamName};
 
 use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
@@ -301,6 +301,10 @@ pub(crate) struct OperatorRole {
     /// A Secret that headers of Upstream objects may come from; may be repeated.
     #[arg(long = "upstream-header-secret", value_name = "NAME")]
     pub(crate) upstream_header_secrets: Vec<String>,
+    /// A name of an upstream that the workers' own settings have: an Upstream object that is
+    /// called so is not served, and says so; may be repeated.
+    #[arg(long = "upstream-name-taken", value_name = "NAME")]
+    pub(crate) upstream_names_taken: Vec<UpstreamName>,
     /// The labels of the workers' pods.
     #[arg(long, value_name = "SELECTOR")]
     pub(crate) worker_selector: String,

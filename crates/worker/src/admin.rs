@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::busy;
 use crate::handoff::Handoffs;
+use crate::sights::sights;
 
 /// Longest silence; a controller takes three of them for a sign.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -111,6 +112,7 @@ impl Reporter {
             keys: setup.keys.clone(),
             store: setup.store.clone(),
             joined: self.handoffs.has_joined(),
+            upstreams: Some(sights(self.handoffs.host.federation().status())),
         }
     }
 }

@@ -60,9 +60,11 @@ mod reopen;
 mod replay;
 mod reply;
 mod resume;
+mod revisit;
 mod saying;
 mod session;
 mod shard;
+mod sights;
 mod standing;
 mod standing_modern;
 mod stream;
@@ -118,8 +120,8 @@ pub use peer::Peer;
 pub use reload::Replaced;
 pub use upstream::{
     ChildLimit, Export, HandlerFactory, LastError, NativeHandler, NativeRequest, Pipe, Portable,
-    ServerInfo, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, carry_over, close_stream,
-    handler, handler_without_tasks, portable_handler,
+    ServerInfo, ToolCount, Upstream, UpstreamError, UpstreamHealth, UpstreamLimits, carry_over,
+    close_stream, handler, handler_without_tasks, portable_handler,
 };
 
 /// How often idle sessions are looked for.
@@ -273,13 +275,14 @@ impl Worker {
     }
 
     /// Asks every upstream that is not known yet to describe itself, so that the
-    /// first client need not wait; tells which could not.
+    /// first client need not wait and people see what it is; tells which could not.
     pub async fn probe(&self) -> Vec<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
         let federation = self.host.federation();
-        let unknown = federation.all().iter();
-        let unknown = unknown.filter(|upstream| upstream.known_info().is_none());
-        let asked = unknown
-            .map(|upstream| async move { (upstream.name().to_owned(), upstream.info().await) });
+        let new = federation.all().iter().filter(|upstream| upstream.is_new());
+        let asked =
+            new.map(
+                |upstream| async move { (upstream.name().to_owned(), upstream.visit(false).await) },
+            );
         futures_util::future::join_all(asked).await
     }
 
@@ -367,6 +370,7 @@ impl Worker {
             .max_decoding_message_size(settings::MAX_FRAME)
             .max_encoding_message_size(settings::MAX_FRAME);
         let sweeper = tokio::spawn(sweep(Arc::clone(&self.host), self.handoffs.clone()));
+        let revisiting = tokio::spawn(revisit::revisit(Arc::clone(&self.host)));
         let measuring = tokio::spawn(measuring::measure(Arc::clone(&self.host)));
         let moving = self.handoffs.clone().map(moving);
         let taking = self.handoffs.clone().map(TakeService::server);
@@ -393,6 +397,7 @@ impl Worker {
             () = self.drained(&shutdown, &work) => flushed(served).await,
         };
         sweeper.abort();
+        revisiting.abort();
         measuring.abort();
         drop(moving);
         // An upstream that does not answer keeps nobody from ending.

@@ -28,6 +28,8 @@ const NO_SUCH_LIST: i64 = -32601;
 /// The list that a server need not have, tasks or no tasks (MCP 2025-11-25).
 const TASKS: &str = "tasks";
 
+const TOOLS: &str = "tools";
+
 type Items = Vec<Box<RawValue>>;
 
 impl Forward<'_> {
@@ -79,7 +81,7 @@ impl Forward<'_> {
             return Ok(Items::new());
         }
         let attempt = &attempt;
-        pages::all(|cursor| async move {
+        let list = pages::all(|cursor| async move {
             let page = self.page(attempt, cursor.as_deref()).await?;
             Ok(page.map(|mut result| {
                 Federation::present_list(upstream, &mut result);
@@ -90,8 +92,12 @@ impl Forward<'_> {
                     next: result.text("nextCursor"),
                 }
             }))
-        })
-        .await
+        });
+        let list = list.await?;
+        if member == TOOLS {
+            upstream.has_tools(list.len());
+        }
+        Ok(list)
     }
 
     /// One page; `None` where the server has no such list.

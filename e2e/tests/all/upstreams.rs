@@ -8,12 +8,19 @@ use tokio::time::Instant;
 #[tokio::test]
 async fn upstream_is_added_broken_mended_and_removed() {
     let name = "an Upstream added, broken, changed and removed";
-    let bar = format!("{UNNOTICED}; each change reaches all workers, a bad object only says so");
+    let bar = format!(
+        "{UNNOTICED}; each change reaches all workers, a bad object only says so, and each says \
+         whether its server answers"
+    );
     scenario(name, &bar, async |scene| {
         scene.installed().await?;
         scene.run_upstream().await?;
-        let changed = finally(added_to_removed(scene), scene.remove_upstreams());
-        let (seconds, figures) = changed.await?;
+        let changed = async {
+            let changed = added_to_removed(scene).await?;
+            reach_is_told(scene).await?;
+            anyhow::Ok(changed)
+        };
+        let (seconds, figures) = finally(changed, scene.remove_upstreams()).await?;
         scene.rest().await?;
         Ok(Verdict::default()
             .shows(format!("served {seconds:.1} s after `kubectl apply`"))
@@ -31,6 +38,7 @@ async fn added_to_removed(scene: &Scene) -> Result<(f64, Figures)> {
     scene.workers_serve(&["tour"]).await?;
     let seconds = start.elapsed().as_secs_f64();
     scene.upstream_is("tour", "Accepted").await?;
+    answers(scene).await?;
     is_refused_alone(scene).await?;
     let never = json!({"url": "http://upstream/mcp", "retry": "never"});
     scene.apply_upstream("tour", &never).await?;
@@ -39,6 +47,29 @@ async fn added_to_removed(scene: &Scene) -> Result<(f64, Figures)> {
     scene.kubectl.run(&delete).await?;
     scene.workers_serve(&["demo"]).await?;
     Ok((seconds, load.end().await?))
+}
+
+/// Waits until the object says that its server answers, and what it is.
+async fn answers(scene: &Scene) -> Result<()> {
+    let status = scene.upstream_is_seen("tour", "Answers").await?;
+    let has_tools = status["tools"].as_u64().is_some_and(|tools| tools > 0);
+    let is_known = status["reachable"] == true && status["era"] == "both";
+    ensure!(is_known && has_tools, "{status}");
+    Ok(())
+}
+
+/// Before any client uses it, an object says that its server is not there, and that it came.
+async fn reach_is_told(scene: &Scene) -> Result<()> {
+    scene.stop_upstream().await?;
+    let good = json!({"url": "http://upstream/mcp"});
+    scene.apply_upstream("tour", &good).await?;
+    let status = scene.upstream_is_seen("tour", "Unreachable").await?;
+    ensure!(status["reachable"] == false, "{status}");
+    scene.run_upstream().await?;
+    answers(scene).await?;
+    let delete = ["delete", "upstreams.hexagram.dev", "tour"];
+    scene.kubectl.run(&delete).await?;
+    scene.workers_serve(&["demo"]).await
 }
 
 /// Objects that cannot be used say why, and the good one is served on.

@@ -72,6 +72,11 @@ fn settings(args: &OperatorRole, metrics: &Metrics) -> Result<hexagram_operator:
         lease: args.lease.clone().unwrap_or_else(|| args.shard_map.clone()),
         keys_secret: args.keys_secret.clone(),
         upstreams_secret: args.upstreams_secret.clone(),
+        names_taken: args
+            .upstream_names_taken
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         header_secrets: args.upstream_header_secrets.iter().cloned().collect(),
         links,
         workers: args.worker_selector.clone(),

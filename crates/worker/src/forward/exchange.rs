@@ -156,6 +156,9 @@ impl Forward<'_> {
             };
             match translation.translate(&message.unwrap_or_else(closed)?) {
                 Relayed::Response(message) => {
+                    if self.method == "tools/list" && self.envelope.cursor.is_none() {
+                        attempt.upstream.heard_tools(&message);
+                    }
                     if let Some(asked) = sent.asked {
                         attempt.upstream.keep_list(asked, &message);
                     }

@@ -1,5 +1,8 @@
 //! Whether an upstream answers, as of the last time that somebody used it.
-//! Nobody is asked for this alone: legacy servers would have to open a session.
+//! One that answers is not asked for this alone: legacy servers would have to open
+//! a session.
+
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -18,8 +21,20 @@ pub struct UpstreamHealth {
     pub era: Option<&'static str>,
     /// Its own name and version.
     pub server: Option<String>,
+    /// How many tools it has, as of the last list that was seen whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<ToolCount>,
     /// Why it last failed, also if it answers again.
     pub last_error: Option<LastError>,
+}
+
+/// How many tools an upstream listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ToolCount {
+    /// So many.
+    pub count: usize,
+    /// How long ago that was.
+    pub seconds_ago: u64,
 }
 
 /// A failure of an upstream.
@@ -39,6 +54,7 @@ pub(super) struct Health(Mutex<State>);
 struct State {
     reachable: Option<(bool, Instant)>,
     error: Option<(String, Instant)>,
+    tools: Option<(usize, Instant)>,
 }
 
 impl State {
@@ -64,6 +80,19 @@ impl Upstream {
         }
     }
 
+    /// Notes how many tools it has.
+    pub(crate) fn has_tools(&self, count: usize) {
+        self.health.0.lock().tools = Some((count, Instant::now()));
+    }
+
+    /// Whether nobody has got an answer from it, or even tried to, for at least `quiet`.
+    pub(crate) fn is_forsaken(&self, quiet: Duration) -> bool {
+        let state = self.health.0.lock();
+        let is_down = matches!(state.reachable, Some((false, _)));
+        let tried = state.error.as_ref().map(|(_, at)| at.elapsed());
+        is_down && tried.is_none_or(|ago| ago >= quiet)
+    }
+
     /// What is known of it.
     pub(crate) fn health(&self) -> UpstreamHealth {
         let state = self.health.0.lock();
@@ -86,6 +115,10 @@ impl Upstream {
             for_seconds: state.reachable.map(|(_, since)| since.elapsed().as_secs()),
             era: info.map(|_| self.spoken.borrow().name()),
             server,
+            tools: state.tools.map(|(count, at)| ToolCount {
+                count,
+                seconds_ago: at.elapsed().as_secs(),
+            }),
             last_error: state.error.as_ref().map(|(error, at)| LastError {
                 error: error.clone(),
                 seconds_ago: at.elapsed().as_secs(),
@@ -96,8 +129,6 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::tests::upstream;
     use super::*;
 
@@ -128,6 +159,22 @@ mod tests {
         let last = upstream.health().last_error.expect("it failed");
         assert_eq!(last.seconds_ago, 2);
         assert!(last.error.contains("refused"), "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_one_that_is_down_and_that_nobody_tries_is_forsaken() {
+        let quiet = Duration::from_secs(30);
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        assert!(!upstream.is_forsaken(quiet), "nobody has asked it yet");
+        upstream.failed(&down());
+        tokio::time::advance(quiet / 2).await;
+        upstream.failed(&down());
+        tokio::time::advance(quiet / 2).await;
+        assert!(!upstream.is_forsaken(quiet), "somebody uses it");
+        tokio::time::advance(quiet / 2).await;
+        assert!(upstream.is_forsaken(quiet));
+        upstream.answered();
+        assert!(!upstream.is_forsaken(quiet));
     }
 
     #[tokio::test]

@@ -52,11 +52,11 @@ impl Upstream {
     ) -> Result<Vec<Value>, UpstreamError> {
         let (this, facts) = (&self, &facts);
         let meta = &across::meta(facts);
-        pages::all(|cursor| async move {
+        let tools = pages::all(|cursor| async move {
             let connection = this.open_stateless(facts, HeaderMap::new())?;
             page(&connection, Some(meta), cursor).await.map(Some)
-        })
-        .await
+        });
+        self.counted(tools.await)
     }
 
     async fn tools_in(
@@ -64,8 +64,20 @@ impl Upstream {
         session: &Arc<Session>,
     ) -> Result<Vec<Value>, UpstreamError> {
         let connection = session.connection(self).await?;
-        let connection = connection.as_ref();
-        pages::all(|cursor| async move { page(connection, None, cursor).await.map(Some) }).await
+        self.tools_on(connection.as_ref()).await
+    }
+
+    /// All its tools, as it lists them in a session.
+    pub(super) async fn tools_on(&self, session: &Connection) -> Result<Vec<Value>, UpstreamError> {
+        let tools = pages::all(|cursor| async move { page(session, None, cursor).await.map(Some) });
+        self.counted(tools.await)
+    }
+
+    fn counted(
+        &self,
+        tools: Result<Vec<Value>, UpstreamError>,
+    ) -> Result<Vec<Value>, UpstreamError> {
+        tools.inspect(|tools| self.has_tools(tools.len()))
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Kind, Upstream};
 use crate::list_cache::Asked;
+use crate::raw::RawObject;
 
 impl Upstream {
     /// The page that a request of a client of `era` asks for, where it may be
@@ -34,6 +35,17 @@ impl Upstream {
         self.lists.lock().keep(asked, response, Instant::now());
     }
 
+    /// Counts its tools in the response to a request for the list of them, if that is
+    /// the whole list.
+    pub(crate) fn heard_tools(&self, response: &[u8]) {
+        let result = scan(response).ok().and_then(|response| response.result);
+        let list = result.and_then(RawObject::parse);
+        let whole = list.filter(|list| list.get("tools").is_some() && is_last(list));
+        if let Some(list) = whole {
+            self.has_tools(list.items("tools").len());
+        }
+    }
+
     /// Hears what the upstream says on a subscription: a list that has changed is
     /// kept no longer.
     pub(crate) fn heard(&self, message: &[u8]) {
@@ -48,6 +60,10 @@ impl Upstream {
         self.lists.lock().forget();
         self.forget_tools(Instant::now());
     }
+}
+
+fn is_last(page: &RawObject) -> bool {
+    page.text("nextCursor").is_none()
 }
 
 #[cfg(test)]
@@ -99,6 +115,20 @@ mod tests {
         assert_eq!(changed, Some(false));
         let again = outlives(Spoken::Modern, |it| it.describe(Spoken::Both, info()));
         assert_eq!(again, Some(false), "another server may be there");
+    }
+
+    #[tokio::test]
+    async fn tools_are_counted_in_whole_lists() {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        let hear = |result: &str| {
+            let response = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+            upstream.heard_tools(response.as_bytes());
+            upstream.health().tools.map(|tools| tools.count)
+        };
+        assert_eq!(hear(r#"{"tools":[{},{}],"nextCursor":"2"}"#), None);
+        assert_eq!(hear("{}"), None);
+        assert_eq!(hear(r#"{"tools":[{},{}]}"#), Some(2));
+        assert_eq!(hear(r#"{"tools":[]}"#), Some(0));
     }
 
     #[tokio::test]

@@ -64,7 +64,7 @@ pub use export::Export;
 pub use handler::{
     HandlerFactory, Pipe, Portable, handler, handler_without_tasks, portable_handler,
 };
-pub use health::{LastError, UpstreamHealth};
+pub use health::{LastError, ToolCount, UpstreamHealth};
 pub(crate) use life::UpstreamId;
 pub(crate) use listed_tools::Asker;
 pub use native::{NativeHandler, NativeRequest};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::HeaderMap;
-use hexagram_core::{Capabilities, ProtocolVersion};
+use hexagram_core::{Capabilities, Era, ProtocolVersion};
 use tokio::time::Instant;
 
 use super::era::{self, Spoken};
@@ -20,6 +20,9 @@ const MEMORY: Duration = Duration::from_secs(5);
 /// A server that does not know `server/discover`, or `initialize`, may be
 /// silent for this long before it is taken for one of the other era.
 const DISCOVERY: Duration = Duration::from_secs(5);
+
+/// What a list of tools may take that is asked for to count them.
+const COUNTING: Duration = Duration::from_secs(5);
 
 /// Why an upstream could not describe itself, and when that was found.
 #[derive(Debug)]
@@ -53,18 +56,51 @@ impl Upstream {
         }
     }
 
+    /// Whether people could see more of it if it was visited.
+    pub(crate) fn is_new(&self) -> bool {
+        self.known_info().is_none() || self.is_uncounted()
+    }
+
+    /// A list of a child or of a handler is nobody's news.
+    fn is_uncounted(&self) -> bool {
+        matches!(self.kind, Kind::Http(_)) && self.health().tools.is_none()
+    }
+
+    /// As [`Self::info`], and has its tools counted, so that people see more of one that no
+    /// client has used yet. One that `is_down` is asked in any case.
+    ///
+    /// # Errors
+    /// As [`Self::info`].
+    pub(crate) async fn visit(
+        self: &Arc<Self>,
+        is_down: bool,
+    ) -> Result<Arc<ServerInfo>, UpstreamError> {
+        if is_down {
+            self.unsettle();
+        }
+        self.ask_and(true).await
+    }
+
     /// What it says of itself now, unless it was just asked.
     pub(super) async fn ask(self: &Arc<Self>) -> Result<Arc<ServerInfo>, UpstreamError> {
+        self.ask_and(false).await
+    }
+
+    async fn ask_and(self: &Arc<Self>, counts: bool) -> Result<Arc<ServerInfo>, UpstreamError> {
         let this = Arc::clone(self);
         // A task of its own: who gives up leaves the answer to the others.
-        tokio::spawn(async move { this.ask_in_turn().await })
+        tokio::spawn(async move { this.ask_in_turn(counts).await })
             .await
             .unwrap_or_else(|error| Err(UpstreamError::Unreachable(error.to_string())))
     }
 
-    async fn ask_in_turn(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
+    async fn ask_in_turn(self: &Arc<Self>, counts: bool) -> Result<Arc<ServerInfo>, UpstreamError> {
         let mut failure = self.probing.lock().await;
         if let Some(info) = self.known_info().filter(|_| !self.doubt.is_raised()) {
+            // Somebody was faster, who needed no list.
+            if counts && self.is_uncounted() {
+                self.count_behind(None);
+            }
             return Ok(info);
         }
         if let Some(error) = failure
@@ -73,7 +109,7 @@ impl Upstream {
         {
             return Err(error);
         }
-        let asked = self.probe().await;
+        let asked = self.probe(counts).await;
         self.doubt.settle();
         if let Err(error) = &asked {
             self.failed(error);
@@ -82,13 +118,16 @@ impl Upstream {
         asked
     }
 
-    async fn probe(&self) -> Result<Arc<ServerInfo>, UpstreamError> {
+    async fn probe(self: &Arc<Self>, counts: bool) -> Result<Arc<ServerInfo>, UpstreamError> {
         match self.discover().await? {
             Some((spoken, info)) => {
                 let spoken = self.with_sessions(spoken).await;
                 self.describe(spoken, info);
+                if counts {
+                    self.count_behind(None);
+                }
             }
-            None => self.initialize().await?,
+            None => self.initialize(counts).await?,
         }
         self.known_info()
             .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
@@ -136,13 +175,55 @@ impl Upstream {
         }
     }
 
-    async fn initialize(&self) -> Result<(), UpstreamError> {
+    async fn initialize(self: &Arc<Self>, counts: bool) -> Result<(), UpstreamError> {
         let (session, result) = self.handshake(&probe_facts(), Duration::MAX).await?;
-        session.close_behind();
         if let Some(result) = result {
             self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
         }
+        // A child would run on for it.
+        match counts && matches!(self.kind, Kind::Http(_)) {
+            true => self.count_behind(Some(session)),
+            false => session.close_behind(),
+        }
         Ok(())
+    }
+
+    /// Counts the tools, in this `session` if it takes one, which is ended. Nobody waits
+    /// for it, and what comes of it is no sign of anything else.
+    fn count_behind(self: &Arc<Self>, session: Option<Connection>) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let session = match session {
+                None if !this.is_stateless_in(Era::Modern) => {
+                    let opened = this.handshake(&probe_facts(), COUNTING).await;
+                    opened.ok().map(|(session, _)| session)
+                }
+                session => session,
+            };
+            let counted = tokio::time::timeout(COUNTING, this.count_tools(session.as_ref())).await;
+            if let Ok(Err(error)) = counted {
+                tracing::debug!(upstream = this.name(), %error, "its tools were not counted");
+            }
+            if let Some(session) = session {
+                session.close().await;
+            }
+        });
+    }
+
+    async fn count_tools(
+        self: &Arc<Self>,
+        session: Option<&Connection>,
+    ) -> Result<(), UpstreamError> {
+        let info = self.known_info();
+        if info.is_none_or(|info| info.capabilities["tools"].is_null()) {
+            self.has_tools(0);
+            return Ok(());
+        }
+        let listed = match session {
+            Some(session) => self.tools_on(session).await,
+            None => Arc::clone(self).tools_without_session(probe_facts()).await,
+        };
+        listed.map(drop)
     }
 
     fn is_known_modern(&self) -> bool {

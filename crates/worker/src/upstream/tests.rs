@@ -172,6 +172,52 @@ pub(crate) fn greeting(request: &Request) -> Vec<u8> {
     reply("202 Accepted", "", "")
 }
 
+/// As [`greeting`], and lists two tools.
+fn with_tools(request: &Request) -> Vec<u8> {
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    if body["method"] != "tools/list" {
+        return greeting(request);
+    }
+    let result = json!({"tools": [{"name": "a"}, {"name": "b"}]});
+    let response = json!({"jsonrpc": "2.0", "id": body["id"], "result": result}).to_string();
+    reply("200 OK", "Content-Type: application/json\r\n", &response)
+}
+
+#[tokio::test]
+async fn a_visit_has_the_tools_counted() {
+    let server = Server::start(with_tools).await;
+    for is_known in [false, true] {
+        let upstream = upstream(&server.url());
+        if is_known {
+            soon(upstream.info()).await.expect("it answers");
+        }
+        assert!(upstream.is_new());
+        soon(upstream.visit(false)).await.expect("it answers");
+        let counted = async {
+            loop {
+                match upstream.health().tools {
+                    Some(tools) => return tools.count,
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        assert_eq!(soon(counted).await, 2);
+        assert!(!upstream.is_new());
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_down_is_asked_again() {
+    let server = Server::start(greeting).await;
+    let upstream = upstream(&server.url());
+    soon(upstream.info()).await.expect("it answers");
+    upstream.failed(&UpstreamError::Unreachable("refused".to_owned()));
+    soon(upstream.visit(false)).await.expect("it is known");
+    assert_eq!(upstream.health().reachable, Some(false), "nobody asked");
+    soon(upstream.visit(true)).await.expect("it answers");
+    assert_eq!(upstream.health().reachable, Some(true));
+}
+
 #[tokio::test]
 async fn an_upstream_describes_itself_once() {
     let server = Server::start(greeting).await;
