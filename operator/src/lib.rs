@@ -44,4 +44,6 @@ pub use shard_map::{
     MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,
 };
 pub use source::MapSource;
-pub use upstream::{HeaderEntry, RetryChoice, SecretKey, Upstream, UpstreamSpec, UpstreamStatus};
+pub use upstream::{
+    HeaderEntry, RetryChoice, SecretKey, TimeoutSeconds, Upstream, UpstreamSpec, UpstreamStatus,
+};

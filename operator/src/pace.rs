@@ -31,7 +31,7 @@ impl Pace {
         self.due
     }
 
-    /// Whether something has happened since the last pass that did not fail.
+    /// Whether something has happened since the last pass.
     pub(crate) const fn has_news(&self) -> bool {
         self.has_news
     }
@@ -44,7 +44,7 @@ impl Pace {
 
     /// A pass is over.
     pub(crate) fn passed(&mut self, now: Instant, has_failed: bool) {
-        self.has_news &= has_failed;
+        self.has_news = false;
         self.due = now + if has_failed { AGAIN } else { LOOK };
     }
 }
@@ -73,7 +73,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         pace.passed(start, true);
-        assert_eq!((pace.due(), pace.has_news()), (start + AGAIN, true));
+        assert_eq!((pace.due(), pace.has_news()), (start + AGAIN, false));
         pace.happened(start);
         assert_eq!(pace.due(), start + GATHER);
     }

@@ -66,6 +66,9 @@ pub struct UpstreamSpec {
     /// tool declares harmless, or none. Without it as the workers' settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryChoice>,
+    /// How long it is waited for; what is absent is as the workers' settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutSeconds>,
     /// What each request carries beside the protocol's own headers.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[schemars(length(max = 32))]
@@ -81,6 +84,24 @@ pub enum RetryChoice {
     Declared,
     /// None.
     Never,
+}
+
+/// How long an upstream is waited for, in seconds.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeoutSeconds {
+    /// For a connection.
+    #[schemars(range(min = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<u32>,
+    /// For it to introduce itself; some start slowly.
+    #[schemars(range(min = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<u32>,
+    /// For each sign of life while it works on a request; progress begins it anew.
+    #[schemars(range(min = 1))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u32>,
 }
 
 /// A header with its value in a Secret.

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hexagram_upstreams::{UpstreamName, UpstreamText};
+use hexagram_upstreams::{Timeouts, UpstreamName, UpstreamText};
 
-use crate::upstream::{HeaderEntry, RetryChoice, UpstreamSpec};
+use crate::upstream::{HeaderEntry, RetryChoice, TimeoutSeconds, UpstreamSpec};
 
 /// What of the Secrets could be read, by name: their data, or why there is none.
 pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
@@ -91,12 +91,21 @@ fn file(name: &str, spec: &UpstreamSpec, secrets: &Secrets) -> Result<String, Ve
     let text = UpstreamText {
         url: spec.url.clone(),
         retry,
+        timeouts: timeouts(spec.timeouts.unwrap_or_default()),
         headers: headers
             .collect::<Result<_, _>>()
             .map_err(Verdict::NoSecret)?,
     };
     text.clone().checked(parsed).map_err(Verdict::Invalid)?;
     text.to_toml().map_err(Verdict::Invalid)
+}
+
+const fn timeouts(given: TimeoutSeconds) -> Timeouts {
+    Timeouts {
+        connect: given.connect,
+        handshake: given.handshake,
+        silence: given.silence,
+    }
 }
 
 fn header(entry: &HeaderEntry, secrets: &Secrets) -> Result<(String, String), String> {
@@ -124,6 +133,7 @@ mod tests {
         UpstreamSpec {
             url: url.to_owned(),
             retry: None,
+            timeouts: None,
             headers: Vec::new(),
         }
     }
@@ -140,6 +150,10 @@ mod tests {
         UpstreamSpec {
             headers: vec![header],
             retry: Some(RetryChoice::Never),
+            timeouts: Some(TimeoutSeconds {
+                silence: Some(9),
+                ..TimeoutSeconds::default()
+            }),
             ..spec("https://docs.example/mcp")
         }
     }
@@ -169,6 +183,10 @@ mod tests {
         let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
         assert_eq!(text.headers["authorization"], "Bearer s3");
         assert_eq!(text.retry.as_deref(), Some("never"));
+        assert_eq!(
+            (text.timeouts.silence, text.timeouts.connect),
+            (Some(9), None)
+        );
         assert_eq!(compiled.verdicts["docs"], Verdict::Accepted);
     }
 

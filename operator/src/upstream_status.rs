@@ -113,6 +113,7 @@ mod tests {
         let spec = UpstreamSpec {
             url: "http://x".to_owned(),
             retry: None,
+            timeouts: None,
             headers: Vec::new(),
         };
         let mut object = Upstream::new("x", spec);

@@ -87,7 +87,7 @@ impl Upstreams {
                 }
                 _ = glances.tick() => {}
             }
-            // Until the next pass what was found of the objects may be of others.
+            // Until the next pass what was found may be of other objects.
             if !pace.has_news() {
                 mute.tell(self.tell(&mut objects).await);
             }
@@ -99,6 +99,8 @@ impl Upstreams {
         let Some(objects) = objects else {
             return Ok(());
         };
+        // If this fails, nothing is said: what was found before may be of other objects.
+        self.verdicts.clear();
         let secrets = self.secrets(objects).await?;
         let specs = objects.iter().map(|(name, one)| (name.as_str(), &one.spec));
         let compiled = compile(specs, &self.taken, &secrets);
@@ -275,6 +277,7 @@ mod tests {
         let spec = UpstreamSpec {
             url: "http://x".to_owned(),
             retry: None,
+            timeouts: None,
             headers: Vec::new(),
         };
         let mut object = Upstream::new(name, spec);

@@ -1,4 +1,4 @@
-//! An upstream as a file: `url`, and if wanted `retry` and a table of `headers`.
+//! An upstream as a file: `url`, and if wanted `retry` and tables of `timeouts` and `headers`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,38 @@ pub struct UpstreamFile {
     pub spec: UpstreamSpec,
     /// Whether its calls may run again; `None`: as the flags say.
     pub retry: Option<Retry>,
+    /// How long it is waited for.
+    pub timeouts: Timeouts,
+}
+
+/// How long an upstream is waited for, in seconds, 1 at least; what is `None` is as the flags
+/// say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// For a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<u32>,
+    /// For it to introduce itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshake: Option<u32>,
+    /// For each sign of life while it works on a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u32>,
+}
+
+impl Timeouts {
+    fn checked(self) -> Result<Self, String> {
+        let all = [self.connect, self.handshake, self.silence];
+        match all.contains(&Some(0)) {
+            true => Err("`timeouts` has one of 0 seconds: 1 is the least".to_owned()),
+            false => Ok(self),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The text of a file.
@@ -38,6 +70,9 @@ pub struct UpstreamText {
     /// `declared` or `never`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+    /// How long it is waited for.
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
     /// What each request carries beside the protocol's own headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
@@ -49,6 +84,7 @@ impl fmt::Debug for UpstreamText {
         f.debug_struct("UpstreamText")
             .field("url", &self.url)
             .field("retry", &self.retry)
+            .field("timeouts", &self.timeouts)
             .field("headers", &names)
             .finish()
     }
@@ -90,6 +126,7 @@ impl UpstreamText {
                 headers: headers(&self.headers)?,
             },
             retry,
+            timeouts: self.timeouts.checked()?,
         })
     }
 }
@@ -155,7 +192,11 @@ mod tests {
         assert_eq!(file.retry, Some(Retry::Never));
         assert_eq!(file.spec.headers["authorization"], "Bearer s3");
         assert!(!format!("{file:?}").contains("s3"), "secrets are not shown");
-        assert!(parsed("url = 'https://x'").unwrap().spec.headers.is_empty());
+        let plain = parsed("url = 'https://x'").unwrap();
+        assert!(plain.spec.headers.is_empty() && plain.timeouts.is_empty());
+        let slow = parsed("url = 'https://x'\n[timeouts]\nhandshake = 90\n").unwrap();
+        assert_eq!(slow.timeouts.handshake, Some(90));
+        assert_eq!(slow.timeouts.silence, None);
     }
 
     #[test]
@@ -163,6 +204,10 @@ mod tests {
         let text = UpstreamText {
             url: "http://x/'\"".to_owned(),
             retry: Some("never".to_owned()),
+            timeouts: Timeouts {
+                connect: Some(2),
+                ..Timeouts::default()
+            },
             headers: [("a".to_owned(), "b \" ' \\".to_owned())].into(),
         };
         let toml = text.to_toml().unwrap();
@@ -201,6 +246,14 @@ mod tests {
             (
                 "url = 'http://x'\nretry = 's3'",
                 "neither declared nor never",
+            ),
+            (
+                "url = 'http://x'\n[timeouts]\nsilence = 0",
+                "`timeouts` has one of 0",
+            ),
+            (
+                "url = 'http://x'\n[timeouts]\ntotal = 3",
+                "unknown field `total`",
             ),
             ("url = 53\n[headers]\na = 's3'", "line 1: "),
         ] {

@@ -6,7 +6,7 @@ mod folder;
 mod retry;
 mod spec;
 
-pub use file::{UpstreamFile, UpstreamText};
+pub use file::{Timeouts, UpstreamFile, UpstreamText};
 pub use folder::{UpstreamFileError, UpstreamFolder};
 pub use retry::{Retry, RetryRule};
 pub use spec::{UpstreamName, UpstreamSpec, UpstreamTarget};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hexagram_upstreams::{
-    Retry, RetryRule, UpstreamFile, UpstreamFolder, UpstreamName, UpstreamSpec, UpstreamTarget,
+    RetryRule, Timeouts, UpstreamFile, UpstreamFolder, UpstreamName, UpstreamSpec, UpstreamTarget,
 };
 
 use crate::upstream::{ChildLimit, Upstream, UpstreamError, UpstreamLimits};
@@ -19,7 +19,7 @@ pub struct UpstreamArgs {
     pub upstreams: Vec<UpstreamSpec>,
 
     /// A folder with a file NAME.toml for each further upstream: `url`, and if wanted `retry`
-    /// and a table of `headers`. Files may come, change and go at any time.
+    /// and tables of `timeouts` and `headers`. Files may come, change and go at any time.
     #[arg(long, value_name = "DIR")]
     pub upstream_dir: Option<PathBuf>,
 
@@ -66,7 +66,7 @@ impl UpstreamArgs {
         served: &[Arc<Upstream>],
     ) -> Result<Vec<Arc<Upstream>>, UpstreamError> {
         let given = self.upstreams.iter();
-        let given = given.map(|spec| self.upstream(spec.clone(), None, children));
+        let given = given.map(|spec| self.upstream(as_given(spec), children));
         let mut all = given.collect::<Result<Vec<_>, _>>()?;
         if let Some(folder) = &self.upstream_dir {
             self.add_files(folder, &mut all, served)?;
@@ -76,12 +76,16 @@ impl UpstreamArgs {
 
     fn upstream(
         &self,
-        spec: UpstreamSpec,
-        retry: Option<Retry>,
+        file: UpstreamFile,
         children: &ChildLimit,
     ) -> Result<Arc<Upstream>, UpstreamError> {
+        let UpstreamFile {
+            spec,
+            retry,
+            timeouts,
+        } = file;
         let retry = retry.unwrap_or_else(|| RetryRule::of(&self.upstream_retry, &spec.name));
-        let upstream = Upstream::from_spec(spec, self.limits(), children)?;
+        let upstream = Upstream::from_spec(spec, self.limits(timeouts), children)?;
         Ok(Arc::new(upstream.retrying(retry)))
     }
 
@@ -101,16 +105,16 @@ impl UpstreamArgs {
         let named = |all: &[Arc<Upstream>], name: &UpstreamName| {
             all.iter().find(|one| one.name() == name.as_str()).cloned()
         };
-        for UpstreamFile { spec, retry } in files {
-            match named(all, &spec.name) {
+        for file in files {
+            match named(all, &file.spec.name) {
                 Some(_) => tracing::error!(
-                    upstream = %spec.name,
+                    upstream = %file.spec.name,
                     "a file in {} has the name of an --upstream: it is left out",
                     folder.display()
                 ),
                 // Files name URLs only: there are no children.
                 None => {
-                    let upstream = self.upstream(spec, retry, &ChildLimit::new(0))?;
+                    let upstream = self.upstream(file, &ChildLimit::new(0))?;
                     upstream.put_in_folder(true);
                     all.push(upstream);
                 }
@@ -146,13 +150,24 @@ impl UpstreamArgs {
         Duration::from_secs(self.session_idle)
     }
 
-    fn limits(&self) -> UpstreamLimits {
+    /// What its own file says comes before the flags.
+    fn limits(&self, own: Timeouts) -> UpstreamLimits {
+        let seconds = |own: Option<u32>, flag| Duration::from_secs(own.map_or(flag, u64::from));
         UpstreamLimits {
-            connect: Duration::from_secs(self.upstream_connect_timeout),
-            handshake: Duration::from_secs(self.upstream_handshake_timeout),
-            silence: Duration::from_secs(self.upstream_timeout),
+            connect: seconds(own.connect, self.upstream_connect_timeout),
+            handshake: seconds(own.handshake, self.upstream_handshake_timeout),
+            silence: seconds(own.silence, self.upstream_timeout),
             max_message: self.upstream_max_message as usize,
         }
+    }
+}
+
+/// An upstream of the flags says nothing of itself.
+fn as_given(spec: &UpstreamSpec) -> UpstreamFile {
+    UpstreamFile {
+        spec: spec.clone(),
+        retry: None,
+        timeouts: Timeouts::default(),
     }
 }
 
@@ -194,6 +209,21 @@ mod tests {
         let given = Settings::parse_from(flags).upstream;
         let built = given.build(&ChildLimit::new(0), served);
         built.expect("upstreams")
+    }
+
+    #[test]
+    fn an_upstream_s_own_timeouts_come_before_the_flags() {
+        let flags = ["worker", "--upstream-timeout=7"];
+        let given = Settings::parse_from(flags).upstream;
+        let own = Timeouts {
+            connect: Some(2),
+            ..Timeouts::default()
+        };
+        let limits = given.limits(own);
+        assert_eq!(limits.connect, Duration::from_secs(2));
+        assert_eq!(limits.silence, Duration::from_secs(7));
+        let default = given.limits(Timeouts::default());
+        assert_eq!(default.connect, Duration::from_secs(5));
     }
 
     fn names(upstreams: &[Arc<Upstream>]) -> Vec<&str> {
