@@ -7,6 +7,8 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
+use crate::seal::fingerprint;
+
 #[cfg(test)]
 mod tests;
 
@@ -72,7 +74,8 @@ pub enum LineProblem {
 }
 
 impl KeyRing {
-    const MAX_KEYS: usize = 8;
+    /// So many keys fit into a ring.
+    pub const MAX_KEYS: usize = 8;
 
     /// Reads the text form.
     ///
@@ -100,6 +103,49 @@ impl KeyRing {
     #[must_use]
     pub fn to_text(&self) -> String {
         self.0.iter().map(RingKey::to_line).collect()
+    }
+
+    /// A number for each key, as of [`Sealer::fingerprints`](crate::Sealer::fingerprints).
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<u64> {
+        self.0.iter().map(fingerprint).collect()
+    }
+
+    /// With one more key, which only opens; `entropy` as for [`Self::generate`]. `None`
+    /// where the ring is full.
+    #[must_use]
+    pub fn with_another(&self, entropy: [u8; 32]) -> Option<Self> {
+        if self.0.len() == Self::MAX_KEYS {
+            return None;
+        }
+        // Not the id of a key that was dropped just now.
+        let after = |step| self.0[0].id.wrapping_add(step);
+        let is_free = |id: &u8| self.0.iter().all(|key| key.id != *id);
+        let id = (1..=u8::MAX).map(after).find(is_free)?;
+        let mut keys = self.0.clone();
+        keys.push(RingKey {
+            id,
+            secret: entropy,
+        });
+        Some(Self(keys))
+    }
+
+    /// With the key of this fingerprint minting, where there is one.
+    #[must_use]
+    pub fn minting(mut self, key: u64) -> Self {
+        if let Some(place) = self.0.iter().position(|known| fingerprint(known) == key) {
+            self.0[..=place].rotate_right(1);
+        }
+        self
+    }
+
+    /// Without the key of this fingerprint; the one that mints stays.
+    #[must_use]
+    pub fn without(self, key: u64) -> Self {
+        let mut keys = self.0.into_iter();
+        let minting = keys.next();
+        let others = keys.filter(|known| fingerprint(known) != key);
+        Self(minting.into_iter().chain(others).collect())
     }
 
     /// The keys, the minting one first; never empty.

@@ -9,6 +9,9 @@
 //! Associated data are the format, key id, cluster id and purpose, and every
 //! purpose has a key of its own, so a token opens only where it was meant to.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
@@ -69,7 +72,8 @@ pub enum SealError {
     Claims(#[from] ClaimsError),
 }
 
-/// Seals and opens tokens for one cluster with the keys of one ring.
+/// Seals and opens tokens for one cluster with the keys of one ring, which may be another
+/// one later.
 ///
 /// ```
 /// use hexagram_core::{KeyRing, Purpose, SealError, Sealer};
@@ -80,7 +84,11 @@ pub enum SealError {
 /// # Ok::<(), SealError>(())
 /// ```
 #[derive(Debug)]
-pub struct Sealer(Vec<SealKey>);
+pub struct Sealer {
+    cluster: String,
+    // Swapped as a whole: nobody seals with half of a ring.
+    keys: ArcSwap<Vec<SealKey>>,
+}
 
 /// One ring key, made ready for each purpose.
 #[derive(Debug)]
@@ -120,15 +128,22 @@ impl Sealer {
     /// is the cluster's id: another cluster with the same ring opens nothing.
     #[must_use]
     pub fn new(ring: &KeyRing, cluster: &str) -> Self {
-        let keys = ring.keys().iter();
-        Self(keys.map(|key| SealKey::new(key, cluster)).collect())
+        Self {
+            cluster: cluster.to_owned(),
+            keys: ArcSwap::from_pointee(ready(ring, cluster)),
+        }
+    }
+
+    /// Seals and opens with the keys of `ring` from now on, everywhere at once.
+    pub fn take(&self, ring: &KeyRing) {
+        self.keys.store(Arc::new(ready(ring, &self.cluster)));
     }
 
     /// A number for each key of the ring, the minting one first, by which
     /// processes find out whether they hold the same. It gives no key away.
     #[must_use]
     pub fn fingerprints(&self) -> Vec<u64> {
-        self.0.iter().map(|key| key.fingerprint).collect()
+        self.keys.load().iter().map(|key| key.fingerprint).collect()
     }
 
     /// Seals `plain` with the minting key. `nonce` must be 24 random bytes,
@@ -138,7 +153,8 @@ impl Sealer {
     /// If `plain` exceeds the cipher's limit of 256 GiB.
     #[must_use]
     pub fn seal(&self, purpose: Purpose, nonce: [u8; NONCE], plain: &[u8]) -> String {
-        let key = &self.0[0];
+        let keys = self.keys.load();
+        let key = &keys[0];
         let mut token = vec![FORMAT, key.id];
         token.extend(nonce);
         token.extend(key.lock(purpose).encrypt(nonce, plain));
@@ -159,7 +175,10 @@ impl Sealer {
             return Err(SealError::UnknownFormat(*format));
         }
         let (nonce, sealed) = split(rest)?;
-        self.key(*id)?.lock(purpose).decrypt(*nonce, sealed)
+        let keys = self.keys.load();
+        let key = keys.iter().find(|key| key.id == *id);
+        let key = key.ok_or(SealError::UnknownKey(*id))?;
+        key.lock(purpose).decrypt(*nonce, sealed)
     }
 
     /// The session id that says `claims`: visible ASCII, below 256 characters
@@ -181,11 +200,12 @@ impl Sealer {
         let plain = self.open(Purpose::Session, token)?;
         Ok(SessionClaims::decode(&plain)?)
     }
+}
 
-    fn key(&self, id: u8) -> Result<&SealKey, SealError> {
-        let key = self.0.iter().find(|key| key.id == id);
-        key.ok_or(SealError::UnknownKey(id))
-    }
+/// Every key of the ring, derived.
+fn ready(ring: &KeyRing, cluster: &str) -> Vec<SealKey> {
+    let keys = ring.keys().iter();
+    keys.map(|key| SealKey::new(key, cluster)).collect()
 }
 
 impl SealKey {
@@ -244,7 +264,7 @@ fn derive<const N: usize>(key: &RingKey, usage: &[&[u8]]) -> [u8; N] {
 }
 
 /// The id is part of it: a token names its key by id.
-fn fingerprint(key: &RingKey) -> u64 {
+pub(crate) fn fingerprint(key: &RingKey) -> u64 {
     u64::from_be_bytes(derive(key, &[FINGERPRINT_DOMAIN, &[key.id]]))
 }
 

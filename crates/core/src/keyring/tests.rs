@@ -122,3 +122,31 @@ fn neither_debug_nor_errors_show_keys() {
         assert!(!shown.contains("5e5e"), "{shown}");
     }
 }
+
+#[test]
+fn keys_are_added_marked_and_dropped() {
+    let ring = KeyRing::parse(&(line(255) + &line(0))).unwrap();
+    let [old, older] = ring.fingerprints()[..] else {
+        panic!("two keys")
+    };
+    let ring = ring.with_another([9; 32]).unwrap();
+    assert_eq!(ids(&ring), [255, 0, 1]);
+    let new = ring.fingerprints()[2];
+    let ring = ring.minting(new);
+    assert_eq!(ids(&ring), [1, 255, 0]);
+    let ring = ring.without(older).without(new);
+    assert_eq!(ring.fingerprints(), [new, old]);
+    assert_eq!(ids(&ring.clone().minting(older)), [1, 255]);
+    let again = KeyRing::parse(&ring.to_text()).unwrap();
+    assert_eq!(again.fingerprints(), ring.fingerprints());
+}
+
+#[test]
+fn a_full_ring_takes_no_more() {
+    let text: String = (1..=8).map(line).collect();
+    let full = KeyRing::parse(&text).unwrap();
+    assert!(full.with_another([9; 32]).is_none());
+    let last = full.fingerprints()[7];
+    let more = full.without(last).with_another([9; 32]).unwrap();
+    assert_eq!(ids(&more), [1, 2, 3, 4, 5, 6, 7, 8]);
+}

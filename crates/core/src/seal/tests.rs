@@ -239,3 +239,23 @@ fn a_ring_is_known_by_its_fingerprints() {
 fn fingerprints_never_change() {
     assert_eq!(sealer().fingerprints(), [0xe433_d217_87d0_be96]);
 }
+
+#[test]
+fn a_ring_is_taken_over_while_tokens_are_out() {
+    let (old, new) = (KeyRing::generate(1, [1; 32]), KeyRing::generate(2, [2; 32]));
+    let sealer = Sealer::new(&old, "prod");
+    let before = sealer.seal(Purpose::Task, NONCE, b"before");
+    sealer.take(&KeyRing::parse(&(new.to_text() + &old.to_text())).unwrap());
+    let after = sealer.seal(Purpose::Task, NONCE, b"after");
+    assert_eq!(sealer.open(Purpose::Task, &before).unwrap(), b"before");
+    assert_eq!(
+        Sealer::new(&new, "prod").open(Purpose::Task, &after),
+        Ok(b"after".to_vec())
+    );
+    sealer.take(&new);
+    assert_eq!(
+        sealer.open(Purpose::Task, &before),
+        Err(SealError::UnknownKey(1))
+    );
+    assert_eq!(sealer.fingerprints(), new.fingerprints());
+}
