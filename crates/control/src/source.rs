@@ -238,11 +238,16 @@ impl HttpSource {
         Err(SourceError::Refused(reason.unwrap_or_else(whole)))
     }
 
-    /// Says every two seconds that this worker is there, until `end`; then that it
-    /// leaves.
-    pub async fn member(&self, who: Introduction, end: CancellationToken) {
-        let mut form = self.form(who);
-        end.run_until_cancelled(self.keep_joining(&mut form)).await;
+    /// Says every two seconds that this worker is there, with the keys that `who` has then,
+    /// until `end`; then that it leaves.
+    pub async fn member(
+        &self,
+        who: impl Fn() -> Introduction + Send + Sync,
+        end: CancellationToken,
+    ) {
+        let mut form = self.form(who());
+        let joining = self.keep_joining(&mut form, &who);
+        end.run_until_cancelled(joining).await;
         let left = self.ask(Method::DELETE, WORKERS, body(&form), QUICK);
         if let Err(error) = left.await {
             tracing::debug!(%error, "the controller will find out that this worker left");
@@ -263,15 +268,20 @@ impl HttpSource {
             name: owner.worker.to_string(),
             incarnation: owner.incarnation.to_string(),
             address,
-            keys: setup.keys.iter().map(|key| format!("{key:x}")).collect(),
+            keys: told(&setup.keys),
             store: setup.store,
             again,
         }
     }
 
-    async fn keep_joining(&self, form: &mut JoinForm) {
+    async fn keep_joining(
+        &self,
+        form: &mut JoinForm,
+        who: &(impl Fn() -> Introduction + Send + Sync),
+    ) {
         let mut before = None;
         loop {
+            form.keys = told(&who().setup.keys);
             form.known = self.known.load(Ordering::Relaxed);
             let now = self.join(form).await.err();
             form.again = match &now {
@@ -305,6 +315,10 @@ impl HttpSource {
         let join = self.ask(Method::POST, WORKERS, body(form), QUICK);
         join.await.map(drop)
     }
+}
+
+fn told(keys: &[u64]) -> Vec<String> {
+    keys.iter().map(|key| format!("{key:x}")).collect()
 }
 
 fn body(form: &JoinForm) -> String {
@@ -365,7 +379,7 @@ mod tests {
         let end = CancellationToken::new();
         let member = tokio::spawn({
             let end = end.clone();
-            async move { source.member(who, end).await }
+            async move { source.member(move || who.clone(), end).await }
         });
         let why = "the controller refuses: it does not fit".to_owned();
         let vain = joining

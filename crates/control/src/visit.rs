@@ -51,6 +51,15 @@ pub enum Unheard {
     Empty,
 }
 
+/// What a worker says of itself to who visits it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visited {
+    /// Who it is.
+    pub who: Introduction,
+    /// Those of its keys that some of its edges lack.
+    pub lacked: Vec<u64>,
+}
+
 /// Asks the worker at `address`, which others reach at `place`, to introduce itself.
 ///
 /// # Errors
@@ -60,10 +69,16 @@ pub async fn visit(
     place: &str,
     cluster: &str,
     shards: ShardCount,
-) -> Result<Introduction, VisitError> {
+) -> Result<Visited, VisitError> {
     let asked = timeout(PROBE, reports(address, cluster, shards)).await;
     let (first, _) = asked.map_err(|_| VisitError::Late)??;
-    introduction(&first, place).ok_or(VisitError::Nameless(first.name))
+    match introduction(&first, place) {
+        Some(who) => Ok(Visited {
+            who,
+            lacked: first.lacked,
+        }),
+        None => Err(VisitError::Nameless(first.name)),
+    }
 }
 
 fn introduction(report: &Report, place: &str) -> Option<Introduction> {

@@ -37,7 +37,7 @@ fn member_with(source: &HttpSource, puppet: &Puppet, setup: Setup) -> Cancellati
     let mut who = puppet.introduced();
     who.setup = setup;
     let token = end.clone();
-    tokio::spawn(async move { source.member(who, token).await });
+    tokio::spawn(async move { source.member(move || who.clone(), token).await });
     end
 }
 

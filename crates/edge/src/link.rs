@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hexagram_core::{Epoch, Incarnation, WorkerId};
 use hexagram_mcp::error::Problem;
 use hexagram_proto::link::{
-    Announce, Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Open, WorkerMessage, edge_message,
-    worker_message,
+    Announce, Cancel, Ceased, Chunk, Credit, EdgeMessage, Hello, Keys, Open, WorkerMessage,
+    edge_message, worker_message,
 };
 use hexagram_proto::{Outbox, chunks};
 use parking_lot::{Mutex, RwLock};
@@ -30,6 +30,8 @@ pub(crate) struct Link {
     epochs: RwLock<Vec<Option<Epoch>>>,
     outbox: Outbox<EdgeMessage>,
     table: Mutex<Table>,
+    // What the worker knows of this edge's key ring.
+    keys: Mutex<Vec<u64>>,
 }
 
 /// What is under way, and whether more may begin.
@@ -50,14 +52,16 @@ struct Waiting {
 }
 
 impl Link {
-    /// A link to `worker`, which has greeted with `hello`.
+    /// A link to `worker`, which has greeted with `hello` and was told of these keys.
     pub(crate) fn new(
         worker: WorkerId,
         hello: &Hello,
         version: u32,
         outbox: Outbox<EdgeMessage>,
+        keys: Vec<u64>,
     ) -> Self {
         Self {
+            keys: Mutex::new(keys),
             worker,
             version,
             incarnation: Incarnation::new(hello.incarnation),
@@ -223,6 +227,18 @@ impl Link {
     pub(crate) fn announce(&self, announce: Announce) {
         // A worker that is gone has no subscriptions.
         let _ = self.push(edge_message::Kind::Announce(announce));
+    }
+
+    /// Tells the worker of this edge's keys, where they are others than it knows.
+    pub(crate) fn tell_keys(&self, keys: &[u64]) {
+        let mut told = self.keys.lock();
+        if *told != keys {
+            told.clear();
+            told.extend_from_slice(keys);
+            let fingerprints = keys.to_vec();
+            // A link that is closed is begun anew with a Hello that has them.
+            let _ = self.push(edge_message::Kind::Keys(Keys { fingerprints }));
+        }
     }
 
     /// A second has passed for every exchange under way.

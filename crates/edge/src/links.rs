@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use hexagram_core::WorkerId;
+use hexagram_core::{Sealer, WorkerId};
 use hexagram_proto::hello;
 use hexagram_proto::link::Hello;
 use hexagram_runtime::health::Condition;
@@ -47,6 +47,7 @@ pub struct LinkStatus {
 pub(crate) struct Links {
     board: Arc<Switchboard>,
     hello: Hello,
+    sealer: Arc<Sealer>,
     ready: Condition,
     // Whether all workers were linked at one time.
     complete: CancellationToken,
@@ -58,8 +59,8 @@ impl Links {
         ready.set(false, "no link to a worker is up yet");
         Self {
             board,
+            sealer: Arc::clone(&context.sealer),
             hello: Hello {
-                key_fingerprints: context.sealer.fingerprints(),
                 link_version_max: context.link_version,
                 ..hello(
                     &context.cluster,
@@ -74,12 +75,13 @@ impl Links {
         }
     }
 
-    /// Who this edge is and what it takes for true now. Only a static map is
-    /// the same everywhere.
+    /// Who this edge is and what it takes for true now, its key ring too. Only a static map
+    /// is the same everywhere.
     fn hello(&self) -> Hello {
         let state = self.board.state();
         let fixed = state.routes.iter().all(Way::is_fixed);
         Hello {
+            key_fingerprints: self.sealer.fingerprints(),
             map_fingerprint: fixed.then(|| state.map.fingerprint()),
             ..self.hello.clone()
         }
@@ -91,7 +93,8 @@ impl Links {
         self.complete.cancelled().await;
     }
 
-    /// Counts the seconds in which exchanges are quiet.
+    /// Counts the seconds in which exchanges are quiet, and tells workers of a key ring that
+    /// has changed in one.
     pub(crate) async fn keep_time(self: Arc<Self>, keep_alive: u64) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -103,8 +106,10 @@ impl Links {
                 self.complete.cancel();
                 self.report_readiness();
             }
+            let keys = self.sealer.fingerprints();
             for link in self.board.live() {
                 link.tick(keep_alive);
+                link.tell_keys(&keys);
             }
         }
     }

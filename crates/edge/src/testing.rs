@@ -51,7 +51,8 @@ pub(crate) fn linked() -> (Arc<Switchboard>, Arc<Link>, Drained<EdgeMessage>) {
         owned: vec![Owned { shard: 0, epoch: 1 }],
         ..Hello::default()
     };
-    let link = Arc::new(Link::new(worker.clone(), &hello, LINK_VERSION_MAX, outbox));
+    let link = Link::new(worker.clone(), &hello, LINK_VERSION_MAX, outbox, Vec::new());
+    let link = Arc::new(link);
     board.state().links[&worker]
         .live
         .store(Some(Arc::clone(&link)));

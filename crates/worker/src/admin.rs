@@ -102,15 +102,18 @@ impl Reporter {
         }
         self.changes.mark_unchanged();
         let me = &self.handoffs.me;
-        let setup = self.handoffs.setup();
+        let host = &self.handoffs.host;
+        // Not those of the setup: the ring may be another one since.
+        let keys = host.sealer.fingerprints();
         Report {
             name: me.worker.to_string(),
             incarnation: me.incarnation.get(),
             shards: self.handoffs.held(),
             draining: self.draining.is_cancelled(),
             capacity: busy::capacity(),
-            keys: setup.keys.clone(),
-            store: setup.store.clone(),
+            lacked: host.edges.lacked(&keys),
+            keys,
+            store: self.handoffs.setup().store.clone(),
             joined: self.handoffs.has_joined(),
             upstreams: Some(sights(self.handoffs.host.federation().status())),
         }

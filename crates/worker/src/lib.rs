@@ -206,7 +206,6 @@ impl Worker {
     ) -> Result<Self, FederationError> {
         let federation = Federation::new(upstreams, &context.metrics)?;
         let hello = Hello {
-            key_fingerprints: context.sealer.fingerprints(),
             link_version_max: context.link_version,
             map_fingerprint: context.map_fingerprint,
             ..hello(
@@ -214,7 +213,7 @@ impl Worker {
                 context.name.as_str(),
                 context.shards,
                 context.incarnation,
-                // Each link is told what is served when it is greeted.
+                // Each link is told what is served when it is greeted, and of the keys.
                 &[],
             )
         };

@@ -101,7 +101,7 @@ impl LinkService {
     }
 
     fn accept(&self, edge: Hello) -> Result<(Hello, u32), HelloError> {
-        match agree(&self.hello, &edge) {
+        match agree(&self.hello_now(), &edge) {
             Ok(version) => Ok((edge, version)),
             Err(error) => {
                 tracing::warn!(edge = edge.name, %error, "refused a link");
@@ -122,7 +122,8 @@ impl LinkService {
         tracing::info!(edge = edge.name, "link up");
         let (out, drained) = outbox();
         // From here on the edge hears of every change: its Hello comes first.
-        let number = self.host.edges.add(out.clone());
+        let keys = edge.key_fingerprints.clone();
+        let number = self.host.edges.add(out.clone(), keys);
         let link = EdgeLink {
             number,
             host: Arc::clone(&self.host),
@@ -176,6 +177,7 @@ impl LinkService {
     fn hello_now(&self) -> Hello {
         Hello {
             owned: self.host.owned_now(),
+            key_fingerprints: self.host.sealer.fingerprints(),
             ..self.hello.clone()
         }
     }
@@ -300,6 +302,10 @@ impl EdgeLink {
             }
             Some(edge_message::Kind::Ceased(_)) => self.ceased = true,
             Some(edge_message::Kind::Announce(announce)) => self.host.changes.hear(&announce),
+            Some(edge_message::Kind::Keys(keys)) => {
+                let edges = &self.host.edges;
+                edges.has_keys(self.number, keys.fingerprints);
+            }
             None => {}
         }
     }

@@ -160,14 +160,17 @@ impl Driver {
     async fn begin(&self) -> Result<Line, LinkError> {
         let (out, drained) = outbox();
         let lasting = Lasting::new(drained);
-        let greeted = self.greet(&lasting, self.links.hello()).await?;
+        let ours = self.links.hello();
+        let keys = ours.key_fingerprints.clone();
+        let greeted = self.greet(&lasting, ours).await?;
         lasting.begin(greeted.version);
-        let link = Link::new(self.id.clone(), &greeted.hello, greeted.version, out);
+        let (id, version) = (self.id.clone(), greeted.version);
+        let link = Link::new(id, &greeted.hello, version, out, keys);
         Ok(Line {
             link: Arc::new(link),
             lasting,
             frames: greeted.frames,
-            version: greeted.version,
+            version,
             name: greeted.hello.link,
         })
     }

@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hexagram_core::{ShardCount, spread};
+use futures_util::StreamExt;
+use hexagram_core::{KeyRing, ShardCount, spread};
+use hexagram_proto::link::edge_message;
 use hexagram_proto::{LINK_VERSION_MAX, outbox};
 use hexagram_runtime::health::Health;
 
 use super::*;
 use crate::link::Link;
-use crate::testing::board;
+use crate::testing::{board, linked};
 
 /// An edge with two workers, `a` and `b`, no link up.
 struct Scene {
@@ -25,6 +27,7 @@ impl Scene {
             links: Arc::new(Links {
                 board: Arc::new(board(&map)),
                 hello: Hello::default(),
+                sealer: Arc::new(Sealer::new(&KeyRing::generate(1, [1; 32]), "c")),
                 ready: health.condition("links"),
                 complete: CancellationToken::new(),
             }),
@@ -42,6 +45,7 @@ impl Scene {
                 &Hello::default(),
                 LINK_VERSION_MAX,
                 outbox,
+                Vec::new(),
             ))
         };
         let state = self.links.board.state();
@@ -94,4 +98,20 @@ async fn the_status_names_who_is_linked() {
         .map(|link| (link.worker.as_str(), link.up))
         .collect();
     assert_eq!(ups, [("a", true), ("b", false)]);
+}
+
+#[tokio::test]
+async fn a_worker_is_told_of_another_ring_once() {
+    let (_board, link, mut sent) = linked();
+    for keys in [&[1][..], &[1], &[2, 1], &[2, 1]] {
+        link.tell_keys(keys);
+    }
+    let messages = sent.next().await.unwrap();
+    let keys = messages
+        .into_iter()
+        .filter_map(|message| match message.kind {
+            Some(edge_message::Kind::Keys(keys)) => Some(keys.fingerprints),
+            _ => None,
+        });
+    assert_eq!(keys.collect::<Vec<_>>(), [vec![1], vec![2, 1]]);
 }

@@ -158,7 +158,7 @@ pub(super) async fn worker(here: Here, shards: ShardCount, vault: Option<Vault>)
     let leave = CancellationToken::new();
     let (address, left) = (format!("{}:{LINK_PORT}", here.name), leave.clone());
     let who = Introduction::new(owner, address);
-    let member = tokio::spawn(async move { source.member(who, left).await });
+    let member = tokio::spawn(async move { source.member(move || who.clone(), left).await });
     let shutdown = here.shutdown.clone();
     worker
         .serve_incoming(Box::pin(door.incoming()), shutdown)
