@@ -10,6 +10,7 @@ use hexagram_core::{Epoch, Incarnation, KeyRing, Sealer, ShardCount, ShardId, Sh
 use hexagram_edge::{LINK_VERSION_MAX, LINK_VERSION_MIN};
 use hexagram_runtime::clock::unix_millis;
 use hexagram_runtime::random;
+use hexagram_runtime::watched::WatchedFile;
 
 use crate::mistake::Mistake;
 
@@ -24,7 +25,7 @@ pub(crate) struct ClusterArgs {
     #[arg(long, default_value = "64", value_name = "N")]
     pub(crate) shards: ShardCount,
 
-    /// Key ring that seals session ids (`hexagram keys ring`).
+    /// Key ring that seals session ids (`hexagram keys ring`); read again when it changes.
     /// `local` makes one of its own without it.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
@@ -63,9 +64,42 @@ impl ClusterArgs {
         }
     }
 
+    /// From now on seals with what is in `--keys` whenever that changes.
+    pub(crate) fn follow_keys(&self, sealer: &Arc<Sealer>) {
+        let Some(file) = self.keys.clone() else {
+            return;
+        };
+        let (mut watched, sealer) = (WatchedFile::new(&file), Arc::clone(sealer));
+        tokio::spawn(async move {
+            loop {
+                // At once, too: it may have changed since it was read first.
+                take_ring(&file, &sealer);
+                watched.changed().await;
+            }
+        });
+    }
+
     fn sealer_of(&self, ring: &KeyRing) -> Arc<Sealer> {
         Arc::new(Sealer::new(ring, &self.cluster))
     }
+}
+
+fn take_ring(file: &Path, sealer: &Sealer) {
+    match read_ring(file) {
+        Ok(ring) if ring.fingerprints() == sealer.fingerprints() => {}
+        Ok(ring) => {
+            sealer.take(&ring);
+            let keys = shown(sealer);
+            tracing::info!(?keys, "another key ring is in use; the first key mints");
+        }
+        Err(error) => tracing::error!(%error, "the key ring before stays in use"),
+    }
+}
+
+/// The keys of a ring as people see them, the minting one first.
+pub(crate) fn shown(sealer: &Sealer) -> Vec<String> {
+    let keys = sealer.fingerprints().into_iter();
+    keys.map(|key| format!("{key:016x}")).collect()
 }
 
 fn read_ring(file: &Path) -> Result<KeyRing, Mistake> {
@@ -105,4 +139,26 @@ pub(crate) fn owned(map: &ShardMap, worker: &WorkerId) -> Vec<(ShardId, Epoch)> 
         .into_iter()
         .map(|shard| (shard, epoch))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_that_cannot_be_used_leaves_the_one_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ring.txt");
+        let (old, new) = (new_ring(), new_ring());
+        let sealer = Sealer::new(&old, "c");
+        for text in [None, Some("1 x".to_owned()), Some(old.to_text())] {
+            let written = text.map(|text| std::fs::write(&file, text));
+            written.transpose().expect("written");
+            take_ring(&file, &sealer);
+            assert_eq!(sealer.fingerprints(), old.fingerprints());
+        }
+        std::fs::write(&file, new.to_text()).expect("written");
+        take_ring(&file, &sealer);
+        assert_eq!(sealer.fingerprints(), new.fingerprints());
+    }
 }

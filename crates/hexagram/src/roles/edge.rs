@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use hexagram_control::{GoesBy, Tellers};
+use hexagram_core::Sealer;
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
 use hexagram_runtime::health::{Condition, Health};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::EdgeRole;
-use crate::cluster::incarnation;
+use crate::cluster::{incarnation, shown};
 use crate::follow;
 use crate::mistake::Mistake;
 
@@ -23,7 +24,9 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let dial = follow::way(args.link_tls.open(Role::Edge, &metrics)?);
     let map = health.condition("map");
-    let page = StatusPage::default();
+    let sealer = args.serve.cluster.sealer()?;
+    args.serve.cluster.follow_keys(&sealer);
+    let page = StatusPage::new(&sealer);
     let at = args.serve.admin.addr;
     let admin = Admin::bind(at, health.clone(), metrics.clone(), page.of(&args)).await?;
     let address = admin.local_addr();
@@ -41,7 +44,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
         goes_by,
         _fixed,
     } = found;
-    let context = context(&args, directory, health, metrics)?;
+    let context = context(&args, sealer, directory, health, metrics);
     let edge = Edge::bind(args.edge.clone(), context).await?;
     // Its links are a condition by now.
     match goes_by {
@@ -60,17 +63,18 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
 
 fn context(
     args: &EdgeRole,
+    sealer: Arc<Sealer>,
     directory: watch::Receiver<Arc<Directory>>,
     health: Health,
     metrics: Metrics,
-) -> Result<EdgeContext> {
+) -> EdgeContext {
     let cluster = &args.serve.cluster;
-    Ok(EdgeContext {
+    EdgeContext {
         cluster: cluster.cluster.clone(),
         name: args.name.clone(),
         incarnation: incarnation(),
         shards: cluster.shards,
-        sealer: cluster.sealer()?,
+        sealer,
         session_lifetime: cluster.session_lifetime(),
         link_version: cluster.link_version,
         directory,
@@ -78,7 +82,7 @@ fn context(
         metrics,
         drain: args.serve.drain.clone(),
         alone: false,
-    })
+    }
 }
 
 /// Who owns what and where.
@@ -152,8 +156,10 @@ pub(super) fn check(args: &EdgeRole) -> Result<()> {
 }
 
 /// What `/status` says; of map and links only once there is a map.
-#[derive(Clone, Default)]
-struct StatusPage(Arc<OnceLock<Known>>);
+struct StatusPage {
+    sealer: Arc<Sealer>,
+    known: Arc<OnceLock<Known>>,
+}
 
 struct Known {
     map: Box<dyn Fn() -> MapStatus + Send + Sync>,
@@ -161,9 +167,16 @@ struct Known {
 }
 
 impl StatusPage {
+    fn new(sealer: &Arc<Sealer>) -> Self {
+        Self {
+            sealer: Arc::clone(sealer),
+            known: Arc::default(),
+        }
+    }
+
     fn of(&self, args: &EdgeRole) -> Status {
         let (name, cluster) = (args.name.clone(), args.serve.cluster.cluster.clone());
-        let known = Arc::clone(&self.0);
+        let (sealer, known) = (Arc::clone(&self.sealer), Arc::clone(&self.known));
         Arc::new(move || {
             let map = known.get().map(|known| (known.map)());
             let links = known.get().map(|known| (known.links)());
@@ -172,6 +185,7 @@ impl StatusPage {
                 "name": name,
                 "cluster": cluster,
                 "version": env!("CARGO_PKG_VERSION"),
+                "keys": shown(&sealer),
                 "map_version": map.as_ref().map(|map| map.map_version),
                 "shards": map.map(|map| map.shards).unwrap_or_default(),
                 "links": links.unwrap_or_default(),
@@ -189,6 +203,6 @@ impl StatusPage {
             links: Box::new(links),
         };
         // Shown once only: an edge has one map.
-        let _ = self.0.set(known);
+        let _ = self.known.set(known);
     }
 }

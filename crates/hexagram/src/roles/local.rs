@@ -40,6 +40,7 @@ const PIPES: usize = 8;
 pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
     let sealer = args.serve.cluster.sealer_or_own()?;
+    args.serve.cluster.follow_keys(&sealer);
     let register = MemoryRegister::default();
     let store = open_store(&args)?;
     store::check(store.as_ref()).await?;

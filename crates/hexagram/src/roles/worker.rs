@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::WorkerRole;
-use crate::cluster::{incarnation, owned};
+use crate::cluster::{incarnation, owned, shown};
 use crate::follow::{show_reached, way};
 use crate::members::Source;
 use crate::mistake::Mistake;
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let tls = args.link_tls.open(Role::Worker, &metrics)?;
     let around = source.as_ref().map(|source| (source, way(tls.clone())));
     let context = context(&args, &metrics, life, around, store.as_ref())?;
-    let membership = context.membership.clone();
+    let (membership, sealer) = (context.membership.clone(), Arc::clone(&context.sealer));
     let (worker, changes) = worker(&args, context)?;
     if worker.served().is_empty() {
         tracing::warn!("no upstream yet: clients see empty lists until the folder has one");
@@ -70,7 +70,7 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         args.serve.admin.addr,
         health.clone(),
         metrics.clone(),
-        status(&args, &worker),
+        status(&args, &worker, &sealer),
     )
     .await?;
     tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker started");
@@ -80,17 +80,15 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
         incarnation: life,
     };
     let joined = source.zip(membership).map(|(source, membership)| {
-        let who = Introduction {
-            again: false,
-            owner,
-            address,
-            setup: membership.setup,
-        };
-        join(source, who, membership.register, &health, leave.clone())
+        let mut who = Introduction::new(owner, address);
+        who.setup = membership.setup;
+        let maps = membership.register;
+        join(source, who, &sealer, maps, &health, leave.clone())
     });
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
     tokio::spawn(probe(worker.clone()));
+    args.serve.cluster.follow_keys(&sealer);
     tokio::spawn(follow(reload, args, worker.clone(), changes));
     super::unready_at(&shutdown, health);
     serve(worker, listener, tls, &metrics, &shutdown).await?;
@@ -136,6 +134,7 @@ const fn peer(role: Role) -> Peer {
 fn join(
     source: Source,
     who: Introduction,
+    sealer: &Arc<Sealer>,
     maps: Maps,
     health: &Health,
     leave: CancellationToken,
@@ -144,6 +143,12 @@ fn join(
     match source {
         Source::Control(source) => {
             tokio::spawn(ready_once_joined(condition, source.joining()));
+            let sealer = Arc::clone(sealer);
+            let who = move || {
+                let mut now = who.clone();
+                now.setup.keys = sealer.fingerprints();
+                now
+            };
             tokio::spawn(async move { source.member(who, leave).await })
         }
         // The operator finds the workers' pods by itself.
@@ -355,8 +360,12 @@ async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
         .with_context(|| format!("{address} has no address"))
 }
 
-fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status {
-    let (name, worker) = (args.name.to_string(), worker.clone());
+fn status(
+    args: &WorkerRole,
+    worker: &Worker,
+    sealer: &Arc<Sealer>,
+) -> hexagram_runtime::admin::Status {
+    let (name, worker, sealer) = (args.name.to_string(), worker.clone(), Arc::clone(sealer));
     let cluster = args.serve.cluster.cluster.clone();
     let count = args.serve.cluster.shards.get();
     Arc::new(move || {
@@ -368,6 +377,7 @@ fn status(args: &WorkerRole, worker: &Worker) -> hexagram_runtime::admin::Status
             "name": name,
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
+            "keys": shown(&sealer),
             // Of all the cluster's; listed are those served here.
             "shard_count": count,
             "shards": shards.collect::<Vec<_>>(),

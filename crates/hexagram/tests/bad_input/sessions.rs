@@ -1,13 +1,15 @@
 //! Session ids that are missing, forged, expired or over: 400 or 404, never a
 //! hint at what is wrong with one.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use hexagram_core::{KeyRing, Sealer};
 
 use crate::cluster::http::{Ask, Http};
 use crate::cluster::mcp::{Refusal, Session, echo, refused, result, text};
-use crate::cluster::{Cluster, Server};
+use crate::cluster::{Cluster, Server, wait};
 
 const SSE: &str = "text/event-stream";
 
@@ -147,7 +149,7 @@ async fn a_deleted_session_stays_deleted_behind_every_edge() {
 async fn an_expired_id() {
     let cluster = Cluster::start(1, 1, &["--demo=echo"]).await;
     let mut session = Session::open(cluster.edges[0].listen).await;
-    let ring = KeyRing::parse(&std::fs::read_to_string(&cluster.ring).unwrap()).unwrap();
+    let ring = KeyRing::parse(&fs::read_to_string(&cluster.ring).unwrap()).unwrap();
     let sealer = Sealer::new(&ring, "hexagram");
     let mut claims = sealer.open_session(&session.id).unwrap();
     session.id = sealer.seal_session([7; 24], &claims);
@@ -158,6 +160,50 @@ async fn an_expired_id() {
     claims.created -= 25 * 3600;
     session.id = sealer.seal_session([8; 24], &claims);
     is_unknown(&mut session).await;
+}
+
+/// Gives all processes another ring, and waits until they have it.
+async fn have_ring(cluster: &Cluster, ring: &KeyRing) {
+    fs::write(&cluster.ring, ring.to_text()).unwrap();
+    let keys = ring.fingerprints().into_iter();
+    let keys: Vec<_> = keys.map(|key| format!("{key:016x}")).collect();
+    for server in cluster.workers.iter().chain(&cluster.edges) {
+        wait::until("the ring at every process", async || {
+            (server.status().await["keys"] == json!(keys)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The ring is rotated by hand; no process restarts.
+#[tokio::test]
+async fn an_id_of_a_dropped_key() {
+    let cluster = Cluster::start(1, 1, &["--demo=echo"]).await;
+    let edge = cluster.edges[0].listen;
+    let mut old = Session::open(edge).await;
+    let ring = KeyRing::parse(&fs::read_to_string(&cluster.ring).unwrap()).unwrap();
+    let accepts = ring.with_another([9; 32]).unwrap();
+    let [first, second] = accepts.fingerprints()[..] else {
+        panic!("two keys")
+    };
+    let mints = accepts.clone().minting(second);
+    have_ring(&cluster, &accepts).await;
+    have_ring(&cluster, &mints).await;
+    let mut young = Session::open(edge).await;
+    for session in [&mut old, &mut young] {
+        assert_eq!(
+            text(&session.call("echo", &json!({"message": "x"})).await),
+            "x"
+        );
+    }
+    have_ring(&cluster, &mints.without(first)).await;
+    is_unknown(&mut old).await;
+    assert_eq!(
+        text(&young.call("echo", &json!({"message": "y"})).await),
+        "y"
+    );
+    let log = cluster.edges[0].process.log();
+    assert!(!log.contains("link down"), "{log}");
 }
 
 /// Keys of another cluster open nothing here.
