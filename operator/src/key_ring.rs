@@ -1,5 +1,10 @@
-//! The sealing key ring: a Secret that edges and workers mount (DESIGN 9b). It is made
-//! here, once: a chart that is rendered twice must give the same text.
+//! The sealing key ring: a Secret that edges and workers mount (DESIGN 9b, ADR 0024). It is
+//! made here, since a chart that is rendered twice must give the same text, and its keys are
+//! rotated.
+
+mod due;
+mod history;
+mod rotation;
 
 use hexagram_core::KeyRing;
 use hexagram_runtime::random;
@@ -10,6 +15,10 @@ use kube::api::PostParams;
 
 use crate::client::{Place, within};
 use crate::secret::secret;
+pub use due::KeyTimes;
+pub(crate) use due::{Heard, Held};
+pub(crate) use rotation::Rotation;
+pub use rotation::{KeyMetrics, KeySettings};
 
 /// The ring's key in the Secret.
 const FILE: &str = "ring.txt";
@@ -26,14 +35,28 @@ pub(crate) enum KeyRingError {
          delete the Secret for a new one, which ends all sessions"
     )]
     Unusable(String, String),
+    /// Another one looks after it.
+    #[error(
+        "Secret {0} is immutable or belongs to another object: its keys are that one's to rotate; \
+         the annotation {ASKED} does nothing there"
+    )]
+    Foreign(String),
+    /// A step is not taken although its time has come.
+    #[error("the rotation of the key ring in Secret {0} waits: {1}")]
+    Waits(String, String),
 }
+
+/// The annotation by which people ask for a rotation; whatever it says.
+const ASKED: &str = "hexagram.dev/rotate-keys";
+/// The annotation in which the operator keeps since when each key is what it is.
+const HISTORY: &str = "hexagram.dev/key-history";
 
 /// Makes the key ring, unless it is there.
 pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError> {
     let api: Api<Secret> = place.api();
     let failed = |error| KeyRingError::Api(name.to_owned(), error);
     if let Some(secret) = within(api.get_opt(name)).await.map_err(failed)? {
-        return check(name, &secret);
+        return read(name, &secret).map(drop);
     }
     match within(api.create(&PostParams::default(), &fresh(name))).await {
         Ok(_) => {
@@ -52,13 +75,12 @@ fn fresh(name: &str) -> Secret {
     secret(name, [ring].into())
 }
 
-fn check(name: &str, secret: &Secret) -> Result<(), KeyRingError> {
+fn read(name: &str, secret: &Secret) -> Result<KeyRing, KeyRingError> {
     let unusable = |reason: String| KeyRingError::Unusable(name.to_owned(), reason);
     let ring = secret.data.as_ref().and_then(|data| data.get(FILE));
     let ring = ring.ok_or_else(|| unusable("nothing is there".to_owned()))?;
     let text = str::from_utf8(&ring.0).map_err(|error| unusable(error.to_string()))?;
-    let ring = KeyRing::parse(text).map_err(|error| unusable(error.to_string()));
-    ring.map(drop)
+    KeyRing::parse(text).map_err(|error| unusable(error.to_string()))
 }
 
 #[cfg(test)]
@@ -67,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_made_is_usable() {
-        assert!(check("k", &fresh("k")).is_ok());
+        assert!(read("k", &fresh("k")).is_ok());
     }
 
     #[test]
@@ -78,7 +100,7 @@ mod tests {
             .get_or_insert_default()
             .insert(FILE.to_owned(), ByteString(b"x".to_vec()));
         for secret in [secret, Secret::default()] {
-            let error = check("k", &secret).unwrap_err().to_string();
+            let error = read("k", &secret).unwrap_err().to_string();
             assert!(
                 error.contains("Secret k") && error.contains("hexagram keys ring"),
                 "{error}"

@@ -37,6 +37,7 @@ mod upstreams;
 
 pub use client::{ConnectError, Place};
 pub use heir::Heir;
+pub use key_ring::{KeyMetrics, KeySettings, KeyTimes};
 pub use link_certs::LinkSecrets;
 pub use operator::{Deposed, Leading, Operator, Settings, Standing};
 pub use register::KubeRegister;

@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client::Place;
 use crate::cost::annotate;
-use crate::key_ring::{self, KeyRingError};
+use crate::key_ring::{self, Heard, KeyRingError, KeySettings, Rotation};
 use crate::lease::Candidate;
 use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
@@ -37,8 +37,8 @@ pub struct Settings {
     pub shard_map: String,
     /// The Lease's name.
     pub lease: String,
-    /// The Secret in which the key ring is, or is to be.
-    pub keys_secret: String,
+    /// The key ring's Secret, and when its keys are rotated.
+    pub keys: KeySettings,
     /// The Secret in which workers are given the `Upstream` objects, if they are to be.
     pub upstreams_secret: Option<String>,
     /// The Secrets that headers of `Upstream` objects may come from.
@@ -176,11 +176,11 @@ impl Operator {
         let Settings {
             control,
             shard_map,
-            keys_secret,
+            keys,
             links,
             ..
         } = &self.settings;
-        key_ring::ensure(&self.place, keys_secret).await?;
+        key_ring::ensure(&self.place, &keys.secret).await?;
         if let Some(links) = links {
             links.ensure(&self.place).await?;
         }
@@ -200,10 +200,18 @@ impl Operator {
         let controller = Controller::start(register.clone(), control.clone(), end.clone());
         let pods = self.pods();
         let (seen, workers) = watch::channel(WorkerPods::new());
+        let (tell_heard, heard) = watch::channel(Heard::new());
         self.stand(&controller, &register);
         let news = controller.news();
         let teller = Teller::new(&self.place, name);
         let story = news.map(|news| spawn(story::tell(teller.clone(), register.clone(), news)));
+        let rotation = Rotation {
+            place: self.place.clone(),
+            settings: self.settings.keys.clone(),
+            heard,
+            teller: teller.clone(),
+            register: register.clone(),
+        };
         let upstreams = self.settings.upstreams_secret.clone().map(|secret| {
             let upstreams = Upstreams {
                 place: self.place.clone(),
@@ -225,10 +233,13 @@ impl Operator {
             let _end = end;
             register.tend().await;
         };
+        let introduce = pods.clone();
+        let introduce = introduce.introduce(controller.clone(), workers.clone(), tell_heard);
         let tasks = [
             spawn(lasting),
             spawn(pods.clone().follow(seen)),
-            spawn(pods.clone().introduce(controller.clone(), workers.clone())),
+            spawn(rotation.keep()),
+            spawn(introduce),
             spawn(annotate(pods, controller, workers)),
         ];
         let more = [story, upstreams, links].into_iter().flatten();

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use hexagram_control::{Controller, visit};
+use futures_util::{FutureExt, StreamExt};
+use hexagram_control::{Controller, Visited, visit};
 use hexagram_core::ShardCount;
 use hexagram_proto::Dial;
 use jiff::Timestamp;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::client::Place;
 use crate::cost::COST;
+use crate::key_ring::{Heard, Held};
 use crate::listing::Listing;
 use crate::rollout::{Rollout, TEMPLATE};
 use crate::source::{events, watching};
@@ -75,11 +76,12 @@ impl Pods {
         }
     }
 
-    /// Visits all workers, again and again, and has them join.
+    /// Visits all workers, again and again, has them join, and shows what they say of keys.
     pub(crate) async fn introduce(
         self,
         controller: Controller,
         mut pods: watch::Receiver<WorkerPods>,
+        heard: watch::Sender<Heard>,
     ) {
         let (mut rollout, mut silent) = (Rollout::new(&self), Silent::default());
         loop {
@@ -87,9 +89,13 @@ impl Pods {
             controller.outgoing(rollout.outgoing(&now).await).await;
             let visits = now.iter().filter_map(|(name, pod)| {
                 let host = pod.host.as_deref()?;
-                Some(self.introduce_one(&controller, name, host))
+                let visit = self.introduce_one(&controller, host);
+                Some(visit.map(move |said| (name, said)))
             });
-            let failed = join_all(visits).await.into_iter().flatten();
+            let visited = join_all(visits).await;
+            heard.send_replace(keys_heard(&now, &visited));
+            let failed = visited.into_iter();
+            let failed = failed.filter_map(|(name, said)| Some((name.clone(), said.err()?)));
             silent.note(failed.collect(), Instant::now());
             if let Ok(Err(_)) = timeout(ROUND, pods.changed()).await {
                 return;
@@ -97,24 +103,28 @@ impl Pods {
         }
     }
 
-    /// Gives the pod and the reason, where the worker did not introduce itself.
-    async fn introduce_one(
-        &self,
-        controller: &Controller,
-        name: &str,
-        host: &str,
-    ) -> Option<(String, String)> {
+    /// What the worker says of keys, or the reason why it did not introduce itself.
+    async fn introduce_one(&self, controller: &Controller, host: &str) -> Result<Held, String> {
         let place = at(host, self.port);
         let asked = visit(&(self.dial)(&place), &place, &self.cluster, self.shards).await;
-        match asked {
-            Ok(who) => {
-                // Why one may not join is told by the controller.
-                let _ = controller.join(who).await;
-                None
-            }
-            Err(error) => Some((name.to_owned(), error.to_string())),
-        }
+        let Visited { who, lacked } = asked.map_err(|error| error.to_string())?;
+        let keys = who.setup.keys.clone();
+        // Why one may not join is told by the controller.
+        let _ = controller.join(who).await;
+        Ok(Held { keys, lacked })
     }
+}
+
+/// Of a pod that is being deleted only its answer counts: one on a node that is lost would
+/// be waited for until that comes back.
+fn keys_heard(pods: &WorkerPods, visited: &[(&String, Result<Held, String>)]) -> Heard {
+    let counts = |(name, said): &&(&String, Result<Held, String>)| {
+        said.is_ok() || pods.get(*name).is_some_and(|pod| !pod.is_going)
+    };
+    let heard = visited.iter().filter(counts);
+    heard
+        .map(|(name, said)| ((*name).clone(), said.as_ref().ok().cloned()))
+        .collect()
 }
 
 /// The pods that run and do not introduce themselves.
@@ -225,6 +235,23 @@ mod tests {
         assert_eq!(read(&pod("a", "Running")).host.as_deref(), Some("10.0.0.7"));
         assert_eq!(read(&pod("a", "Pending")).host, None);
         assert_eq!(read(&pod("a", "Failed")).host, None);
+    }
+
+    #[test]
+    fn a_silent_pod_is_waited_for_unless_it_goes() {
+        let name = |name: &str| name.to_owned();
+        let going = WorkerPod {
+            is_going: true,
+            ..WorkerPod::default()
+        };
+        let staying = WorkerPod::default();
+        let pods = [("a", &staying), ("b", &going), ("c", &going)];
+        let pods = pods.map(|(pod, state)| (name(pod), state.clone())).into();
+        let silent = || Err("no answer".to_owned());
+        let (a, b, c) = (name("a"), name("b"), name("c"));
+        let visited = [(&a, silent()), (&b, silent()), (&c, Ok(Held::default()))];
+        let expected = [(name("a"), None), (name("c"), Some(Held::default()))];
+        assert_eq!(keys_heard(&pods, &visited), expected.into());
     }
 
     #[test]

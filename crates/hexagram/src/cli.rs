@@ -157,7 +157,8 @@ const OPERATOR_EXAMPLES: &str = "Example (the Helm chart gives all of it):
       --worker-selector app.kubernetes.io/instance=hexagram,app.kubernetes.io/component=worker \\
       --link-secrets hexagram-link
 
-It makes the ShardMap and the Secrets of key ring and links where they are not, asks the workers' pods who
+It makes the ShardMap and the Secrets of key ring and links where they are not, rotates their
+keys, asks the workers' pods who
 they are, and places the shards. Edges and workers follow the object with --shard-map. Of
 several operators one leads, the holder of the Lease; the others stand by. Without an operator
 everything that is placed goes on, and nothing moves. `hexagram status`, `move` and `drain`
@@ -294,6 +295,14 @@ pub(crate) struct OperatorRole {
     /// The Secret with the key ring (at ring.txt); it is made if it is not there.
     #[arg(long, value_name = "NAME")]
     pub(crate) keys_secret: String,
+    /// Days after which another key of the ring mints; 0 is never. The annotation
+    /// hexagram.dev/rotate-keys of the Secret asks for one at once, whatever it says.
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(..=3650))]
+    pub(crate) keys_rotate: u64,
+    /// Seconds within which every pod has a change of the Secret: no step of a rotation comes
+    /// sooner after the one before.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) keys_settle: u64,
     /// The Secret in which workers are given the namespace's Upstream objects, which they
     /// mount as their --upstream-dir; without it the objects are not followed.
     #[arg(long, value_name = "NAME")]

@@ -2,10 +2,11 @@
 
 use std::future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use hexagram_control::Overview;
-use hexagram_operator::{LinkSecrets, Operator, Standing};
+use hexagram_operator::{KeyMetrics, KeySettings, KeyTimes, LinkSecrets, Operator, Standing};
 use hexagram_runtime::admin::{Admin, Orders, Status};
 use hexagram_runtime::health::{Condition, Health};
 use hexagram_runtime::metrics::Metrics;
@@ -70,7 +71,7 @@ fn settings(args: &OperatorRole, metrics: &Metrics) -> Result<hexagram_operator:
         name: args.name.clone(),
         shard_map: args.shard_map.clone(),
         lease: args.lease.clone().unwrap_or_else(|| args.shard_map.clone()),
-        keys_secret: args.keys_secret.clone(),
+        keys: keys(args, metrics),
         upstreams_secret: args.upstreams_secret.clone(),
         names_taken: args
             .upstream_names_taken
@@ -85,6 +86,18 @@ fn settings(args: &OperatorRole, metrics: &Metrics) -> Result<hexagram_operator:
             .controller
             .settings(&args.serve.cluster, way(tls), metrics),
     })
+}
+
+fn keys(args: &OperatorRole, metrics: &Metrics) -> KeySettings {
+    KeySettings {
+        secret: args.keys_secret.clone(),
+        times: KeyTimes {
+            period: Duration::from_secs(args.keys_rotate * 86_400),
+            settle: Duration::from_secs(args.keys_settle),
+            lifetime: args.serve.cluster.session_lifetime(),
+        },
+        metrics: KeyMetrics::register(metrics),
+    }
 }
 
 /// Who leads follows orders; another one says who that is.
