@@ -14,6 +14,7 @@ mod command;
 mod evidence;
 mod finally;
 mod forward;
+mod keys;
 mod kubectl;
 mod load;
 mod logs;

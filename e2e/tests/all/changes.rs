@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hexagram_e2e::{Figures, RESUMABLE, Role, Scene, Size, UNNOTICED, Verdict, finally, scenario};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::is_apart;
 
@@ -12,6 +12,8 @@ use super::is_apart;
 const YOUNG: &str = "edge.connectionAgeSeconds=30";
 /// After which all clients have connected anew.
 const SHARING: Duration = Duration::from_secs(60);
+/// Steps of a rotation wait for nothing but who reports.
+const PROMPT: &str = "keys.settleSeconds=1";
 /// The release before, as far as links can tell: all speak an older version of it.
 const BEFORE: [&str; 2] = [
     "edge.extraArgs={--link-version=2}",
@@ -114,6 +116,41 @@ async fn operator_is_restarted_by_a_rollout() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn rotates_keys_while_clients_talk() {
+    let bar = format!("{UNNOTICED}; the new key opens everywhere, then it mints");
+    scenario("key rotation", &bar, async |scene| {
+        scene.installed().await?;
+        let rotated = finally(rotated(scene), scene.upgrade_with(&[])).await?;
+        let (opens, mints, figures) = rotated;
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .shows(format!(
+                "the new key opened everywhere after {:.0} s and minted after {:.0} s",
+                opens.as_secs_f64(),
+                mints.as_secs_f64()
+            ))
+            .unnoticed(&figures))
+    })
+    .await;
+}
+
+/// When the new key opened everywhere and when it minted, and what the load saw. Fresh
+/// clients are served with the new key as well.
+async fn rotated(scene: &Scene) -> Result<(Duration, Duration, Figures)> {
+    scene.upgrade_with(&[PROMPT]).await?;
+    let before = scene.keys().await?;
+    let load = scene.load().await?;
+    let start = Instant::now();
+    scene.ask_for_a_key().await?;
+    let key = scene.another_key_opens(&before).await?;
+    let opens = start.elapsed();
+    scene.key_mints(&key).await?;
+    let mints = start.elapsed();
+    scene.full_service(Instant::now()).await?;
+    Ok((opens, mints, load.end().await?))
 }
 
 #[tokio::test]
