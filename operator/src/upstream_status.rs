@@ -73,7 +73,7 @@ fn condition(object: &Upstream, type_: &str, (status, reason, message): Words<'_
 pub(crate) fn events(before: Option<&UpstreamStatus>, now: &UpstreamStatus) -> Vec<Event> {
     let before = |type_| before.and_then(|before| before.condition(type_));
     let verdict = now.condition(ACCEPTED);
-    let verdict = verdict.filter(|verdict| before(ACCEPTED) != Some(verdict));
+    let verdict = verdict.filter(|verdict| before(ACCEPTED) != Some(*verdict));
     let was = before(REACHABLE).map(|before| before.status.as_str());
     let turn = now.condition(REACHABLE).filter(|turn| match &*turn.status {
         "False" => was != Some("False"),
@@ -84,7 +84,7 @@ pub(crate) fn events(before: Option<&UpstreamStatus>, now: &UpstreamStatus) -> V
     let turn = turn.map(|turn| {
         let reason = match &*turn.status {
             "True" => REACHABLE,
-            _ => &turn.reason,
+            _ => turn.reason.as_str(),
         };
         event(turn, reason, "Watch")
     });
