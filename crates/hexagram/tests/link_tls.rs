@@ -160,7 +160,7 @@ async fn an_edge_may_not_ask_what_a_controller_may() {
     };
     let refused = ask(Role::Edge).await.unwrap_err().to_string();
     assert!(refused.contains("another role (edge)"), "{refused}");
-    let name = ask(Role::Controller).await.unwrap().owner.worker;
+    let name = ask(Role::Controller).await.unwrap().who.owner.worker;
     assert_eq!(name.as_str(), "worker-0");
 }
 
