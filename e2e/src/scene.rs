@@ -249,20 +249,25 @@ impl Scene {
         self.kubectl.metrics(&self.leading().await?.name).await
     }
 
-    /// Waits until the operator shows what is to come; the time that took.
+    /// Waits until the operator shows something and goes on with that for `length`: how long
+    /// it took to begin, and all that was shown then.
     ///
     /// # Errors
-    /// With what is missing.
-    pub async fn shown(
+    /// With what is missing after `limit`.
+    pub async fn shown_for(
         &self,
+        length: Duration,
         what: &str,
         limit: Duration,
-        comes: impl Fn(&Metrics) -> bool,
-    ) -> Result<Duration> {
-        let start = Instant::now();
+        holds: impl Fn(&Metrics) -> bool,
+    ) -> Result<(Duration, Metrics)> {
+        let (start, mut begun) = (Instant::now(), None);
         wait::until(what, limit, async || {
-            ensure!(comes(&self.control_metrics().await?), "not yet");
-            Ok(start.elapsed())
+            // An operator that only starts shows nothing.
+            let shown = self.control_metrics().await.ok().filter(&holds);
+            begun = shown.map(|shown| begun.take().unwrap_or((start.elapsed(), shown)));
+            let lasts = |(at, _): &mut (Duration, _)| start.elapsed() - *at >= length;
+            begun.take_if(lasts).context("not yet")
         })
         .await
     }

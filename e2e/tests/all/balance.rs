@@ -1,9 +1,10 @@
 //! Shards that have much to do, all on one worker: moved apart by the operator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hexagram_e2e::{Drive, Metrics, Orders, Role, Scene, UNNOTICED, Verdict, scenario};
+use hexagram_e2e::{Drive, Metrics, Orders, Role, Scene, Shards, UNNOTICED, Verdict, scenario};
 use tokio::time::sleep;
 
 /// The busiest worker's load for the mean of all.
@@ -14,6 +15,8 @@ const BUSY: f64 = 0.2;
 const SOON: Duration = Duration::from_secs(180);
 /// A load shows in averages of half a minute.
 const SHOWS: Duration = Duration::from_secs(45);
+/// Twice as long: what was moved shows at its owner no sooner, so that it looks even before.
+const STEADY: Duration = Duration::from_secs(60);
 /// Nothing is to move any more.
 const AFTER: Duration = Duration::from_secs(300);
 
@@ -68,7 +71,22 @@ async fn gathered(scene: &Scene) -> Result<Verdict> {
             }
         }
     }
-    Ok(heat(&loads))
+    let uneven = uneven(&scene.rest().await?, &loads);
+    Ok(heat(&loads)
+        .shows(format!("max/mean {uneven:.2} at first"))
+        .requires(uneven > UNEVEN, "the load was even from the first"))
+}
+
+/// The busiest worker's load for the mean of all, by what was known of each shard before.
+fn uneven(shards: &Shards, loads: &[(&str, f64)]) -> f64 {
+    let mut workers = BTreeMap::new();
+    for (shard, owner) in shards.owners() {
+        let number = shard.to_string();
+        let load = loads.iter().find(|(name, _)| *name == number);
+        *workers.entry(owner).or_insert(0.0) += load.map_or(0.0, |(_, load)| *load);
+    }
+    let total: f64 = workers.values().sum();
+    workers.values().copied().fold(0.0, f64::max) * workers.len() as f64 / total
 }
 
 async fn put(scene: &Scene, orders: &Orders, shard: &str, worker: &str) -> Result<()> {
@@ -101,12 +119,10 @@ fn heat(loads: &[(&str, f64)]) -> Verdict {
 }
 
 async fn moved_apart(scene: &Scene, verdict: Verdict) -> Result<Verdict> {
-    let uneven = |metrics: &Metrics| imbalance(metrics) > UNEVEN;
-    scene.shown("uneven load", SOON, uneven).await?;
-    let even = |metrics: &Metrics| (0.1..EVEN).contains(&imbalance(metrics));
-    let time = scene.shown("even load", 2 * SOON, even).await?;
-    let then = scene.control_metrics().await?;
-    sleep(AFTER).await;
+    let is_even = |metrics: &Metrics| (0.1..EVEN).contains(&imbalance(metrics));
+    let even = scene.shown_for(STEADY, "even load", SOON + STEADY, is_even);
+    let (time, then) = even.await?;
+    sleep(AFTER - STEADY).await;
     let now = scene.control_metrics().await?;
     let (done, more) = (moves(&then), moves(&now) - moves(&then));
     Ok(verdict
