@@ -9,9 +9,13 @@ use hexagram_core::{Owner, ShardCount};
 use kube::Api;
 use tokio::time::timeout;
 
+use crate::client::within;
 use crate::register::KubeRegister;
 use crate::shard_map::ShardMap;
 use crate::trouble::Trouble;
+
+#[cfg(test)]
+mod tests;
 
 /// An operator that is there has taken a worker in long before: it finds it within 2 s.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,30 +38,57 @@ impl Heir {
     /// what `maps` says that earlier lives own.
     pub async fn named(&self, maps: &mut Maps) {
         let mut trouble = Trouble::new("taking over what this worker's last life owned");
-        while timeout(PATIENCE, named(maps, &self.owner)).await.is_err() {
-            if self.has_legacy(maps) {
-                trouble.tell(self.inherit().await);
-            }
+        while is_left_alone(maps, &self.owner, &self.address).await {
+            trouble.tell(self.take_over().await);
         }
     }
 
-    fn has_legacy(&self, maps: &Maps) -> bool {
-        let map = maps.borrow();
-        let map = map.as_deref();
-        map.is_some_and(|map| inherit(map, &self.owner, &self.address).is_some())
+    async fn take_over(&self) -> Result<(), RegisterError> {
+        match self.register().await? {
+            Some(register) => take_over(&register, &self.owner, &self.address).await,
+            None => Ok(()),
+        }
     }
 
-    async fn inherit(&self) -> Result<(), RegisterError> {
+    /// `None` without the object: to make it is the operator's.
+    async fn register(&self) -> Result<Option<KubeRegister>, RegisterError> {
         let (api, name) = (self.api.clone(), &self.shard_map);
+        let found = within(api.get_opt(name)).await;
+        let found = found.map_err(|error| RegisterError::Unusable(error.to_string()))?;
+        if found.is_none() {
+            return Ok(None);
+        }
         let register = KubeRegister::open(api, name, &self.cluster, self.count).await?;
-        let map = register.read().await?;
-        let next = map.and_then(|map| inherit(&map, &self.owner, &self.address));
-        let Some(next) = next else { return Ok(()) };
-        register.compare_and_swap(Arc::new(next)).await?;
-        tracing::warn!(
-            shard_map = name,
-            "no operator took this worker in: it took over what its last life owned"
-        );
-        Ok(())
+        Ok(Some(register))
     }
+}
+
+/// Waits until the map names `owner`; gives true before, where nobody does that in time and
+/// there is something to take over.
+async fn is_left_alone(maps: &mut Maps, owner: &Owner, address: &str) -> bool {
+    while timeout(PATIENCE, named(maps, owner)).await.is_err() {
+        if has_legacy(maps, owner, address) {
+            return true;
+        }
+    }
+    false
+}
+
+fn has_legacy(maps: &Maps, owner: &Owner, address: &str) -> bool {
+    let map = maps.borrow();
+    let map = map.as_deref();
+    map.is_some_and(|map| inherit(map, owner, address).is_some())
+}
+
+async fn take_over(
+    register: &impl Register,
+    owner: &Owner,
+    address: &str,
+) -> Result<(), RegisterError> {
+    let map = register.read().await?;
+    let next = map.and_then(|map| inherit(&map, owner, address));
+    let Some(next) = next else { return Ok(()) };
+    register.compare_and_swap(Arc::new(next)).await?;
+    tracing::warn!("no operator took this worker in: it took over what its last life owned");
+    Ok(())
 }

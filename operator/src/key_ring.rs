@@ -4,6 +4,7 @@
 
 mod due;
 mod history;
+mod late;
 mod rotation;
 
 use hexagram_core::KeyRing;

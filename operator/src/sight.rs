@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hexagram_control::{Sight, Sights};
+use hexagram_control::{MOST_SIGHTS, Sight, Sights};
 
 /// Workers that are named where only some reach an upstream.
 const NAMED: usize = 3;
@@ -34,7 +34,8 @@ impl Seen {
 }
 
 /// The upstream called `name`, as the workers say that `told` anything. None where nobody
-/// did: a new leader, or workers of an older release. What was known before holds then.
+/// did: a new leader, workers of an older release, or some that serve more than they tell
+/// of. What was known before holds then.
 pub(crate) fn seen(name: &str, told: &BTreeMap<String, Sights>) -> Option<Seen> {
     if told.is_empty() {
         return None;
@@ -45,7 +46,8 @@ pub(crate) fn seen(name: &str, told: &BTreeMap<String, Sights>) -> Option<Seen> 
         .filter_map(|(worker, all)| Some((worker.as_str(), of(all)?)));
     let sights: Vec<_> = sights.collect();
     if sights.is_empty() {
-        return Some(Seen::not_served("no worker serves it yet"));
+        let tells_of_all = told.values().all(|all| all.len() < MOST_SIGHTS);
+        return tells_of_all.then(|| Seen::not_served("no worker serves it yet"));
     }
     let (reachable, reason, message) = reach(&sights);
     let lists = sights.iter().filter_map(|(_, sight)| sight.tools);
@@ -180,6 +182,15 @@ mod tests {
         assert_eq!(seen("docs", &BTreeMap::new()), None);
         let other = seen("git", &told(&[sight(Some(true), "")])).unwrap();
         assert_eq!((other.reachable, other.reason), (None, "NotServed"));
+    }
+
+    #[test]
+    fn who_tells_of_as_many_as_he_may_can_serve_more() {
+        let mut told = told(&[sight(Some(true), "")]);
+        let full: Vec<_> = (0..MOST_SIGHTS).map(|_| sight(Some(true), "")).collect();
+        told.insert("full".to_owned(), full.into());
+        assert_eq!(seen("git", &told), None);
+        assert_eq!(seen("docs", &told).unwrap().reason, "Answers");
     }
 
     #[test]

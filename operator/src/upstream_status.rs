@@ -68,6 +68,21 @@ fn condition(object: &Upstream, type_: &str, (status, reason, message): Words<'_
     }
 }
 
+/// Whether the upstream went or came back, for some or for all, or something of it is known
+/// for the first time.
+pub(crate) fn is_turn(before: Option<&UpstreamStatus>, now: &UpstreamStatus) -> bool {
+    let Some(before) = before else {
+        return true;
+    };
+    let reach = |of: &UpstreamStatus| {
+        let condition = of.condition(REACHABLE)?;
+        Some((condition.status.clone(), condition.reason.clone()))
+    };
+    let is_found = (before.era.is_none() && now.era.is_some())
+        || (before.tools.is_none() && now.tools.is_some());
+    is_found || reach(before) != reach(now)
+}
+
 /// What of a new status is worth telling: each verdict, and that the upstream went and came
 /// back.
 pub(crate) fn events(before: Option<&UpstreamStatus>, now: &UpstreamStatus) -> Vec<Event> {
@@ -196,6 +211,36 @@ mod tests {
             (&*reachable.status, &*reachable.reason),
             ("Unknown", "NotServed")
         );
+    }
+
+    #[test]
+    fn a_turn_is_more_than_other_words() {
+        let first = first();
+        let after = |before: &UpstreamStatus, seen: &Seen| {
+            next(before, &Verdict::Accepted, Some(seen)).unwrap()
+        };
+        let uncounted = Seen {
+            tools: None,
+            ..seen(Some(true))
+        };
+        let other = Seen {
+            message: "other".to_owned(),
+            tools: Some(8),
+            ..seen(Some(true))
+        };
+        let up = after(&first, &uncounted);
+        assert!(is_turn(None, &first));
+        assert!(is_turn(Some(&first), &up));
+        let counted = after(&up, &seen(Some(true)));
+        assert!(is_turn(Some(&up), &counted), "it has tools");
+        assert!(!is_turn(Some(&counted), &after(&counted, &other)));
+        let some = Seen {
+            reason: "Some",
+            ..seen(Some(true))
+        };
+        assert!(is_turn(Some(&counted), &after(&counted, &some)));
+        let down = after(&counted, &seen(Some(false)));
+        assert!(is_turn(Some(&counted), &down));
     }
 
     /// The reasons of what is told.

@@ -35,8 +35,10 @@ use crate::upstream_status::{self, status};
 pub(crate) const TOLD: &str = "hexagram.dev/upstreams";
 /// Between two glances at what workers say of the upstreams.
 const GLANCE: Duration = Duration::from_secs(2);
-/// Between two writes of what workers say, of one object.
+/// After a write, before it is written of the same object that it went or came back.
 const REST: Duration = Duration::from_secs(5);
+/// The same for other words: they may change with each call of a client.
+const LONG_REST: Duration = Duration::from_secs(60);
 
 /// Gives the objects of a namespace to its workers.
 pub(crate) struct Upstreams {
@@ -72,24 +74,26 @@ impl Upstreams {
         let mut wrong = Trouble::new("giving the Upstream objects to the workers");
         let mut mute = Trouble::new("saying on the Upstream objects how they are");
         loop {
-            tokio::select! {
-                Some(event) = events.next() => blind.tell(event.map(|event| {
-                    if is_change(objects.all(), &event) {
-                        pace.happened(Instant::now());
-                    }
-                    objects.note(event, |object| object);
-                })),
-                Ok(()) = self.pods.changed() => pace.happened(Instant::now()),
+            let is_time = tokio::select! {
+                Some(event) = events.next() => {
+                    blind.tell(event.map(|event| take(&mut objects, &mut pace, event)));
+                    false
+                }
+                Ok(()) = self.pods.changed() => {
+                    pace.happened(Instant::now());
+                    false
+                }
                 () = sleep_until(pace.due()) => {
                     let given = self.give(objects.all()).await;
                     pace.passed(Instant::now(), given.is_err());
                     wrong.tell(given);
+                    true
                 }
-                _ = glances.tick() => {}
-            }
+                _ = glances.tick() => true,
+            };
             // Until the next pass what was found may be of other objects.
-            if !pace.has_news() {
-                mute.tell(self.tell(&mut objects).await);
+            if is_time && !pace.has_news() {
+                mute.tell(self.tell(&mut objects, &mut pace).await);
             }
         }
     }
@@ -186,14 +190,18 @@ impl Upstreams {
     }
 
     /// Says on the objects what is news.
-    async fn tell(&mut self, objects: &mut Listing<Upstream>) -> Result<(), kube::Error> {
+    async fn tell(
+        &mut self,
+        objects: &mut Listing<Upstream>,
+        pace: &mut Pace,
+    ) -> Result<(), kube::Error> {
         let told = self.controller.overview().sights;
         let news = objects.all().map(|all| self.news(all, &told));
         let mut done = Ok(());
         for (object, status) in news.unwrap_or_default() {
             self.written.insert(object.name_any(), Instant::now());
             match self.tell_one(&object, &status).await {
-                Ok(Some(written)) => objects.note(Event::Apply(written), |object| object),
+                Ok(Some(written)) => take_written(objects, pace, &object, written),
                 // It was deleted meanwhile.
                 Ok(None) => {}
                 Err(error) => done = done.and(Err(error)),
@@ -202,26 +210,30 @@ impl Upstreams {
         done
     }
 
-    /// The objects that are to say something else, and what. A verdict is said at once; what
-    /// workers see may change with each call of a client.
+    /// The objects that are to say something else, and what. A verdict is said at once.
     fn news(
         &mut self,
         objects: &Objects,
         told: &BTreeMap<String, Sights>,
     ) -> Vec<(Upstream, UpstreamStatus)> {
         self.written.retain(|name, _| objects.contains_key(name));
-        let is_rested = |name: &str| {
-            let written = self.written.get(name);
-            written.is_none_or(|at| at.elapsed() >= REST)
-        };
         let news = objects.iter().filter_map(|(name, object)| {
             let verdict = self.verdicts.get(name)?;
-            let seen = seen(name, told);
-            let is_due = is_rested(name) || status(object, verdict, None).is_some();
-            let news = status(object, verdict, seen.as_ref()).filter(|_| is_due)?;
-            Some((object.clone(), news))
+            let news = status(object, verdict, seen(name, told).as_ref())?;
+            let is_verdict = || status(object, verdict, None).is_some();
+            let is_due = self.is_rested(object, &news) || is_verdict();
+            is_due.then(|| (object.clone(), news))
         });
         news.collect()
+    }
+
+    fn is_rested(&self, object: &Upstream, news: &UpstreamStatus) -> bool {
+        let rest = match upstream_status::is_turn(object.status.as_ref(), news) {
+            true => REST,
+            false => LONG_REST,
+        };
+        let written = self.written.get(&object.name_any());
+        written.is_none_or(|at| at.elapsed() >= rest)
     }
 
     async fn tell_one(
@@ -244,6 +256,51 @@ impl Upstreams {
     }
 }
 
+/// Takes in what the watch tells.
+fn take(objects: &mut Listing<Upstream>, pace: &mut Pace, event: Event<Upstream>) {
+    if is_old(objects.all(), &event) {
+        return;
+    }
+    if is_change(objects.all(), &event) {
+        pace.happened(Instant::now());
+    }
+    objects.note(event, |object| object);
+}
+
+/// Takes in what became of a `known` object as its status was written. Where somebody has
+/// changed it meanwhile, a pass is to follow, and the watch brings it.
+fn take_written(
+    objects: &mut Listing<Upstream>,
+    pace: &mut Pace,
+    known: &Upstream,
+    written: Upstream,
+) {
+    match edition(known) == edition(&written) {
+        true => objects.note(Event::Apply(written), |object| object),
+        false => pace.happened(Instant::now()),
+    }
+}
+
+/// What is another one where somebody made the object anew or changed it.
+fn edition(object: &Upstream) -> (Option<String>, Option<i64>) {
+    (object.uid(), object.metadata.generation)
+}
+
+/// Whether what is known of an object is newer than an event: the answer to a write came
+/// before what the watch had to tell until then.
+fn is_old(objects: Option<&Objects>, event: &Event<Upstream>) -> bool {
+    let Event::Apply(object) = event else {
+        return false;
+    };
+    let known = objects.and_then(|all| all.get(&object.name_any()));
+    let known = known.filter(|known| known.uid() == object.uid());
+    let version = |object: &Upstream| object.resource_version()?.parse::<u64>().ok();
+    match (known.and_then(version), version(object)) {
+        (Some(known), Some(told)) => told < known,
+        _ => false,
+    }
+}
+
 /// Whether a pass is to follow an event: not where only what stands on an object is other.
 fn is_change(objects: Option<&Objects>, event: &Event<Upstream>) -> bool {
     match event {
@@ -251,10 +308,7 @@ fn is_change(objects: Option<&Objects>, event: &Event<Upstream>) -> bool {
         Event::InitDone | Event::Delete(_) => true,
         Event::Apply(object) => {
             let known = objects.and_then(|all| all.get(&object.name_any()));
-            known.is_none_or(|known| {
-                let [known, now] = [known, object].map(|one| (one.uid(), one.metadata.generation));
-                known != now
-            })
+            known.is_none_or(|known| edition(known) != edition(object))
         }
     }
 }
@@ -305,6 +359,57 @@ mod tests {
             assert_eq!(is_change(Some(&known), &event), expected, "{event:?}");
         }
         assert!(is_change(None, &Event::Apply(object("a", 1))));
+    }
+
+    fn told(reachable: bool, generation: i64, version: &str) -> Upstream {
+        let mut object = object("a", generation);
+        object.metadata.resource_version = Some(version.to_owned());
+        object.status = Some(UpstreamStatus {
+            reachable: Some(reachable),
+            ..UpstreamStatus::default()
+        });
+        object
+    }
+
+    /// A listing that has this, and a pace without news.
+    fn quiet(object: Upstream) -> (Listing<Upstream>, Pace) {
+        let mut objects = Listing::new();
+        objects.note(Event::Apply(object), |object| object);
+        let mut pace = Pace::new(Instant::now());
+        pace.passed(Instant::now(), false);
+        (objects, pace)
+    }
+
+    #[test]
+    fn an_edit_that_comes_with_the_answer_to_a_write_is_not_missed() {
+        let known = told(false, 1, "5");
+        let (mut objects, mut pace) = quiet(known.clone());
+        let written = told(true, 1, "6");
+        take_written(&mut objects, &mut pace, &known, written.clone());
+        assert_eq!(objects.all().unwrap()["a"], written);
+        assert!(!pace.has_news());
+        let edited = told(true, 2, "8");
+        take_written(&mut objects, &mut pace, &written, edited.clone());
+        assert_eq!(objects.all().unwrap()["a"], written);
+        assert!(pace.has_news());
+        pace.passed(Instant::now(), false);
+        take(&mut objects, &mut pace, Event::Apply(edited.clone()));
+        assert_eq!(objects.all().unwrap()["a"], edited);
+        assert!(pace.has_news());
+    }
+
+    #[test]
+    fn what_the_watch_tells_late_puts_nothing_back() {
+        let written = told(true, 1, "10");
+        let (mut objects, mut pace) = quiet(written.clone());
+        take(&mut objects, &mut pace, Event::Apply(told(false, 1, "9")));
+        assert_eq!(objects.all().unwrap()["a"], written);
+        let mut anew = told(false, 1, "9");
+        anew.metadata.uid = Some("other".to_owned());
+        for newer in [told(false, 1, "11"), anew] {
+            take(&mut objects, &mut pace, Event::Apply(newer.clone()));
+            assert_eq!(objects.all().unwrap()["a"], newer);
+        }
     }
 
     #[test]

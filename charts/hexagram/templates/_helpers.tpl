@@ -51,6 +51,16 @@ replicas: {{ int .replicas }}
 {{- default (printf "%s-keys" (include "hexagram.fullname" .)) .Values.keys.secretName }}
 {{- end }}
 
+{{- /* Somebody else may look after a Secret that has a name of its own. */ -}}
+{{- define "hexagram.keysRotateDays" -}}
+{{- $keys := .Values.keys }}
+{{- if kindIs "invalid" $keys.rotateDays }}
+{{- ternary 0 90 (not (empty $keys.secretName)) }}
+{{- else }}
+{{- int $keys.rotateDays }}
+{{- end }}
+{{- end }}
+
 {{- define "hexagram.image" -}}
 {{- with .Values.image }}
 {{- if .digest }}

@@ -53,7 +53,8 @@ pub struct Report {
     pub draining: bool,
     /// What it can do, in the unit of the loads.
     pub capacity: u64,
-    /// What it knows of its upstreams; none where it does not tell.
+    /// What it knows of its upstreams; none where it does not tell, and in a report that
+    /// follows another closely.
     pub upstreams: Option<Sights>,
 }
 
@@ -284,12 +285,15 @@ impl Fleet {
         self.life(owner) == Life::Dead && others.any(|(_, member)| member.life != Life::Dead)
     }
 
-    /// `owner` said something, so it lives.
-    pub fn reported(&mut self, owner: &Owner, report: Report) {
+    /// `owner` said something, so it lives. Of its upstreams what it told before stands
+    /// until it tells again.
+    pub fn reported(&mut self, owner: &Owner, mut report: Report) {
         if self.successor(owner) {
             return;
         }
         if let Some(member) = self.members.get_mut(owner).filter(|member| !member.out) {
+            let known = member.report.take().and_then(|known| known.upstreams);
+            report.upstreams = report.upstreams.or(known);
             member.life = Life::Alive;
             member.report = Some(report);
             member.left = false;

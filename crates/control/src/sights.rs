@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hexagram_proto::admin;
 
-/// Upstreams of one worker that are listened to.
-const MOST: usize = 256;
+/// Upstreams of one worker that are told of, and listened to: one that serves more says
+/// nothing of the others.
+pub const MOST_SIGHTS: usize = 256;
 
 /// An upstream as one worker sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,11 +32,12 @@ pub struct ToolsSeen {
     pub age: u64,
 }
 
-/// All that a worker says of its upstreams. Each report has it, so it is shared.
+/// All that a worker says of its upstreams, about once a second. Others keep it, so it is
+/// shared.
 pub type Sights = Arc<[Sight]>;
 
 pub(crate) fn read(upstreams: &admin::Upstreams) -> Sights {
-    let sights = upstreams.sights.iter().take(MOST);
+    let sights = upstreams.sights.iter().take(MOST_SIGHTS);
     sights.map(sight).collect()
 }
 

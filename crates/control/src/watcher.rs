@@ -103,7 +103,7 @@ impl Watcher {
                 Lost::Mistrusted
             }
             Unheard::Empty => Lost::Silent,
-            // It takes links over TLS only.
+            // It takes links over TLS only, or of another role.
             Unheard::Answered(status) if status.code() == Code::PermissionDenied => {
                 self.unheard(&status);
                 Lost::Mistrusted

@@ -104,7 +104,7 @@ async fn it_asks_over_mutual_tls_as_well() {
     let folder = tempfile::tempdir().unwrap();
     link_keys(folder.path(), &[]);
     let flag = |role| format!("--link-tls={}", folder.path().join(role).display());
-    let [worker, control, edge] = ["worker", "operator", "edge"].map(flag);
+    let [worker, control, edge] = ["worker", "controller", "edge"].map(flag);
     let (cluster, asks) = left_alone(&[&worker], &[&control], &[&edge]).await;
     let more: Vec<_> = asks.iter().map(String::as_str).chain([&*edge]).collect();
     starts_cold(cluster, &more).await;

@@ -3,12 +3,12 @@
 use hexagram_core::{Entry, Epoch, Incarnation, Owner, Plan, RegisterMap, ShardCount};
 
 use crate::Malformed;
-use crate::admin::{self, KnownMap, Life, Place};
+use crate::admin::{self, KnownMap, Place};
 
 /// What is told of a map; [`known_map`] reads it.
 pub fn map_message(map: &RegisterMap) -> KnownMap {
     let place = |(owner, address): (&Owner, &String)| Place {
-        life: Some(life(owner)),
+        owner: Some(wire(owner)),
         address: address.clone(),
     };
     KnownMap {
@@ -20,11 +20,11 @@ pub fn map_message(map: &RegisterMap) -> KnownMap {
 
 fn told(entry: &Entry<Owner>) -> admin::Entry {
     let plan = entry.plan().map(|plan| admin::Plan {
-        to: Some(life(&plan.to)),
+        to: Some(wire(&plan.to)),
         epoch: plan.epoch.get(),
     });
     admin::Entry {
-        owner: Some(life(entry.owner())),
+        owner: Some(wire(entry.owner())),
         epoch: entry.epoch().get(),
         spent: entry.spent().get(),
         plan,
@@ -32,8 +32,8 @@ fn told(entry: &Entry<Owner>) -> admin::Entry {
     }
 }
 
-fn life(owner: &Owner) -> Life {
-    Life {
+fn wire(owner: &Owner) -> admin::Owner {
+    admin::Owner {
         worker: owner.worker.to_string(),
         incarnation: owner.incarnation.get(),
     }
@@ -51,7 +51,7 @@ pub fn known_map(message: &KnownMap, shards: ShardCount) -> Result<Option<Regist
     let entries = message.entries.iter().map(entry);
     let entries = entries.collect::<Result<_, _>>()?;
     let places = message.places.iter();
-    let addresses = places.map(|place| Ok((owner(place.life.as_ref())?, place.address.clone())));
+    let addresses = places.map(|place| Ok((owner(place.owner.as_ref())?, place.address.clone())));
     let addresses = addresses.collect::<Result<_, Malformed>>()?;
     let map = RegisterMap::new(message.version, shards, entries, addresses);
     map.map(Some).ok_or(Malformed("number of shards"))
@@ -72,7 +72,7 @@ fn plan(told: &admin::Plan) -> Result<Plan<Owner>, Malformed> {
     })
 }
 
-fn owner(told: Option<&Life>) -> Result<Owner, Malformed> {
+fn owner(told: Option<&admin::Owner>) -> Result<Owner, Malformed> {
     let told = told.ok_or(Malformed("worker"))?;
     let worker = told
         .worker
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(refused(&|map| map.entries[1].epoch = 0), "epoch");
         assert_eq!(refused(&|map| map.entries[1].epoch = 9), "entry of a shard");
         assert_eq!(refused(&|map| map.entries[1].owner = None), "worker");
-        let nameless = |map: &mut KnownMap| map.places[0].life = Some(Life::default());
+        let nameless = |map: &mut KnownMap| map.places[0].owner = Some(admin::Owner::default());
         assert_eq!(refused(&nameless), "worker's name");
     }
 }

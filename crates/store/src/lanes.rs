@@ -104,6 +104,11 @@ impl Lanes {
         self.of(owner, |lane| lane.closed = true);
     }
 
+    /// Whether there is no shard that has something to say or will have.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.lock().is_empty()
+    }
+
     /// The next groups, one a shard at most; `check`: of every shard.
     pub(crate) fn take(&self, check: bool, now: Instant) -> Vec<Flight> {
         let mut lanes = self.lanes.lock();

@@ -21,7 +21,7 @@ use crate::record::{Group, Record};
 use crate::store::{Arrived, Claim, Claimed, Store, StoreError, Written, Wrote};
 use connection::Connection;
 use keys::Keys;
-use replicas::{Replicas, What};
+use replicas::{Asking, Replicas, What};
 use scripts::{read_claimed, read_wrote};
 pub use settings::{RedisSettings, SettingsError};
 
@@ -70,7 +70,14 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`]
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.connection.check_about().await?;
+        // In this order: the other question writes something, which replicas would have to
+        // confirm first.
+        self.ask_replicas().await?;
+        self.connection.check_about().await
+    }
+
+    /// Whether enough replicas have all that was written over the connection.
+    async fn ask_replicas(&self) -> Result<(), StoreError> {
         let Some(asking) = self.replicas.turn(What::Groups).await else {
             return Ok(());
         };
@@ -111,10 +118,22 @@ impl RedisStore {
     }
 
     async fn write(&self, groups: &[Group]) -> Result<Written, StoreError> {
+        let asking = match groups {
+            [] => None,
+            _ => self.replicas.turn(What::Groups).await,
+        };
+        self.send(groups, asking).await
+    }
+
+    /// Writes groups, and asks the replicas whether they have them if that is one's turn.
+    async fn send(
+        &self,
+        groups: &[Group],
+        asking: Option<Asking<'_>>,
+    ) -> Result<Written, StoreError> {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
-        let asking = self.replicas.turn(What::Groups).await;
         let ask = |scripts: &scripts::Scripts| {
             let mut pipeline = Pipeline::with_capacity(groups.len() + 1);
             for group in groups {
@@ -167,6 +186,14 @@ impl Store for RedisStore {
 
     fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
         self.write(groups).boxed()
+    }
+
+    fn inquire<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
+        self.send(groups, None).boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.check().boxed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a store does, whatever keeps it.
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hexagram_core::{Epoch, ShardId};
 use thiserror::Error;
@@ -127,4 +128,21 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError`]; any of them may have been written. Also one that is refused may be
     /// written again, as it was.
     fn write<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>>;
+
+    /// As [`write()`](Self::write), of groups without changes, for who wants to know only
+    /// whether later owners have claimed the shards: what replicas have is not waited for.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn inquire<'a>(&'a self, groups: &'a [Group]) -> BoxFuture<'a, Result<Written, StoreError>> {
+        self.write(groups)
+    }
+
+    /// Whether it answers, and has the replicas that are to be waited for.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn check(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move { self.write(&[]).await.map(drop) }.boxed()
+    }
 }

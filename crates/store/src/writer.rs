@@ -128,7 +128,7 @@ impl Writer {
     /// [`StoreError`]
     pub async fn overtaken(&self) -> Result<Vec<(ShardId, Epoch)>, StoreError> {
         let asked = self.lanes.questions();
-        let wrote = self.store.write(&asked).await?;
+        let wrote = self.store.inquire(&asked).await?;
         let answers = asked.iter().zip(wrote);
         let overtaken = answers.filter_map(|(group, wrote)| match wrote {
             Ok(Wrote::Fenced(by)) => Some((group.shard, by)),
@@ -145,10 +145,14 @@ impl Writer {
         loop {
             self.tell(&events, self.lanes.behind()).await;
             let claimed = self.claim(&events).await;
-            let flights = self.lanes.take(std::mem::take(&mut check), Instant::now());
+            let checks_now = std::mem::take(&mut check);
+            let flights = self.lanes.take(checks_now, Instant::now());
             if !flights.is_empty() {
                 self.write(flights, &events).await;
                 continue;
+            }
+            if checks_now {
+                self.look().await;
             }
             if claimed {
                 continue;
@@ -243,6 +247,19 @@ impl Writer {
             }
         }
         any
+    }
+
+    /// Without shards nothing is written that would tell that the store is well again: it is
+    /// asked, or the next shard would find it as the last one left it.
+    async fn look(&self) {
+        if *self.health.borrow() == Health::Up || !self.lanes.is_empty() {
+            return;
+        }
+        match answered(self.store.check()).await {
+            Ok(()) => self.find(),
+            Err(error @ StoreError::Unreplicated(_)) => self.doubt(&error),
+            Err(error) => self.lose(&error, &mut []),
+        }
     }
 
     async fn tell(&self, events: &mpsc::Sender<Event>, news: impl IntoIterator<Item = News>) {

@@ -256,6 +256,46 @@ async fn a_shard_that_was_given_on_is_still_told_what_was_said() {
     assert_eq!(stored(&store).await.len(), 1);
 }
 
+/// The next shard is not to find it as the last one left it.
+#[tokio::test(start_paused = true)]
+async fn without_shards_too_a_store_is_found_that_is_back() {
+    let store = MemoryStore::default();
+    let owner = Owner::claim(&store, 1).await;
+    owner.journal.close();
+    let health = owner.writer.health();
+    store.set_down(true);
+    let journal = owner.writer.open(shard(), epoch(2), false);
+    owner.writer.rewrite(&journal, Epoch::FIRST, Vec::new());
+    sleep(LATER).await;
+    journal.close();
+    sleep(LATER).await;
+    assert_eq!(*health.borrow(), Health::Lost);
+    store.set_down(false);
+    sleep(LATER).await;
+    assert_eq!(*health.borrow(), Health::Up);
+
+    let next = Claim {
+        shard: shard(),
+        epoch: epoch(3),
+        mode: ClaimMode::Keep,
+    };
+    store.claim(next).await.unwrap();
+    let journal = owner.writer.open(shard(), epoch(3), true);
+    assert_eq!(journal.write(vec![session(1, 1)]).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_was_refused_and_left_is_not_in_the_way_of_the_next() {
+    let store = MemoryStore::default();
+    let owner = Owner::claim(&store, 1).await;
+    store.set_refused(shard(), true);
+    assert_eq!(owner.say(1, 1).await, Err(Unwritten::Lost));
+    assert_eq!(*owner.writer.health().borrow(), Health::Refuses);
+    owner.journal.close();
+    sleep(LATER).await;
+    assert_eq!(*owner.writer.health().borrow(), Health::Up);
+}
+
 /// More than may wait for one shard: it is written anew instead.
 #[tokio::test(start_paused = true)]
 async fn what_gathers_while_the_store_is_away_has_a_bound() {

@@ -108,6 +108,8 @@ impl Door {
     }
 
     fn put_out(&self, seat: Option<Seat<AbortHandle>>) {
+        // Whoever is through already is let in.
+        let seat = seat.filter(|seat| !seat.handle.is_finished());
         if let Some(Seat { handle, peer, .. }) = seat {
             handle.abort();
             self.refusals.note(peer, &Refusal::Crowded);

@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use hexagram_proto::admin::admin_server::Admin;
-use hexagram_proto::admin::{KnownMap, MapRequest, Report, WatchRequest};
+use hexagram_proto::admin::{KnownMap, MapRequest, Report, Upstreams, WatchRequest};
 use hexagram_proto::map_message;
 use hexagram_runtime::drain::Drain;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Request, Response, Status};
 
 use crate::busy;
 use crate::handoff::Handoffs;
+use crate::peer::{Peer, check};
 use crate::sights::sights;
 
 /// Longest silence; a controller takes three of them for a sign.
@@ -42,13 +44,14 @@ impl Admin for AdminService {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        check(request.extensions(), Peer::Controller)?;
         let asked = request.get_ref();
         self.refuse_others(&asked.cluster, asked.shards)?;
         let reporter = Reporter {
             handoffs: Arc::clone(&self.handoffs),
             changes: self.handoffs.changes(),
             draining: self.draining.clone(),
-            first: true,
+            told: None,
             _watched: self.watched.hold(),
         };
         let reports = stream::unfold(reporter, |mut reporter| async {
@@ -59,6 +62,7 @@ impl Admin for AdminService {
         Ok(Response::new(Box::pin(reports)))
     }
 
+    /// Whoever is of the cluster may ask: an edge has nobody else while it has no map.
     async fn map(&self, request: Request<MapRequest>) -> Result<Response<KnownMap>, Status> {
         let asked = request.get_ref();
         self.refuse_others(&asked.cluster, asked.shards)?;
@@ -86,13 +90,14 @@ struct Reporter {
     handoffs: Arc<Handoffs>,
     changes: watch::Receiver<u64>,
     draining: CancellationToken,
-    first: bool,
+    /// When it was told of the upstreams; none before the first report.
+    told: Option<Instant>,
     _watched: TaskTrackerToken,
 }
 
 impl Reporter {
     async fn next(&mut self) -> Report {
-        if !std::mem::take(&mut self.first) {
+        if self.told.is_some() {
             let was_draining = self.draining.is_cancelled();
             tokio::select! {
                 _ = self.changes.changed() => {}
@@ -101,6 +106,7 @@ impl Reporter {
             }
         }
         self.changes.mark_unchanged();
+        let upstreams = self.upstreams();
         let me = &self.handoffs.me;
         let host = &self.handoffs.host;
         // Not those of the setup: the ring may be another one since.
@@ -115,7 +121,18 @@ impl Reporter {
             keys,
             store: self.handoffs.setup().store.clone(),
             joined: self.handoffs.has_joined(),
-            upstreams: Some(sights(self.handoffs.host.federation().status())),
+            upstreams,
         }
+    }
+
+    /// What is known of the upstreams, once a second: changes of shards may come in hundreds.
+    fn upstreams(&mut self) -> Option<Upstreams> {
+        if self.told.is_some_and(|at| at.elapsed() < SILENCE) {
+            return None;
+        }
+        self.told = Some(Instant::now());
+        let federation = self.handoffs.host.federation();
+        let all = federation.all().iter();
+        Some(sights(all.map(|one| (one.name(), one.health()))))
     }
 }

@@ -274,15 +274,12 @@ impl Worker {
     }
 
     /// Asks every upstream that is not known yet to describe itself, so that the
-    /// first client need not wait and people see what it is; tells which could not.
+    /// first client need not wait and people see what it is; tells what came of it.
     pub async fn probe(&self) -> Vec<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
         let federation = self.host.federation();
         let new = federation.all().iter().filter(|upstream| upstream.is_new());
-        let asked =
-            new.map(
-                |upstream| async move { (upstream.name().to_owned(), upstream.visit(false).await) },
-            );
-        futures_util::future::join_all(asked).await
+        let visited = futures_util::future::join_all(new.map(Upstream::first_visit)).await;
+        visited.into_iter().flatten().collect()
     }
 
     /// Serves links over TCP until `shutdown`.
@@ -383,8 +380,6 @@ impl Worker {
             })
         });
         let taking = taking.map(|taking| InterceptedService::new(taking, only(Peer::Worker)));
-        let reporting =
-            reporting.map(|reporting| InterceptedService::new(reporting, only(Peer::Controller)));
         let served = server()
             .add_service(InterceptedService::new(service, only(Peer::Edge)))
             .add_optional_service(taking)

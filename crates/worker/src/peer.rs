@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tonic::{Request, Status};
+use tonic::{Extensions, Request, Status};
 
 /// Who has proved to be at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +34,14 @@ type Judged = Result<Request<()>, Status>;
 
 /// Lets calls of `wanted` through, and those of nobody else who has proved who he is.
 pub(crate) fn only(wanted: Peer) -> impl Fn(Request<()>) -> Judged + Clone + Send + Sync + 'static {
-    move |request| match request.extensions().get::<Known>().copied() {
-        Some(Known(None)) => Ok(request),
-        Some(Known(Some(peer))) if peer == wanted => Ok(request),
+    move |request| check(request.extensions(), wanted).map(|()| request)
+}
+
+/// Whether a call with these extensions is of `wanted`, or of one who need not prove it.
+pub(crate) fn check(extensions: &Extensions, wanted: Peer) -> Result<(), Status> {
+    match extensions.get::<Known>().copied() {
+        Some(Known(None)) => Ok(()),
+        Some(Known(Some(peer))) if peer == wanted => Ok(()),
         Some(Known(Some(peer))) => Err(Status::permission_denied(format!(
             "this is for a {wanted} to ask of a worker, and the caller has the certificate of \
              another role ({peer}): give each process its own"

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::host::Host;
 use crate::upstream::Upstream;
@@ -13,6 +14,8 @@ use crate::upstream::Upstream;
 const LOOK: Duration = Duration::from_secs(5);
 /// One that nobody has tried for so long is asked.
 const QUIET: Duration = Duration::from_secs(15);
+/// One that does not answer holds the look at the others up no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does so until it is dropped.
 pub(crate) async fn revisit(host: Arc<Host>) {
@@ -20,16 +23,20 @@ pub(crate) async fn revisit(host: Arc<Host>) {
         tokio::time::sleep(LOOK).await;
         let federation = host.federation();
         let down = federation.all().iter();
-        let down = down.filter(|upstream| upstream.is_forsaken(QUIET));
+        let down = down.filter(|upstream| upstream.is_to_be_revisited(QUIET));
         join_all(down.map(ask)).await;
     }
 }
 
 async fn ask(upstream: &Arc<Upstream>) {
-    match upstream.visit(true).await {
-        Ok(_) => tracing::info!(upstream = upstream.name(), "upstream reachable again"),
-        Err(error) => {
-            tracing::debug!(upstream = upstream.name(), %error, "upstream still not reachable");
+    let name = upstream.name();
+    match timeout(PATIENCE, upstream.visit(true)).await {
+        Ok(Ok(_)) if upstream.health().reachable == Some(true) => {
+            tracing::info!(upstream = name, "upstream reachable again");
         }
+        // It was asked a moment ago, in vain.
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(upstream = name, %error, "upstream still not reachable"),
+        Err(_) => tracing::debug!(upstream = name, "upstream does not answer yet"),
     }
 }

@@ -2,7 +2,6 @@
 
 use hexagram_proto::admin::{Tools, UpstreamSight, Upstreams};
 
-use crate::meter::UpstreamStatus;
 use crate::upstream::{ToolCount, UpstreamHealth};
 
 /// Upstreams that are told of.
@@ -10,15 +9,16 @@ const MOST: usize = 256;
 /// Bytes of a reason.
 const REASON: usize = 160;
 
-/// What a report says of `upstreams`.
-pub(crate) fn sights(upstreams: Vec<UpstreamStatus>) -> Upstreams {
-    let sights = upstreams.into_iter().take(MOST).map(sight);
+/// What a report says of `upstreams`, each with its name.
+pub(crate) fn sights<'a>(upstreams: impl Iterator<Item = (&'a str, UpstreamHealth)>) -> Upstreams {
+    let sights = upstreams.take(MOST);
+    let sights = sights.map(|(name, health)| sight(name, health));
     Upstreams {
         sights: sights.collect(),
     }
 }
 
-fn sight(UpstreamStatus { name, health, .. }: UpstreamStatus) -> UpstreamSight {
+fn sight(name: &str, health: UpstreamHealth) -> UpstreamSight {
     let UpstreamHealth {
         reachable,
         era,
@@ -28,7 +28,7 @@ fn sight(UpstreamStatus { name, health, .. }: UpstreamStatus) -> UpstreamSight {
     } = health;
     let why = last_error.filter(|_| reachable == Some(false));
     UpstreamSight {
-        name,
+        name: name.to_owned(),
         reachable,
         reason: why.map(|why| line(&why.error)).unwrap_or_default(),
         era: era.unwrap_or_default().to_owned(),
@@ -54,19 +54,11 @@ fn line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::upstream::LastError;
 
-    fn status(name: &str, health: UpstreamHealth) -> UpstreamStatus {
-        UpstreamStatus {
-            name: name.to_owned(),
-            requests: 0,
-            in_flight: 0,
-            failures: BTreeMap::new(),
-            health,
-        }
+    fn told<const N: usize>(upstreams: [(&str, UpstreamHealth); N]) -> Vec<UpstreamSight> {
+        sights(upstreams.into_iter()).sights
     }
 
     fn failed(reachable: bool, error: String) -> UpstreamHealth {
@@ -83,20 +75,19 @@ mod tests {
     #[test]
     fn a_reason_is_one_short_line_and_only_of_what_is_down() {
         let error = format!("HTTP 503:\n\t<p>\u{1b}[1m{}", "\u{e9}".repeat(REASON));
-        let told = sights(vec![
-            status("down", failed(false, error.clone())),
-            status("up", failed(true, error)),
+        let told = told([
+            ("down", failed(false, error.clone())),
+            ("up", failed(true, error)),
         ]);
-        let reason = &told.sights[0].reason;
+        let reason = &told[0].reason;
         assert!(reason.starts_with("HTTP 503: <p> [1m\u{e9}"), "{reason}");
         assert!(reason.len() <= REASON && reason.len() > REASON - 2);
-        assert_eq!(told.sights[1].reason, "");
+        assert_eq!(told[1].reason, "");
     }
 
     #[test]
     fn what_nobody_knows_is_absent() {
-        let none = sights(vec![status("new", UpstreamHealth::default())]);
-        let new = &none.sights[0];
+        let new = &told([("new", UpstreamHealth::default())])[0];
         assert_eq!((new.reachable, new.era.as_str()), (None, ""));
         assert!(new.tools.is_none());
         let known = UpstreamHealth {
@@ -107,15 +98,14 @@ mod tests {
             }),
             ..UpstreamHealth::default()
         };
-        let known = sights(vec![status("known", known)]);
-        let known = &known.sights[0];
+        let known = &told([("known", known)])[0];
         assert_eq!(known.tools, Some(Tools { count: 3, age: 9 }));
         assert_eq!(known.era, "both");
     }
 
     #[test]
     fn a_report_stays_small() {
-        let many = (0..2 * MOST).map(|n| status(&n.to_string(), UpstreamHealth::default()));
-        assert_eq!(sights(many.collect()).sights.len(), MOST);
+        let many = (0..2 * MOST).map(|_| ("one", UpstreamHealth::default()));
+        assert_eq!(sights(many).sights.len(), MOST);
     }
 }

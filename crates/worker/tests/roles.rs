@@ -7,8 +7,8 @@ mod edge;
 mod pair;
 
 use hexagram_core::ShardCount;
-use hexagram_proto::admin::WatchRequest;
 use hexagram_proto::admin::admin_client::AdminClient;
+use hexagram_proto::admin::{MapRequest, WatchRequest};
 use hexagram_proto::handoff::{Move, TailQuery};
 use hexagram_worker::Peer;
 use tonic::{Code, Status};
@@ -35,6 +35,15 @@ async fn denies_watching(cluster: &Cluster, peer: Peer) -> bool {
     };
     let mut client = AdminClient::new(cluster.channel(0).await);
     is_denied(client.watch(request).await, peer)
+}
+
+async fn denies_the_map(cluster: &Cluster, peer: Peer) -> bool {
+    let request = MapRequest {
+        cluster: CLUSTER.to_owned(),
+        shards: u32::from(ShardCount::default().get()),
+    };
+    let mut client = AdminClient::new(cluster.channel(0).await);
+    is_denied(client.map(request).await, peer)
 }
 
 async fn denies_handoffs(cluster: &Cluster, peer: Peer) -> bool {
@@ -67,6 +76,10 @@ async fn each_role_may_ask_what_it_needs_and_nothing_else() {
         assert_eq!(handoffs, peer != Peer::Worker, "handoffs for a {peer}");
         let watching = denies_watching(&cluster, peer).await;
         assert_eq!(watching, peer != Peer::Controller, "watching for a {peer}");
+        assert!(
+            !denies_the_map(&cluster, peer).await,
+            "the map for a {peer}"
+        );
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Wait {
 pub(super) struct Decision {
     /// Since when each key is what it is, before the step.
     pub(super) history: History,
+    /// What somebody else took out of the ring, and what it was.
+    pub(super) taken_back: Vec<(u64, Stage)>,
     pub(super) step: Option<Step>,
     pub(super) wait: Option<Wait>,
 }
@@ -90,7 +92,8 @@ impl Situation<'_> {
                 ..Decision::default()
             };
         }
-        let history = self.noted();
+        let taken_back = self.taken_back();
+        let history = self.noted(!taken_back.is_empty());
         let step = self.step(&history);
         let wait = match step {
             None => self.wait(&history),
@@ -98,6 +101,7 @@ impl Situation<'_> {
         };
         Decision {
             history,
+            taken_back,
             step,
             wait,
         }
@@ -109,16 +113,27 @@ impl Situation<'_> {
         !self.times.period.is_zero() || self.asked || stages.any(|stage| stage != Stage::Mints)
     }
 
+    /// Keys that were to mint or did, and are gone: a step drops none of these.
+    fn taken_back(&self) -> Vec<(u64, Stage)> {
+        let known = self.history.0.iter();
+        let gone = known.filter(|(key, _)| !self.keys.contains(key));
+        let gone = gone.map(|(key, since)| (*key, since.stage));
+        gone.filter(|(_, stage)| matches!(stage, Stage::Added | Stage::Mints))
+            .collect()
+    }
+
     /// What every key is now. One that is not known and does not mint is on its way out: it
-    /// may have minted until a moment ago.
-    fn noted(&self) -> History {
+    /// may have minted until a moment ago. After another was taken back the one that mints
+    /// begins anew: the next to be added would be taken back too, look by look.
+    fn noted(&self, is_taken_back: bool) -> History {
         let noted = |(place, key): (usize, &u64)| {
             let known = self.history.0.get(key).copied();
             let stage = match place {
                 0 => Stage::Mints,
                 _ => self.stage(*key, known),
             };
-            let same = known.filter(|known| known.stage == stage);
+            let begins = is_taken_back && stage == Stage::Mints;
+            let same = known.filter(|known| known.stage == stage && !begins);
             let at = same.map_or(self.now, |known| known.at);
             (*key, Since { stage, at })
         };
@@ -178,7 +193,9 @@ impl Situation<'_> {
     fn wait(&self, history: &History) -> Option<Wait> {
         if self.is_due(history) {
             let on = "the ring is full: a key has to be dropped first".to_owned();
-            return Some(Wait { on, since: LATE });
+            // Nothing says since when: whoever looks counts.
+            let since = Duration::ZERO;
+            return Some(Wait { on, since });
         }
         let waiting = |(key, at), stage| {
             let behind = match stage {

@@ -16,8 +16,9 @@ use prometheus::{IntGauge, IntGaugeVec};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::due::{Decision, Heard, KeyTimes, LATE, Situation, Step, Wait};
+use super::due::{Decision, Heard, KeyTimes, Situation, Step, Wait};
 use super::history::{History, Stage};
+use super::late::{Lateness, Went, told};
 use super::{ASKED, FILE, HISTORY, KeyRingError, ensure, read};
 use crate::client::{Place, within};
 use crate::register::KubeRegister;
@@ -58,18 +59,21 @@ impl KeyMetrics {
             late: metrics.gauge(
                 "hexagram_control_keys_late_seconds",
                 "How long the next step of a rotation of keys has been waited for beyond its \
-                 time; 0 while none is.",
+                 time, or the Secret could not be read or written; 0 while neither is so.",
             ),
         }
     }
 
-    fn show(&self, history: &History, wait: Option<&Wait>) {
+    fn show(&self, history: &History) {
         for stage in Stage::ALL {
             let count = i64::try_from(history.find(stage).count()).unwrap_or(i64::MAX);
             self.keys.with_label_values(&[stage.word()]).set(count);
         }
-        let late = wait.map_or(0, |wait| wait.since.as_secs());
-        self.late.set(i64::try_from(late).unwrap_or(i64::MAX));
+    }
+
+    fn show_late(&self, late: Duration) {
+        let late = i64::try_from(late.as_secs()).unwrap_or(i64::MAX);
+        self.late.set(late);
     }
 }
 
@@ -86,40 +90,43 @@ impl Rotation {
     /// Does so until it is dropped.
     pub(crate) async fn keep(self) {
         let mut trouble = Trouble::new("looking after the key ring");
+        let mut lateness = Lateness::default();
         loop {
             sleep(jittered(ROUND)).await;
-            trouble.tell(self.look().await);
+            let went = self.look().await;
+            let late = lateness.after(&went);
+            self.settings.metrics.show_late(late);
+            trouble.tell(told(&self.settings.secret, went, late));
         }
     }
 
-    async fn look(&self) -> Result<(), KeyRingError> {
+    async fn look(&self) -> Went {
         let (name, api) = (&self.settings.secret, self.place.api::<Secret>());
         let failed = |error| KeyRingError::Api(name.clone(), error);
         let Some(secret) = within(api.get_opt(name)).await.map_err(failed)? else {
-            return ensure(&self.place, name).await;
+            return ensure(&self.place, name).await.map(|()| None);
         };
         let ring = read(name, &secret)?;
         if is_foreign(&secret) {
             return match is_asked(&secret) {
                 true => Err(KeyRingError::Foreign(name.clone())),
-                false => Ok(()),
+                false => Ok(None),
             };
         }
         let now = unix_seconds();
         let decision = self.decide(&ring, &secret, now);
-        self.settings
-            .metrics
-            .show(&decision.history, decision.wait.as_ref());
+        self.settings.metrics.show(&decision.history);
         let (step, wait) = (decision.step, decision.wait.clone());
-        if let Some(next) = next(&secret, ring, decision, random::bytes(), now)
-            && written(&api, name, &next).await.map_err(failed)?
-        {
-            self.tell(step, &read(name, &next)?).await;
+        let taken_back = decision.taken_back.clone();
+        let Some(next) = next(&secret, ring, decision, random::bytes(), now) else {
+            return Ok(wait);
+        };
+        if !written(&api, name, &next).await.map_err(failed)? {
+            return Ok(Some(wait.unwrap_or_else(lost_race)));
         }
-        match wait.filter(|wait| wait.since >= LATE) {
-            Some(wait) => Err(KeyRingError::Waits(name.clone(), wait.on)),
-            None => Ok(()),
-        }
+        self.tell_taken_back(&taken_back).await;
+        self.tell(step, &read(name, &next)?).await;
+        Ok(wait)
     }
 
     fn decide(&self, ring: &KeyRing, secret: &Secret, now: u64) -> Decision {
@@ -140,8 +147,21 @@ impl Rotation {
             return;
         };
         tracing::info!(secret = self.settings.secret, "{note}");
+        self.publish(EventType::Normal, reason, note).await;
+    }
+
+    /// Tells of keys that somebody else took out of the ring.
+    async fn tell_taken_back(&self, keys: &[(u64, Stage)]) {
+        for (key, stage) in keys {
+            let note = lament(*key, *stage);
+            tracing::warn!(secret = self.settings.secret, "{note}");
+            self.publish(EventType::Warning, "KeyTakenBack", note).await;
+        }
+    }
+
+    async fn publish(&self, type_: EventType, reason: &str, note: String) {
         let event = Event {
-            type_: EventType::Normal,
+            type_,
             reason: reason.to_owned(),
             note: Some(note),
             action: "Rotate".to_owned(),
@@ -160,6 +180,14 @@ async fn written(api: &Api<Secret>, name: &str, next: &Secret) -> Result<bool, k
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Why what was to be written is not.
+fn lost_race() -> Wait {
+    Wait {
+        on: "something else writes the Secret at the same time".to_owned(),
+        since: Duration::ZERO,
     }
 }
 
@@ -227,6 +255,18 @@ fn tale(step: Step, ring: &KeyRing) -> Option<(&'static str, String)> {
             ("KeyDropped", note)
         }
     })
+}
+
+/// The text of the event that a key is gone.
+fn lament(key: u64, stage: Stage) -> String {
+    let lost = match stage {
+        Stage::Mints => "the sessions that it sealed end",
+        _ => "it had not minted",
+    };
+    format!(
+        "key {key:016x} was taken out of the key ring by something else, {lost}; where another tool \
+         writes the Secret the operator must not rotate it: --keys-rotate=0 (keys.rotateDays)"
+    )
 }
 
 #[cfg(test)]
@@ -300,6 +340,15 @@ mod tests {
         let mut secret = fresh("k");
         secret.metadata.owner_references = Some(vec![OwnerReference::default()]);
         assert!(is_foreign(&secret));
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_told_with_what_it_was() {
+        let minted = lament(7, Stage::Mints);
+        assert!(
+            minted.contains("0000000000000007") && minted.contains("sessions that it sealed end")
+        );
+        assert!(lament(7, Stage::Added).contains("had not minted"));
     }
 
     #[test]

@@ -139,3 +139,38 @@ fn in_a_new_cluster_the_first_stays() {
     assert!(fleet.join(&with_keys(1, &[2], false)).is_err());
     assert_eq!(fleet.life(&first.owner), Life::Suspect);
 }
+
+#[test]
+fn what_was_told_of_upstreams_stands_until_it_is_told_again() {
+    let mut fleet = Fleet::default();
+    let me = owner(0, 1);
+    fleet.join(&introduced(&me)).expect("it is new");
+    let sights = |names: &[&str]| -> Sights {
+        let sight = |name: &&str| sights::Sight {
+            name: (*name).to_owned(),
+            ..sights::Sight::default()
+        };
+        names.iter().map(sight).collect()
+    };
+    let known = |fleet: &Fleet| {
+        let (_, report) = fleet.living().next().expect("it lives");
+        report.upstreams.clone()
+    };
+    for (told, expected) in [
+        (None, None),
+        (Some(sights(&["docs"])), Some(sights(&["docs"]))),
+        (None, Some(sights(&["docs"]))),
+        (Some(sights(&[])), Some(sights(&[]))),
+    ] {
+        let report = Report {
+            upstreams: told,
+            ..Report::default()
+        };
+        fleet.reported(&me, report);
+        assert_eq!(known(&fleet), expected);
+    }
+    let again = owner(0, 2);
+    fleet.join(&introduced(&again)).expect("it is new");
+    fleet.reported(&again, Report::default());
+    assert_eq!(known(&fleet), None, "another process may have others");
+}

@@ -10,6 +10,9 @@ use crate::store::StoreError;
 /// The server waits this long for them, and answers nothing else on the connection
 /// meanwhile: what is asked behind two such waits must still be answered in time.
 const REPLICATION: Duration = Duration::from_millis(400);
+/// And this long while too few are known to be there: batches follow each other, and what
+/// other shards ask would find the connection held up almost always.
+const BRIEF: Duration = Duration::from_millis(20);
 
 /// How many replicas are to have what is written.
 pub(super) struct Replicas {
@@ -33,6 +36,7 @@ pub(super) enum What {
 /// One asking; the next one waits for its end.
 pub(super) struct Asking<'a> {
     wanted: u8,
+    limit: Duration,
     few: MutexGuard<'a, bool>,
 }
 
@@ -54,10 +58,11 @@ impl Replicas {
         if *few && what == What::Claim {
             return None;
         }
+        let limit = if *few { BRIEF } else { REPLICATION };
         // Who gives up before there is an answer leaves it so: they are slow at least.
         *few = true;
         let wanted = self.wanted;
-        Some(Asking { wanted, few })
+        Some(Asking { wanted, limit, few })
     }
 }
 
@@ -65,7 +70,7 @@ impl Asking<'_> {
     /// Asks behind what a pipeline writes: the server waits for what was written over the
     /// same connection.
     pub(super) fn add_to(&self, pipeline: &mut Pipeline) {
-        let limit = REPLICATION.as_millis().to_string();
+        let limit = self.limit.as_millis().to_string();
         pipeline.cmd("WAIT").arg(self.wanted).arg(limit);
     }
 
@@ -78,9 +83,10 @@ impl Asking<'_> {
         answer: Option<Value>,
         address: &str,
     ) -> Result<(), StoreError> {
-        let have = answer.and_then(|answer| redis::from_redis_value::<u64>(answer).ok());
+        // With a sign: read without one, a number below zero would be a large one.
+        let have = answer.and_then(|answer| redis::from_redis_value::<i64>(answer).ok());
         let (have, wanted) = (have.unwrap_or(0), self.wanted);
-        *self.few = have < u64::from(wanted);
+        *self.few = have < i64::from(wanted);
         match *self.few {
             false => Ok(()),
             true => Err(StoreError::Unreplicated(format!(
@@ -118,6 +124,23 @@ mod tests {
             assert_eq!(answered.is_ok(), enough, "{answered:?}");
             let claims = replicas.turn(What::Claim).await;
             assert_eq!(claims.is_some(), enough);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_are_known_to_be_missing_are_waited_for_briefly() {
+        let replicas = Replicas::new(1);
+        for (limit, have) in [
+            (REPLICATION, 1),
+            (REPLICATION, 0),
+            (BRIEF, 0),
+            (BRIEF, 1),
+            (REPLICATION, 1),
+        ] {
+            let asking = replicas.turn(What::Groups).await.unwrap();
+            assert_eq!(asking.limit, limit);
+            let answered = asking.answered(Some(Value::Int(have)), "here");
+            assert_eq!(answered.is_ok(), have == 1);
         }
     }
 

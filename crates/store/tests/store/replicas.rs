@@ -163,6 +163,46 @@ async fn who_waits_is_told_and_all_is_well_once_the_replica_is_back() {
     assert_eq!(held(&replica).await, 4);
 }
 
+/// It was stopped, maybe, and is to hear soon that it is over.
+#[tokio::test]
+async fn who_asks_what_it_owns_does_not_wait_for_replicas() {
+    let (primary, replica) = pair().await;
+    let store = store(&primary).await;
+    claim(&store, 1, KEEP).await;
+    replica.pause();
+    write_alone(&store, 1, 1).await;
+    let asked = store.inquire(&[group(1, 1, Vec::new())]).await.unwrap();
+    assert_eq!(asked, [Ok(Wrote::Stored)]);
+    claim(&store, 2, KEEP).await;
+    let asked = store.inquire(&[group(1, 1, Vec::new())]).await.unwrap();
+    assert_eq!(asked, [Ok(Wrote::Fenced(epoch(2)))]);
+    replica.resume();
+}
+
+/// The last shard leaves while the replica is away: the next one finds it back.
+#[tokio::test]
+async fn all_is_well_without_shards_too_once_the_replica_is_back() {
+    let (primary, replica) = pair().await;
+    let store = Arc::new(store(&primary).await);
+    claim(&*store, 1, KEEP).await;
+    let writer = Writer::new(Arc::clone(&store) as Arc<dyn Store>);
+    let journal = writer.open(shard(17), epoch(1), true);
+    let mut health = writer.health();
+    let (told, _events) = mpsc::channel(8);
+    tokio::spawn(writer.run(told));
+    say_at_last(&journal, 1).await;
+
+    replica.pause();
+    let refused = journal.write(vec![set(2, "a")]).await;
+    assert_eq!(refused, Err(Unwritten::Lost));
+    journal.close();
+    let missing = health.wait_for(|health| *health == Health::Unreplicated);
+    timeout(LATER, missing).await.unwrap().unwrap();
+    replica.resume();
+    let well = health.wait_for(|health| *health == Health::Up);
+    timeout(LATER, well).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_server_without_a_replica_says_so_at_once() {
     let server = Server::start(&[]).await;

@@ -55,6 +55,10 @@ struct State {
     reachable: Option<(bool, Instant)>,
     error: Option<(String, Instant)>,
     tools: Option<(usize, Instant)>,
+    /// Whether they were ever to be counted.
+    was_counting_tried: bool,
+    /// When a list was looked at for their number.
+    looked: Option<Instant>,
 }
 
 impl State {
@@ -82,7 +86,35 @@ impl Upstream {
 
     /// Notes how many tools it has.
     pub(crate) fn has_tools(&self, count: usize) {
-        self.health.0.lock().tools = Some((count, Instant::now()));
+        let mut state = self.health.0.lock();
+        let now = Instant::now();
+        (state.tools, state.looked) = (Some((count, now)), Some(now));
+        state.was_counting_tried = true;
+    }
+
+    /// Notes that its tools are to be counted.
+    pub(super) fn tries_counting(&self) {
+        self.health.0.lock().was_counting_tried = true;
+    }
+
+    pub(super) fn was_counting_tried(&self) -> bool {
+        self.health.0.lock().was_counting_tried
+    }
+
+    /// Notes that a list did not tell how many tools it has.
+    pub(super) fn has_looked_at_tools(&self) {
+        self.health.0.lock().looked = Some(Instant::now());
+    }
+
+    /// Whether a list was looked at for its tools' number less than `pause` ago.
+    pub(super) fn just_looked_at_tools(&self, pause: Duration) -> bool {
+        let looked = self.health.0.lock().looked;
+        looked.is_some_and(|at| at.elapsed() < pause)
+    }
+
+    /// Its tools may be others: the next list is looked at.
+    pub(super) fn may_have_other_tools(&self) {
+        self.health.0.lock().looked = None;
     }
 
     /// Whether nobody has got an answer from it, or even tried to, for at least `quiet`.

@@ -1,13 +1,21 @@
 //! An upstream's lists, kept for as long as it allows.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hexagram_core::{Era, PrincipalId};
 use hexagram_mcp::envelope::{Envelope, scan};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
 
 use super::{Kind, Upstream};
 use crate::list_cache::Asked;
-use crate::raw::RawObject;
+use crate::raw::Count;
+
+/// Between two lists that are looked at for the number of tools: a list may be long, and
+/// the request waits.
+const LOOK: Duration = Duration::from_secs(30);
 
 impl Upstream {
     /// The page that a request of a client of `era` asks for, where it may be
@@ -36,13 +44,18 @@ impl Upstream {
     }
 
     /// Counts its tools in the response to a request for the list of them, if that is
-    /// the whole list.
+    /// the whole list, and if none was looked at just now.
     pub(crate) fn heard_tools(&self, response: &[u8]) {
-        let result = scan(response).ok().and_then(|response| response.result);
-        let list = result.and_then(RawObject::parse);
-        let whole = list.filter(|list| list.get("tools").is_some() && is_last(list));
-        if let Some(list) = whole {
-            self.has_tools(list.items("tools").len());
+        if self.just_looked_at_tools(LOOK) {
+            return;
+        }
+        match ToolsPage::read(response) {
+            Some(ToolsPage {
+                tools: Some(Count(count)),
+                next_cursor: None,
+            }) => self.has_tools(count),
+            Some(_) => self.has_looked_at_tools(),
+            None => {}
         }
     }
 
@@ -51,6 +64,7 @@ impl Upstream {
     pub(crate) fn heard(&self, message: &[u8]) {
         let method = scan(message).ok().and_then(|message| message.method);
         if method.is_some_and(|method| method.ends_with("/list_changed")) {
+            self.may_have_other_tools();
             self.forget_lists();
         }
     }
@@ -62,8 +76,19 @@ impl Upstream {
     }
 }
 
-fn is_last(page: &RawObject) -> bool {
-    page.text("nextCursor").is_none()
+/// What of a page of tools is of use here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolsPage {
+    tools: Option<Count>,
+    next_cursor: Option<IgnoredAny>,
+}
+
+impl ToolsPage {
+    /// The page that a response has; `None` where it has no result.
+    fn read(response: &[u8]) -> Option<Self> {
+        serde_json::from_slice(scan(response).ok()?.result?).ok()
+    }
 }
 
 #[cfg(test)]
@@ -117,18 +142,49 @@ mod tests {
         assert_eq!(again, Some(false), "another server may be there");
     }
 
-    #[tokio::test]
+    /// Its number of tools after it has listed them so.
+    fn hear(upstream: &Upstream, result: &str) -> Option<usize> {
+        let response = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        upstream.heard_tools(response.as_bytes());
+        upstream.health().tools.map(|tools| tools.count)
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn tools_are_counted_in_whole_lists() {
         let upstream = upstream("http://127.0.0.1:1/mcp");
-        let hear = |result: &str| {
-            let response = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
-            upstream.heard_tools(response.as_bytes());
-            upstream.health().tools.map(|tools| tools.count)
+        for (result, expected) in [
+            (r#"{"tools":[{},{}],"nextCursor":"2"}"#, None),
+            ("{}", None),
+            ("[]", None),
+            (r#"{"tools":[{"a":[1,{}]},{}],"nextCursor":null}"#, Some(2)),
+            (r#"{"ttlMs":1,"tools":[]}"#, Some(0)),
+        ] {
+            assert_eq!(hear(&upstream, result), expected, "{result}");
+            tokio::time::advance(LOOK).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_looked_at_now_and_then_unless_they_have_changed() {
+        let [two, one] = [r#"{"tools":[{},{}]}"#, r#"{"tools":[{}]}"#];
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        assert_eq!(hear(&upstream, two), Some(2));
+        tokio::time::advance(LOOK / 2).await;
+        assert_eq!(hear(&upstream, one), Some(2), "it was just counted");
+        tokio::time::advance(LOOK / 2).await;
+        assert_eq!(hear(&upstream, one), Some(1));
+        let changed = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+        upstream.heard(changed);
+        assert_eq!(hear(&upstream, two), Some(2));
+        upstream.describe(Spoken::Legacy, info());
+        upstream.describe(Spoken::Legacy, info());
+        assert_eq!(hear(&upstream, one), Some(2), "it is the same server");
+        let other = ServerInfo {
+            instructions: Some("i".to_owned()),
+            ..info()
         };
-        assert_eq!(hear(r#"{"tools":[{},{}],"nextCursor":"2"}"#), None);
-        assert_eq!(hear("{}"), None);
-        assert_eq!(hear(r#"{"tools":[{},{}]}"#), Some(2));
-        assert_eq!(hear(r#"{"tools":[]}"#), Some(0));
+        upstream.describe(Spoken::Legacy, other);
+        assert_eq!(hear(&upstream, one), Some(1));
     }
 
     #[tokio::test]

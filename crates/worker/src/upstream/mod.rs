@@ -217,7 +217,11 @@ impl Upstream {
     }
 
     fn describe(&self, spoken: Spoken, info: ServerInfo) {
-        *self.info.lock() = Some(Arc::new(info));
+        let info = Arc::new(info);
+        let before = self.info.lock().replace(Arc::clone(&info));
+        if before.is_some_and(|before| before != info) {
+            self.may_have_other_tools();
+        }
         // Another server may be there now.
         self.forget_lists();
         self.spoken.send_replace(spoken);

@@ -61,9 +61,27 @@ impl Upstream {
         self.known_info().is_none() || self.is_uncounted()
     }
 
-    /// A list of a child or of a handler is nobody's news.
+    /// A list of a child or of a handler is nobody's news. Where counting was tried in vain,
+    /// it is left to those who ask for the list.
     fn is_uncounted(&self) -> bool {
-        matches!(self.kind, Kind::Http(_)) && self.health().tools.is_none()
+        matches!(self.kind, Kind::Http(_)) && !self.was_counting_tried()
+    }
+
+    /// Whether it is down, nobody has tried it for at least `quiet`, and a visit would tell
+    /// more. A command that has described itself is not asked: a child would be started for
+    /// that, and what it is is known.
+    pub(crate) fn is_to_be_revisited(&self, quiet: Duration) -> bool {
+        let is_asked = matches!(self.kind, Kind::Http(_)) || self.known_info().is_none();
+        is_asked && self.is_forsaken(quiet)
+    }
+
+    /// Visits it; what came of that where nothing was known of it before.
+    pub(crate) async fn first_visit(
+        self: &Arc<Self>,
+    ) -> Option<(String, Result<Arc<ServerInfo>, UpstreamError>)> {
+        let was_known = self.known_info().is_some();
+        let visited = self.visit(false).await;
+        (!was_known).then(|| (self.name().to_owned(), visited))
     }
 
     /// As [`Self::info`], and has its tools counted, so that people see more of one that no
@@ -191,6 +209,7 @@ impl Upstream {
     /// Counts the tools, in this `session` if it takes one, which is ended. Nobody waits
     /// for it, and what comes of it is no sign of anything else.
     fn count_behind(self: &Arc<Self>, session: Option<Connection>) {
+        self.tries_counting();
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let session = match session {

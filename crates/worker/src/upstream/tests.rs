@@ -207,6 +207,19 @@ async fn a_visit_has_the_tools_counted() {
 }
 
 #[tokio::test]
+async fn one_whose_tools_cannot_be_counted_is_no_news_for_ever() {
+    // It lists no tools.
+    let server = Server::start(greeting).await;
+    let upstream = upstream(&server.url());
+    let first = soon(upstream.first_visit()).await.expect("it was unknown");
+    assert_eq!(first.0, "up");
+    assert!(first.1.is_ok());
+    assert!(upstream.health().tools.is_none());
+    assert!(!upstream.is_new());
+    assert!(soon(upstream.first_visit()).await.is_none());
+}
+
+#[tokio::test]
 async fn one_that_was_down_is_asked_again() {
     let server = Server::start(greeting).await;
     let upstream = upstream(&server.url());
@@ -214,8 +227,23 @@ async fn one_that_was_down_is_asked_again() {
     upstream.failed(&UpstreamError::Unreachable("refused".to_owned()));
     soon(upstream.visit(false)).await.expect("it is known");
     assert_eq!(upstream.health().reachable, Some(false), "nobody asked");
+    assert!(upstream.is_to_be_revisited(Duration::ZERO));
     soon(upstream.visit(true)).await.expect("it answers");
     assert_eq!(upstream.health().reachable, Some(true));
+}
+
+#[tokio::test]
+async fn a_command_that_was_ready_once_is_not_asked_again() {
+    let result = r#"{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{}}"#;
+    let answer = format!(r#"{{"jsonrpc":"2.0","id":"0","result":{result}}}"#);
+    let upstream = upstream(&format!("read line; echo '{answer}'; cat >/dev/null"));
+    let down = UpstreamError::Unreachable("it ended".to_owned());
+    upstream.failed(&down);
+    assert!(upstream.is_to_be_revisited(Duration::ZERO), "what is it?");
+    soon(upstream.visit(true)).await.expect("it answers");
+    assert_eq!(upstream.health().reachable, Some(true));
+    upstream.failed(&down);
+    assert!(!upstream.is_to_be_revisited(Duration::ZERO));
 }
 
 #[tokio::test]

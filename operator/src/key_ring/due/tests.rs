@@ -46,8 +46,12 @@ impl Scene {
 
     /// A worker and its edges have the ring.
     fn follow(&mut self, pod: &str) {
+        self.report(pod, Vec::new());
+    }
+
+    /// A worker has the ring, and some edge of it all but these keys.
+    fn report(&mut self, pod: &str, lacked: Vec<u64>) {
         let keys = self.ring.fingerprints();
-        let lacked = Vec::new();
         let held = Some(Held { keys, lacked });
         self.heard.insert(pod.to_owned(), held);
     }
@@ -246,6 +250,55 @@ fn a_full_ring_waits_and_says_so() {
 }
 
 #[test]
+fn a_key_that_is_taken_back_is_not_added_again_and_again() {
+    let mut scene = Scene::new();
+    scene.look();
+    let theirs = scene.ring.clone();
+    assert_eq!(scene.after(90 * DAY), Some(Step::Add));
+    let new = scene.ring.fingerprints()[1];
+    scene.ring = theirs;
+    scene.now += 10;
+    assert_eq!(scene.decide().taken_back, [(new, Stage::Added)]);
+    assert_eq!(scene.look(), None);
+    assert!(scene.decide().taken_back.is_empty(), "it is told once");
+    assert_eq!(scene.after(90 * DAY - 1), None);
+    assert_eq!(scene.after(1), Some(Step::Add));
+}
+
+#[test]
+fn a_key_that_is_taken_back_after_it_minted_is_seen() {
+    let mut scene = Scene::new();
+    scene.asked = true;
+    let theirs = scene.ring.clone();
+    scene.look();
+    let new = scene.ring.fingerprints()[1];
+    scene.follow_all();
+    assert_eq!(scene.after(300), Some(Step::Mint(new)));
+    scene.ring = theirs;
+    scene.now += 10;
+    assert_eq!(scene.decide().taken_back, [(new, Stage::Mints)]);
+    assert_eq!(scene.look(), None);
+    assert!(scene.decide().taken_back.is_empty(), "it is told once");
+    assert_eq!(scene.after(90 * DAY - 1), None);
+}
+
+#[test]
+fn what_the_operator_or_a_hand_drops_is_not_taken_back() {
+    let mut scene = Scene::new();
+    let [left, leaves] = [7, 8].map(|key| {
+        scene.ring = scene.ring.with_another([key; 32]).unwrap();
+        *scene.ring.fingerprints().last().unwrap()
+    });
+    scene.follow_all();
+    scene.look();
+    scene.ring = scene.ring.clone().without(leaves);
+    assert!(scene.decide().taken_back.is_empty());
+    scene.after(300);
+    assert_eq!(scene.after(KEPT), Some(Step::Drop(left)));
+    assert!(scene.decide().taken_back.is_empty());
+}
+
+#[test]
 fn a_clock_that_is_put_back_drops_nothing() {
     let mut scene = Scene::new();
     scene.ring = scene.ring.with_another([7; 32]).unwrap();
@@ -265,6 +318,8 @@ enum Event {
     Passes(u64),
     /// A pod and its edges have what the Secret holds.
     Follows(usize),
+    /// A pod has it, and an edge of it lacks the newest key.
+    Lacks(usize),
     /// A pod does not answer.
     Silent(usize),
     /// A pod is gone.
@@ -275,6 +330,8 @@ enum Event {
     Minting(usize),
     /// A hand adds one.
     Added,
+    /// A hand, or a tool, takes one out.
+    Taken(usize),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -282,11 +339,13 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..2 * DAY).prop_map(Event::Passes),
         2 => (0..600_u64).prop_map(Event::Passes),
         6 => (0..4_usize).prop_map(Event::Follows),
+        2 => (0..4_usize).prop_map(Event::Lacks),
         1 => (0..4_usize).prop_map(Event::Silent),
         1 => (0..4_usize).prop_map(Event::Gone),
         1 => Just(Event::Asked),
         1 => (0..8_usize).prop_map(Event::Minting),
         1 => Just(Event::Added),
+        1 => (1..8_usize).prop_map(Event::Taken),
     ]
 }
 
@@ -296,6 +355,10 @@ impl Scene {
         match event {
             Event::Passes(seconds) => self.now += seconds,
             Event::Follows(number) => self.follow(&pod(number)),
+            Event::Lacks(number) => {
+                let newest = self.ring.fingerprints().pop();
+                self.report(&pod(number), newest.into_iter().collect());
+            }
             Event::Silent(number) => drop(self.heard.insert(pod(number), None)),
             Event::Gone(number) => drop(self.heard.remove(&pod(number))),
             Event::Asked => self.asked = true,
@@ -307,6 +370,10 @@ impl Scene {
                 self.made += 1;
                 let more = self.ring.with_another([self.made; 32]);
                 self.ring = more.unwrap_or_else(|| self.ring.clone());
+            }
+            Event::Taken(place) => {
+                let keys = self.ring.fingerprints();
+                self.ring = self.ring.clone().without(keys[place % keys.len()]);
             }
         }
     }
@@ -321,13 +388,15 @@ impl Scene {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// Whatever happens, the operator has no key mint that somebody lacks, and drops none
-    /// that was minted with within the lifetime.
+    /// Whatever happens, the operator has no key mint that somebody lacks or may not have
+    /// mounted yet, and drops none that was minted with within the lifetime.
     #[test]
     fn no_step_is_too_soon(events in prop::collection::vec(event(), 1..80)) {
         let mut scene = Scene::new();
         // When each key was last seen to mint.
         let mut minted = BTreeMap::new();
+        // When the operator added each key.
+        let mut added = BTreeMap::new();
         for event in &events {
             scene.happens(event);
             for key in scene.minted_now() {
@@ -337,15 +406,22 @@ proptest! {
             match scene.look() {
                 Some(Step::Mint(key)) => {
                     for held in scene.heard.values() {
-                        prop_assert!(held.as_ref().is_some_and(|held| held.keys.contains(&key)));
+                        let held = held.clone().unwrap_or_default();
+                        prop_assert!(held.keys.contains(&key) && !held.lacked.contains(&key));
                     }
+                    let since = added.get(&key).copied().unwrap_or(scene.now);
+                    let settled = scene.now - since;
+                    prop_assert!(settled >= TIMES.settle.as_secs(), "{settled} s");
                 }
                 Some(Step::Drop(key)) => {
                     prop_assert_ne!(before[0], key);
                     let last = minted.get(&key).copied().unwrap_or_default();
                     prop_assert!(scene.now - last >= KEPT, "{} s", scene.now - last);
                 }
-                Some(Step::Add) => prop_assert_eq!(scene.minting(), before[0]),
+                Some(Step::Add) => {
+                    prop_assert_eq!(scene.minting(), before[0]);
+                    added.insert(scene.ring.fingerprints()[before.len()], scene.now);
+                }
                 None => prop_assert_eq!(scene.ring.fingerprints(), before),
             }
         }
