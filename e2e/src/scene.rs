@@ -272,6 +272,15 @@ impl Scene {
         .await
     }
 
+    /// Waits until an operator leads.
+    ///
+    /// # Errors
+    /// When none does.
+    pub async fn led(&self) -> Result<Pod> {
+        let leads = async || self.leading().await;
+        wait::until("an operator that leads", REST, leads).await
+    }
+
     /// Waits until an operator leads that is not `pod`; how long that took.
     ///
     /// # Errors

@@ -12,11 +12,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::client::within;
-use crate::pods::{Pods, WorkerPods};
+use crate::pods::{COST, Pods, WorkerPods};
 use crate::trouble::Trouble;
-
-/// The annotation that the ReplicaSet controller reads.
-pub(crate) const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Between two looks; each difference is a write.
 const LOOK: Duration = Duration::from_secs(30);

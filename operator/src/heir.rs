@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::client::within;
 use crate::register::KubeRegister;
 use crate::shard_map::ShardMap;
+use crate::source::MapSource;
 use crate::trouble::Trouble;
 
 #[cfg(test)]
@@ -25,12 +26,27 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Its name is its pod's: a container is started again only once its last process is over,
 /// so nobody serves in the last life's epochs any more.
 pub struct Heir {
-    pub(crate) api: Api<ShardMap>,
-    pub(crate) shard_map: String,
-    pub(crate) cluster: String,
-    pub(crate) count: ShardCount,
-    pub(crate) owner: Owner,
-    pub(crate) address: String,
+    api: Api<ShardMap>,
+    shard_map: String,
+    cluster: String,
+    count: ShardCount,
+    owner: Owner,
+    address: String,
+}
+
+impl MapSource {
+    /// A worker of this cluster that may have owned shards in an earlier life.
+    #[must_use]
+    pub fn heir(&self, owner: Owner, address: String) -> Heir {
+        Heir {
+            api: self.api.clone(),
+            shard_map: self.name.clone(),
+            cluster: self.cluster.clone(),
+            count: self.count,
+            owner,
+            address,
+        }
+    }
 }
 
 impl Heir {

@@ -34,6 +34,7 @@ mod upstream;
 mod upstream_files;
 mod upstream_status;
 mod upstreams;
+mod visits;
 
 pub use client::{ConnectError, Place};
 pub use heir::Heir;

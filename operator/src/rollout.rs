@@ -11,11 +11,9 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use crate::client::within;
-use crate::pods::{Pods, WorkerPod, WorkerPods};
+use crate::pods::{Pods, TEMPLATE, WorkerPod, WorkerPods};
 use crate::trouble::Trouble;
 
-/// The label in which a Deployment says of which template a pod is.
-pub(crate) const TEMPLATE: &str = "pod-template-hash";
 /// The annotation in which it counts its templates; one that is taken up again gets a new
 /// number.
 const REVISION: &str = "deployment.kubernetes.io/revision";

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use hexagram_control::{FormError, MapSender, Maps, fed};
-use hexagram_core::{Owner, RegisterMap, ShardCount};
+use hexagram_core::{RegisterMap, ShardCount};
 use hexagram_runtime::random::jittered;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::Event;
@@ -21,7 +21,6 @@ use tokio::time::timeout;
 
 use crate::client::Place;
 use crate::form;
-use crate::heir::Heir;
 use crate::shard_map::ShardMap;
 
 /// Between two tries to reach the API server.
@@ -35,10 +34,10 @@ const WATCH: u32 = 20;
 /// Follows one `ShardMap`. Clones share what is known.
 #[derive(Clone)]
 pub struct MapSource {
-    api: Api<ShardMap>,
-    name: String,
-    cluster: String,
-    count: ShardCount,
+    pub(crate) api: Api<ShardMap>,
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) count: ShardCount,
     reached: watch::Sender<bool>,
 }
 
@@ -78,19 +77,6 @@ impl MapSource {
             .ok()?
             .inspect_err(|error| tracing::debug!(%error, "the shard map was not read"));
         self.open(&object.ok()??).map(Arc::new)
-    }
-
-    /// A worker of this cluster that may have owned shards in an earlier life.
-    #[must_use]
-    pub fn heir(&self, owner: Owner, address: String) -> Heir {
-        Heir {
-            api: self.api.clone(),
-            shard_map: self.name.clone(),
-            cluster: self.cluster.clone(),
-            count: self.count,
-            owner,
-            address,
-        }
     }
 
     async fn keep_watching(&self, maps: &MapSender) {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::client::{Place, within};
 use crate::listing::Listing;
 use crate::pace::Pace;
-use crate::pods::WorkerPods;
+use crate::pods::{TOLD, WorkerPods};
 use crate::secret::secret;
 use crate::sight::seen;
 use crate::source::{events, watching};
@@ -31,8 +31,6 @@ use crate::upstream::{Upstream, UpstreamStatus};
 use crate::upstream_files::{Compiled, Secrets, Verdict, compile};
 use crate::upstream_status::{self, status};
 
-/// The annotation of a worker's pod: the version of the Secret that it is to have.
-pub(crate) const TOLD: &str = "hexagram.dev/upstreams";
 /// Between two glances at what workers say of the upstreams.
 const GLANCE: Duration = Duration::from_secs(2);
 /// After a write, before it is written of the same object that it went or came back.

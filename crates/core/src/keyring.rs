@@ -5,12 +5,15 @@
 
 use std::fmt::{self, Write as _};
 
+use hkdf::Hkdf;
+use sha2::Sha256;
 use thiserror::Error;
-
-use crate::seal::fingerprint;
 
 #[cfg(test)]
 mod tests;
+
+/// Separates fingerprints, which are no secret, from all else that is derived from a key.
+const FINGERPRINT_DOMAIN: &[u8] = b"hexagram fingerprint 1 ";
 
 /// 1..=8 keys: the first mints, all of them open. `Debug` shows ids only.
 ///
@@ -31,7 +34,23 @@ pub struct KeyRing(Vec<RingKey>);
 #[derive(Clone)]
 pub(crate) struct RingKey {
     pub(crate) id: u8,
-    pub(crate) secret: [u8; 32],
+    secret: [u8; 32],
+}
+
+impl RingKey {
+    /// Bytes for one use of the key; they tell nothing about those of another.
+    pub(crate) fn derive<const N: usize>(&self, usage: &[&[u8]]) -> [u8; N] {
+        let mut derived = [0; N];
+        Hkdf::<Sha256>::new(None, &self.secret)
+            .expand_multi_info(usage, &mut derived)
+            .expect("a few bytes are within the 8160 that HKDF-SHA256 gives");
+        derived
+    }
+
+    /// The id is part of it: a token names its key by id.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        u64::from_be_bytes(self.derive(&[FINGERPRINT_DOMAIN, &[self.id]]))
+    }
 }
 
 /// A text that is no key ring. Never shows what the text holds.
@@ -108,7 +127,7 @@ impl KeyRing {
     /// A number for each key, as of [`Sealer::fingerprints`](crate::Sealer::fingerprints).
     #[must_use]
     pub fn fingerprints(&self) -> Vec<u64> {
-        self.0.iter().map(fingerprint).collect()
+        self.0.iter().map(RingKey::fingerprint).collect()
     }
 
     /// With one more key, which only opens; `entropy` as for [`Self::generate`]. `None`
@@ -133,7 +152,7 @@ impl KeyRing {
     /// With the key of this fingerprint minting, where there is one.
     #[must_use]
     pub fn minting(mut self, key: u64) -> Self {
-        if let Some(place) = self.0.iter().position(|known| fingerprint(known) == key) {
+        if let Some(place) = self.0.iter().position(|known| known.fingerprint() == key) {
             self.0[..=place].rotate_right(1);
         }
         self
@@ -144,7 +163,7 @@ impl KeyRing {
     pub fn without(self, key: u64) -> Self {
         let mut keys = self.0.into_iter();
         let minting = keys.next();
-        let others = keys.filter(|known| fingerprint(known) != key);
+        let others = keys.filter(|known| known.fingerprint() != key);
         Self(minting.into_iter().chain(others).collect())
     }
 

@@ -15,8 +15,6 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
-use hkdf::Hkdf;
-use sha2::Sha256;
 use thiserror::Error;
 
 use crate::keyring::RingKey;
@@ -31,9 +29,6 @@ const TAG: usize = 16;
 
 /// Separates these keys from all others that may be derived from the ring.
 const KEY_DOMAIN: &[u8] = b"hexagram seal 1 ";
-
-/// The same for fingerprints, which are no secret.
-const FINGERPRINT_DOMAIN: &[u8] = b"hexagram fingerprint 1 ";
 
 /// The longest session token, in characters (DESIGN section 4).
 const SESSION_LIMIT: usize = 255;
@@ -212,7 +207,7 @@ impl SealKey {
     fn new(key: &RingKey, cluster: &str) -> Self {
         Self {
             id: key.id,
-            fingerprint: fingerprint(key),
+            fingerprint: key.fingerprint(),
             locks: Purpose::ALL.map(|purpose| Lock::new(key, cluster, purpose)),
         }
     }
@@ -225,7 +220,7 @@ impl SealKey {
 impl Lock {
     fn new(key: &RingKey, cluster: &str, purpose: Purpose) -> Self {
         let purpose = [purpose.code()];
-        let secret: [u8; 32] = derive(key, &[KEY_DOMAIN, &purpose]);
+        let secret: [u8; 32] = key.derive(&[KEY_DOMAIN, &purpose]);
         Self {
             cipher: XChaCha20Poly1305::new(&secret.into()),
             // The cluster alone varies in length, so no two of these are alike.
@@ -252,20 +247,6 @@ impl Lock {
             .map_err(|_| SealError::Forged)?;
         Ok(text)
     }
-}
-
-/// Bytes for one use of a ring key; they tell nothing about those of another.
-fn derive<const N: usize>(key: &RingKey, usage: &[&[u8]]) -> [u8; N] {
-    let mut derived = [0; N];
-    Hkdf::<Sha256>::new(None, &key.secret)
-        .expand_multi_info(usage, &mut derived)
-        .expect("a few bytes are within the 8160 that HKDF-SHA256 gives");
-    derived
-}
-
-/// The id is part of it: a token names its key by id.
-pub(crate) fn fingerprint(key: &RingKey) -> u64 {
-    u64::from_be_bytes(derive(key, &[FINGERPRINT_DOMAIN, &[key.id]]))
 }
 
 fn split<const N: usize>(bytes: &[u8]) -> Result<(&[u8; N], &[u8]), SealError> {

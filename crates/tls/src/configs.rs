@@ -42,13 +42,23 @@ impl Configs {
     }
 }
 
-/// Whether a process of `role` gets on with `identity` at `now`, in seconds from 1970, among
-/// others who trust its CAs.
-pub(crate) fn check(identity: &Identity, role: Role, now: u64) -> Result<(), TlsError> {
-    let parts = Parts::read(identity)?;
-    parts.check(role)?;
-    parts.client().map_err(TlsError::Pair)?;
-    parts.verify(role, UnixTime::since_unix_epoch(Duration::from_secs(now)))
+impl Identity {
+    /// Whether a process of `role` gets on with it at `now`, in seconds from 1970, among
+    /// others who trust `ca`, as PEM, and no more than that.
+    ///
+    /// # Errors
+    /// Why not: it cannot be read, key and certificate do not go together, or others would
+    /// refuse it.
+    pub fn check(&self, role: Role, ca: &str, now: u64) -> Result<(), TlsError> {
+        let among = Self {
+            ca: ca.to_owned(),
+            ..self.clone()
+        };
+        let parts = Parts::read(&among)?;
+        parts.check(role)?;
+        parts.client().map_err(TlsError::Pair)?;
+        parts.verify(role, UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
 }
 
 /// An identity that was read.

@@ -4,9 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use crate::configs;
 use crate::error::TlsError;
-use crate::role::Role;
 
 /// The CAs that are trusted, in a folder or a Secret.
 pub const CA_FILE: &str = "ca.crt";
@@ -41,20 +39,6 @@ impl Identity {
             certificate: file(CERTIFICATE_FILE)?,
             key: file(KEY_FILE)?,
         })
-    }
-
-    /// Whether a process of `role` gets on with it at `now`, in seconds from 1970, among
-    /// others who trust `ca`, as PEM, and no more than that.
-    ///
-    /// # Errors
-    /// Why not: it cannot be read, key and certificate do not go together, or others would
-    /// refuse it.
-    pub fn check(&self, role: Role, ca: &str, now: u64) -> Result<(), TlsError> {
-        let among = Self {
-            ca: ca.to_owned(),
-            ..self.clone()
-        };
-        configs::check(&among, role, now)
     }
 }
 

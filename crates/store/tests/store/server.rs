@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hexagram_core::ShardCount;
 use hexagram_store::{RedisSettings, RedisStore};
-use redis::{Cmd, FromRedisValue};
+use redis::{Cmd, FromRedisValue, Pipeline};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
@@ -61,12 +61,25 @@ impl Server {
         replica
     }
 
-    /// Waits until a replica has all that it holds.
+    /// Waits until a replica has all that it holds, and is told of what is written.
     pub(crate) async fn has_a_replica(&self) {
+        let mut write = redis::pipe();
+        write.set("probe", 1).ignore().del("probe").ignore();
+        write.cmd("WAIT").arg(1).arg(100);
         let deadline = Instant::now() + PATIENCE;
-        while self.ask::<u64>(&["WAIT", "1", "100"]).await == 0 {
-            assert!(Instant::now() < deadline, "no replica comes");
+        // What was written before the replica came is in its first copy: the next write tells.
+        for _ in 0..2 {
+            while self.run::<(u64,)>(&write).await == (0,) {
+                assert!(Instant::now() < deadline, "no replica comes");
+            }
         }
+    }
+
+    async fn run<T: FromRedisValue>(&self, commands: &Pipeline) -> T {
+        let client = redis::Client::open(self.url()).unwrap();
+        let connection = client.get_multiplexed_async_connection().await;
+        let answer = commands.query_async(&mut connection.unwrap()).await;
+        answer.unwrap()
     }
 
     /// Its address for a client without a password.
