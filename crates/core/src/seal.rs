@@ -10,6 +10,7 @@
 //! purpose has a key of its own, so a token opens only where it was meant to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
@@ -83,6 +84,8 @@ pub struct Sealer {
     cluster: String,
     // Swapped as a whole: nobody seals with half of a ring.
     keys: ArcSwap<Vec<SealKey>>,
+    /// Counts the rings.
+    rings: AtomicU64,
 }
 
 /// One ring key, made ready for each purpose.
@@ -126,12 +129,21 @@ impl Sealer {
         Self {
             cluster: cluster.to_owned(),
             keys: ArcSwap::from_pointee(ready(ring, cluster)),
+            rings: AtomicU64::new(0),
         }
     }
 
     /// Seals and opens with the keys of `ring` from now on, everywhere at once.
     pub fn take(&self, ring: &KeyRing) {
         self.keys.store(Arc::new(ready(ring, &self.cluster)));
+        self.rings.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often another ring was taken. Who keeps what a token said asks again once this is
+    /// another number than before it was opened: its key may be dropped.
+    #[must_use]
+    pub fn rings(&self) -> u64 {
+        self.rings.load(Ordering::Acquire)
     }
 
     /// A number for each key of the ring, the minting one first, by which

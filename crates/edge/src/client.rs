@@ -28,6 +28,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Opened {
     token: Box<[u8]>,
+    /// That it was opened with.
+    ring: u64,
     claims: Arc<SessionClaims>,
 }
 
@@ -43,21 +45,24 @@ impl Connection {
     }
 
     /// What a sealed id says, opened with `open` unless it is the last one
-    /// opened on this connection.
+    /// opened on this connection, with the same `ring`.
     pub(crate) fn session(
         &self,
         token: &[u8],
+        ring: u64,
         open: impl FnOnce() -> Option<SessionClaims>,
     ) -> Option<Arc<SessionClaims>> {
         let mut opened = self.opened.lock();
         if let Some(last) = &*opened
             && *last.token == *token
+            && last.ring == ring
         {
             return Some(Arc::clone(&last.claims));
         }
         let claims = Arc::new(open()?);
         *opened = Some(Opened {
             token: token.into(),
+            ring,
             claims: Arc::clone(&claims),
         });
         Some(claims)
@@ -207,11 +212,30 @@ pub(crate) fn principal<B>(request: &Request<B>) -> Principal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hexagram_core::{Capabilities, Epoch, ProtocolVersion, Serial, SessionKey};
     use http::{HeaderMap, HeaderValue};
+
+    use super::*;
 
     fn connection(peer: &str) -> Connection {
         Connection::new(peer.parse().expect("an address"), 17, 5, Age::new(None))
+    }
+
+    fn claims() -> SessionClaims {
+        SessionClaims {
+            client: ClientId::random(1),
+            principal: Principal::anonymous().id(),
+            key: SessionKey {
+                epoch: Epoch::FIRST,
+                serial: Serial::new(1),
+            },
+            created: 0,
+            version: ProtocolVersion::V2025_11_25,
+            capabilities: Capabilities::ROOTS,
+            client_name: String::new(),
+            client_version: String::new(),
+            has_record: false,
+        }
     }
 
     fn identifier() -> Identifier {
@@ -238,6 +262,18 @@ mod tests {
             id.named(&anonymous, &connection("192.0.2.1"), &named)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_session_is_opened_once_with_each_ring() {
+        let connection = connection("192.0.2.1");
+        let opens = || Some(claims());
+        let opened = connection.session(b"a", 0, opens);
+        let kept = connection.session(b"a", 0, || unreachable!("it was opened before"));
+        assert_eq!(opened, kept);
+        let dropped = connection.session(b"a", 1, || None);
+        assert_eq!(dropped, None);
+        assert_eq!(connection.session(b"b", 0, || None), None);
     }
 
     #[test]

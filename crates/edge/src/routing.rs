@@ -185,10 +185,12 @@ impl Router {
         known_version(from.headers)?;
         let mut ids = from.headers.get_all(header::names::MCP_SESSION_ID).iter();
         let token = ids.next().ok_or(Problem::SessionRequired)?;
+        // Counted first: what is opened while the ring is exchanged is opened again.
+        let ring = self.sealer.rings();
         let open = || self.sealer.open_session(token.to_str().ok()?).ok();
         let now = hexagram_runtime::clock::unix_seconds();
         from.connection
-            .session(token.as_bytes(), open)
+            .session(token.as_bytes(), ring, open)
             .filter(|claims| ids.next().is_none() && claims.principal == from.principal.id())
             .filter(|claims| !claims.expired(now, self.lifetime.as_secs()))
             .ok_or(Problem::SessionNotFound)

@@ -60,7 +60,7 @@ impl ClusterArgs {
     pub(crate) fn sealer_or_own(&self) -> Result<Arc<Sealer>> {
         match self.keys {
             Some(_) => self.sealer(),
-            None => Ok(self.sealer_of(&new_ring())),
+            None => Ok(self.sealer_of(&new_ring(1))),
         }
     }
 
@@ -87,12 +87,21 @@ impl ClusterArgs {
 fn take_ring(file: &Path, sealer: &Sealer) {
     match read_ring(file) {
         Ok(ring) if ring.fingerprints() == sealer.fingerprints() => {}
-        Ok(ring) => {
-            sealer.take(&ring);
-            let keys = shown(sealer);
-            tracing::info!(?keys, "another key ring is in use; the first key mints");
-        }
+        Ok(ring) => exchange(sealer, &ring),
         Err(error) => tracing::error!(%error, "the key ring before stays in use"),
+    }
+}
+
+fn exchange(sealer: &Sealer, ring: &KeyRing) {
+    let (before, now) = (sealer.fingerprints(), ring.fingerprints());
+    sealer.take(ring);
+    let keys = shown(sealer);
+    tracing::info!(?keys, "another key ring is in use; the first key mints");
+    if !before.iter().any(|key| now.contains(key)) {
+        tracing::warn!(
+            "the ring has no key of the one before: all its sessions end. To rotate keys, add \
+             one, then mark it `mint`, then drop the old one"
+        );
     }
 }
 
@@ -113,9 +122,9 @@ fn read_ring(file: &Path) -> Result<KeyRing, Mistake> {
         .map_err(|error| Mistake::File(format!("the key ring {name} is unusable: {error}")))
 }
 
-/// A ring with one fresh key.
-pub(crate) fn new_ring() -> KeyRing {
-    KeyRing::generate(1, random::bytes())
+/// A ring with one fresh key of this id.
+pub(crate) fn new_ring(id: u8) -> KeyRing {
+    KeyRing::generate(id, random::bytes())
 }
 
 /// This process's incarnation.
@@ -149,7 +158,7 @@ mod tests {
     fn a_ring_that_cannot_be_used_leaves_the_one_before() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ring.txt");
-        let (old, new) = (new_ring(), new_ring());
+        let (old, new) = (new_ring(1), new_ring(1));
         let sealer = Sealer::new(&old, "c");
         for text in [None, Some("1 x".to_owned()), Some(old.to_text())] {
             let written = text.map(|text| std::fs::write(&file, text));

@@ -41,6 +41,7 @@ impl FromStr for Peer {
 pub(crate) fn place(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     match port {
+        _ if text.contains("://") => Err(format!("{text:?} is a URL: write HOST:PORT alone")),
         Some(Ok(_)) => Ok(text.to_owned()),
         _ => Err(format!("{text:?} is not HOST:PORT")),
     }

@@ -21,6 +21,7 @@ use crate::follow;
 use crate::mistake::Mistake;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
+    check(&args)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let dial = follow::way(args.link_tls.open(Role::Edge, &metrics)?);
     let map = health.condition("map");

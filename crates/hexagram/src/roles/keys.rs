@@ -15,7 +15,11 @@ use crate::roles::link_keys::{self, LinkKeys};
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// A key ring that seals session ids; give it to every edge and worker.
-    Ring,
+    Ring {
+        /// Its key's id: one that no other key has in the ring to which its line is added.
+        #[arg(long, default_value_t = 1)]
+        id: u8,
+    },
     /// An API key: its line for the keys file on stdout, the key itself on stderr.
     Api {
         /// Whose key it is.
@@ -28,7 +32,7 @@ pub(crate) enum KeysCommand {
 
 pub(crate) fn run(command: &KeysCommand) -> Result<()> {
     match command {
-        KeysCommand::Ring => print(new_ring().to_text()),
+        KeysCommand::Ring { id } => print(new_ring(*id).to_text()),
         KeysCommand::Api { name } => {
             let key: String = random::bytes::<32>()
                 .iter()
