@@ -9,7 +9,8 @@ use crate::scene::Scene;
 /// Of a name that no release of the tests has: objects that are there would be compared.
 const RELEASE: &str = "accepted";
 /// Kinds that clusters may lack, and where they come from.
-const FOREIGN: [(&str, &str); 2] = [
+const FOREIGN: [(&str, &str); 3] = [
+    ("HTTPRoute", "/httproutes.gateway.networking.k8s.io"),
     ("PodMonitor", "/podmonitors.monitoring.coreos.com"),
     ("PrometheusRule", "/prometheusrules.monitoring.coreos.com"),
 ];
