@@ -212,7 +212,7 @@ impl Inner {
         let object = ShardMap::new(&self.name, self.spec.clone());
         let options = PostParams::default();
         let made = within(self.api.create(&options, &object)).await;
-        let made = made.map_err(|error| RegisterError::Unusable(without_kind(&error)))?;
+        let made = made.map_err(|error| unusable(&error))?;
         tracing::info!(shard_map = self.name, "the shard map is made");
         Ok(made)
     }
@@ -276,7 +276,7 @@ fn unwritten(error: &kube::Error) -> Unwritten {
     }
 }
 
-/// Where objects of a kind cannot be made because nobody knows the kind, that is the cause.
+/// Where nobody knows the kind, that is the cause.
 fn without_kind(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 404 => {
@@ -289,5 +289,5 @@ fn without_kind(error: &kube::Error) -> String {
 }
 
 fn unusable(error: &kube::Error) -> RegisterError {
-    RegisterError::Unusable(error.to_string())
+    RegisterError::Unusable(without_kind(error))
 }
