@@ -12,10 +12,9 @@ use hexagram_runtime::random;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::PostParams;
 
 use crate::client::{Place, within};
-use crate::secret::secret;
+use crate::secret::{secret, write};
 pub use due::KeyTimes;
 pub(crate) use due::{Heard, Held};
 pub(crate) use rotation::Rotation;
@@ -59,7 +58,7 @@ pub(crate) async fn ensure(place: &Place, name: &str) -> Result<(), KeyRingError
     if let Some(secret) = within(api.get_opt(name)).await.map_err(failed)? {
         return read(name, &secret).map(drop);
     }
-    match within(api.create(&PostParams::default(), &fresh(name))).await {
+    match write(&api, &fresh(name)).await {
         Ok(_) => {
             tracing::info!(secret = name, "the key ring is made");
             Ok(())

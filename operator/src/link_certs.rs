@@ -12,10 +12,10 @@ use hexagram_runtime::random::jittered;
 use hexagram_tls::{Identity, LinkTls, Role, TlsError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::PostParams;
 use tokio::time::sleep;
 
 use crate::client::{Place, within};
+use crate::secret;
 use crate::trouble::Trouble;
 use due::{Authorities, Held, due};
 
@@ -165,14 +165,10 @@ async fn get(api: &Api<Secret>, name: &str) -> Result<Option<Secret>, LinkCertsE
     got.map_err(|error| LinkCertsError::Api(name.to_owned(), error))
 }
 
-/// Writes it, unless somebody else did since it was read: then it is looked at again.
+/// As [`secret::write`]; what somebody else wrote is looked at again.
 async fn put(api: &Api<Secret>, secret: Secret, how: &'static str) -> Result<(), LinkCertsError> {
     let name = secret.metadata.name.clone().unwrap_or_default();
-    let options = PostParams::default();
-    let written = match secret.metadata.resource_version {
-        Some(_) => within(api.replace(&name, &options, &secret)).await,
-        None => within(api.create(&options, &secret)).await,
-    };
+    let written = secret::write(api, &secret).await;
     written.map_err(|error| LinkCertsError::Api(name.clone(), error))?;
     tracing::info!(secret = name, "a Secret of the links is {how}");
     Ok(())

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use hexagram_control::{Controller, Sights};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::Event;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::client::{Place, within};
 use crate::listing::Listing;
 use crate::pace::Pace;
 use crate::pods::{TOLD, WorkerPods};
-use crate::secret::secret;
+use crate::secret::{self, secret};
 use crate::sight::seen;
 use crate::source::{events, watching};
 use crate::story::Teller;
@@ -155,15 +155,14 @@ impl Upstreams {
         let api: Api<Secret> = self.place.api();
         let known = within(api.get_opt(&self.secret)).await?;
         let data = data(compiled, known.as_ref());
-        let options = PostParams::default();
         let written = match known {
             None if data.is_empty() => return Ok(None),
-            None => within(api.create(&options, &secret(&self.secret, data))).await?,
+            None => secret::write(&api, &secret(&self.secret, data)).await?,
             Some(known) if known.data.clone().unwrap_or_default() == data => known,
             Some(known) => {
                 let data = Some(data);
                 let changed = Secret { data, ..known };
-                within(api.replace(&self.secret, &options, &changed)).await?
+                secret::write(&api, &changed).await?
             }
         };
         Ok(written.resource_version())

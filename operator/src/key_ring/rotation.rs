@@ -9,7 +9,6 @@ use hexagram_runtime::metrics::Metrics;
 use hexagram_runtime::random::{self, jittered};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, ResourceExt};
 use prometheus::{IntGauge, IntGaugeVec};
@@ -22,6 +21,7 @@ use super::late::{Lateness, Went, told};
 use super::{ASKED, FILE, HISTORY, KeyRingError, ensure, read};
 use crate::client::{Place, within};
 use crate::register::KubeRegister;
+use crate::secret::write;
 use crate::story::Teller;
 use crate::trouble::Trouble;
 
@@ -121,7 +121,7 @@ impl Rotation {
         let Some(next) = next(&secret, ring, decision, random::bytes(), now) else {
             return Ok(wait);
         };
-        if !written(&api, name, &next).await.map_err(failed)? {
+        if !written(&api, &next).await.map_err(failed)? {
             return Ok(Some(wait.unwrap_or_else(lost_race)));
         }
         self.tell_taken_back(&taken_back).await;
@@ -174,9 +174,8 @@ impl Rotation {
 
 /// Writes it, unless somebody else has since it was read: then that is looked at. Gives
 /// whether it is written.
-async fn written(api: &Api<Secret>, name: &str, next: &Secret) -> Result<bool, kube::Error> {
-    let replaced = within(api.replace(name, &PostParams::default(), next)).await;
-    match replaced {
+async fn written(api: &Api<Secret>, next: &Secret) -> Result<bool, kube::Error> {
+    match write(api, next).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(error) => Err(error),
