@@ -21,9 +21,9 @@ use crate::follow;
 use crate::mistake::Mistake;
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
-    check(&args)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let dial = follow::way(args.link_tls.open(Role::Edge, &metrics)?);
+    let fixed = fixed(&args, &dial)?;
     let map = health.condition("map");
     let sealer = args.serve.cluster.sealer()?;
     args.serve.cluster.follow_keys(&sealer);
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     map.set(false, "waiting for the shard map");
     super::unready_at(&shutdown, health.clone());
     let found = tokio::select! {
-        found = directory(&args, dial, &metrics) => found?,
+        found = directory(&args, fixed, dial, &metrics) => found?,
         // Told to end before there was a map.
         () = shutdown.started() => return Ok(()),
     };
@@ -95,15 +95,22 @@ struct Found {
     _fixed: Option<watch::Sender<Arc<Directory>>>,
 }
 
-async fn directory(args: &EdgeRole, dial: Dial, metrics: &Metrics) -> Result<Found> {
-    let Some(source) = args.members.source(&args.serve.cluster).await? else {
-        let (source, directory) = watch::channel(Arc::new(fixed(args, &dial)?));
+async fn directory(
+    args: &EdgeRole,
+    fixed: Option<Directory>,
+    dial: Dial,
+    metrics: &Metrics,
+) -> Result<Found> {
+    if let Some(fixed) = fixed {
+        let (source, directory) = watch::channel(Arc::new(fixed));
         return Ok(Found {
             directory,
             goes_by: None,
             _fixed: Some(source),
         });
-    };
+    }
+    let source = args.members.source(&args.serve.cluster).await?;
+    let source = source.context("the shard map has no source")?;
     follow::show_reached(metrics, source.reached());
     tracing::info!("waiting for the shard map");
     let (maps, goes_by) = tellers(args, dial.clone()).stand_in(source.follow());
@@ -115,13 +122,17 @@ async fn directory(args: &EdgeRole, dial: Dial, metrics: &Metrics) -> Result<Fou
     })
 }
 
-/// The directory of a map that never changes.
-fn fixed(args: &EdgeRole, dial: &Dial) -> Result<Directory> {
+/// The directory of a map that never changes, where there is no register.
+fn fixed(args: &EdgeRole, dial: &Dial) -> Result<Option<Directory>> {
+    if args.members.has_register()? {
+        return Ok(None);
+    }
     if !args.ask.is_empty() {
         let alone = "--ask goes with --control or --shard-map: the map of --peer is known already";
         return Err(Mistake::Settings(alone.to_owned()).into());
     }
-    args.members.directory(args.serve.cluster.shards, dial)
+    let directory = args.members.directory(args.serve.cluster.shards, dial)?;
+    Ok(Some(directory))
 }
 
 /// Who is asked for the map while the register does not answer.
@@ -148,9 +159,7 @@ async fn tell(map: Condition, mut goes_by: watch::Receiver<GoesBy>) {
 
 /// Whether the edge could start, as far as its settings decide.
 pub(super) fn check(args: &EdgeRole) -> Result<()> {
-    if !args.members.has_register()? {
-        fixed(args, &follow::way(None))?;
-    }
+    fixed(args, &follow::way(None))?;
     args.link_tls.check(Role::Edge)?;
     args.serve.cluster.sealer()?;
     Ok(Edge::check(&args.edge)?)
