@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hexagram_control::{MOST_SIGHTS, Sight, Sights};
+use hexagram_control::{Sight, Sights};
+use hexagram_proto::MOST_SIGHTS;
 
 /// Workers that are named where only some reach an upstream.
 const NAMED: usize = 3;

@@ -42,7 +42,7 @@ pub use register::{
     MapSender, Maps, MemoryRegister, Register, RegisterError, fed, follows, goes_back,
 };
 pub use request::{OrderError, Settings, Written};
-pub use sights::{MOST_SIGHTS, Sight, Sights, ToolsSeen};
+pub use sights::{Sight, Sights, ToolsSeen};
 pub use source::{Ask, HttpSource, Joining, SourceError, named};
 pub use told::{GoesBy, Tellers};
 pub use visit::{Unheard, VisitError, Visited, visit};

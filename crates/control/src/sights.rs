@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use hexagram_proto::admin;
-
-/// Upstreams of one worker that are told of, and listened to: one that serves more says
-/// nothing of the others.
-pub const MOST_SIGHTS: usize = 256;
+use hexagram_proto::{MOST_SIGHTS, admin};
 
 /// An upstream as one worker sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,6 +32,10 @@ pub use outbox::{Closed, Drained, FRAME_BYTES, Outbox, Weight, outbox};
 /// `id`, of a change in the register the `owner` or taker, as `name#incarnation`.
 pub const STEPS: &str = "hexagram::steps";
 
+/// Upstreams of one worker that are told of in a report, and listened to: one that serves
+/// more says nothing of the others.
+pub const MOST_SIGHTS: usize = 256;
+
 macro_rules! generated {
     ($(#[doc = $doc:literal] $name:ident = $package:literal),+) => {$(
         #[doc = $doc]

@@ -1,17 +1,16 @@
 //! What a controller is told of this worker's upstreams.
 
+use hexagram_proto::MOST_SIGHTS;
 use hexagram_proto::admin::{Tools, UpstreamSight, Upstreams};
 
 use crate::upstream::{ToolCount, UpstreamHealth};
 
-/// Upstreams that are told of.
-const MOST: usize = 256;
 /// Bytes of a reason.
 const REASON: usize = 160;
 
 /// What a report says of `upstreams`, each with its name.
 pub(crate) fn sights<'a>(upstreams: impl Iterator<Item = (&'a str, UpstreamHealth)>) -> Upstreams {
-    let sights = upstreams.take(MOST);
+    let sights = upstreams.take(MOST_SIGHTS);
     let sights = sights.map(|(name, health)| sight(name, health));
     Upstreams {
         sights: sights.collect(),
@@ -105,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_report_stays_small() {
-        let many = (0..2 * MOST).map(|_| ("one", UpstreamHealth::default()));
-        assert_eq!(sights(many).sights.len(), MOST);
+        let many = (0..2 * MOST_SIGHTS).map(|_| ("one", UpstreamHealth::default()));
+        assert_eq!(sights(many).sights.len(), MOST_SIGHTS);
     }
 }
