@@ -456,6 +456,7 @@ impl<R: Register> Driver<R> {
                     shards: settings.shards,
                     signs: signs.clone(),
                     unreached: OnceLock::new(),
+                    unheard: OnceLock::new(),
                 };
                 (
                     member.address.clone(),

@@ -39,6 +39,8 @@ pub(crate) struct Watcher {
     pub(crate) signs: mpsc::Sender<(Owner, Sign)>,
     /// Why it could not be reached, the first time.
     pub(crate) unreached: OnceLock<String>,
+    /// What it answered instead of a report, the first time.
+    pub(crate) unheard: OnceLock<String>,
 }
 
 /// Why a probe failed.
@@ -123,7 +125,9 @@ impl Watcher {
     }
 
     fn unheard(&self, status: &tonic::Status) -> Lost {
-        tracing::warn!(worker = %self.owner, %status, "a worker does not report");
+        if self.unheard.set(status.message().to_owned()).is_ok() {
+            tracing::warn!(worker = %self.owner, %status, "a worker does not report");
+        }
         Lost::Silent
     }
 

@@ -111,6 +111,11 @@ async fn a_worker_without_tls_is_found_out() {
     worker.ready().await;
     let edge = place.edge(Some("links/edge"));
     logs(&edge, "what answers there speaks no TLS").await;
+    logs(
+        &worker,
+        "it speaks TLS, and this worker was not given --link-tls",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -33,9 +33,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Who dials speaks first, and at once.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The first byte of a TLS handshake.
-const HANDSHAKE: u8 = 0x16;
+pub(crate) const HANDSHAKE: u8 = 0x16;
 /// Rest after a failed accept: out of file descriptors, it fails again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Those who come to `listener` and show a certificate that may come in, with the role that
 /// it names. It never ends; handshakes under way end when it is dropped.

@@ -3,6 +3,7 @@
 //! ```text
 //! folder or Secret -> Identity -> LinkTls -> connect (edge, worker, controller)
 //!                                         -> door    (worker)
+//! no folder ------------------------------> plain_door (worker)
 //! Authority -> Identity
 //! ```
 //!
@@ -22,6 +23,7 @@ mod flaw;
 mod identity;
 mod link_tls;
 mod plain;
+mod plain_door;
 mod refusal;
 mod role;
 mod seats;
@@ -34,4 +36,5 @@ pub use error::TlsError;
 pub use facts::Facts;
 pub use identity::{CA_FILE, CERTIFICATE_FILE, Identity, KEY_FILE};
 pub use link_tls::LinkTls;
+pub use plain_door::{Heard, PlainStream, plain_incoming};
 pub use role::Role;

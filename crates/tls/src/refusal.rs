@@ -26,6 +26,11 @@ pub(crate) enum Refusal {
          or to neither"
     )]
     Plain,
+    #[error(
+        "it speaks TLS, and this worker was not given --link-tls: give it to this worker as well, \
+         or to neither"
+    )]
+    Tls,
     #[error("it connected and said nothing")]
     Silent,
     #[error("it took too long")]
@@ -59,6 +64,7 @@ impl Refusal {
         match self {
             Self::Left => "left",
             Self::Plain => "plain",
+            Self::Tls => "tls",
             Self::Silent => "silent",
             Self::Late => "late",
             Self::Crowded => "crowded",
@@ -108,7 +114,7 @@ impl Refusals {
         Self {
             counts: metrics.counters(
                 "hexagram_worker_links_refused_total",
-                "Connections to the link's port that TLS did not let in, by reason.",
+                "Connections to the link's port that were not let in, by reason.",
                 &["reason"],
             ),
             told: Mutex::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use hexagram_runtime::clock::unix_seconds;
 use hexagram_runtime::metrics::Metrics;
-use hexagram_tls::{Authority, Identity, LinkTls, Role, TlsError, incoming};
+use hexagram_tls::{Authority, Identity, LinkTls, Role, TlsError, incoming, plain_incoming};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -76,14 +76,18 @@ impl Echo {
     }
 
     async fn counted(&self, reason: &str) {
-        let line = format!("hexagram_worker_links_refused_total{{reason=\"{reason}\"}} 1\n");
-        let counted = async {
-            while !self.metrics.encode().contains(&line) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(SOON, counted).await.expect(reason);
+        counted(&self.metrics, reason).await;
     }
+}
+
+async fn counted(metrics: &Metrics, reason: &str) {
+    let line = format!("hexagram_worker_links_refused_total{{reason=\"{reason}\"}} 1\n");
+    let counted = async {
+        while !metrics.encode().contains(&line) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, counted).await.expect(reason);
 }
 
 async fn assert_echoes(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
@@ -226,6 +230,27 @@ async fn a_worker_without_tls_is_told_of() {
         error.contains("speaks no TLS") && error.contains("--link-tls"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn who_speaks_tls_where_links_are_plain_is_counted_and_others_are_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at, metrics) = (listener.local_addr().unwrap(), Metrics::new());
+    let mut incoming = Box::pin(plain_incoming(listener, &metrics));
+    tokio::spawn(async move {
+        while let Some(guest) = incoming.next().await {
+            let (mut read, mut write) = tokio::io::split(guest.unwrap());
+            tokio::spawn(async move { tokio::io::copy(&mut read, &mut write).await });
+        }
+    });
+    let mut plain = TcpStream::connect(at).await.unwrap();
+    assert_echoes(&mut plain).await;
+    assert!(!metrics.encode().contains("reason=\"tls\""));
+    let edge = link(Role::Edge, &issued(&authority(), Role::Edge));
+    let refused = timeout(SOON, edge.connect(&at.to_string())).await.unwrap();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidData);
+    counted(&metrics, "tls").await;
+    assert_echoes(&mut plain).await;
 }
 
 /// By this a dead worker is known.

@@ -100,7 +100,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use admin::AdminService;
 use federation::Federation;
@@ -280,21 +279,6 @@ impl Worker {
         let new = federation.all().iter().filter(|upstream| upstream.is_new());
         let visited = futures_util::future::join_all(new.map(Upstream::first_visit)).await;
         visited.into_iter().flatten().collect()
-    }
-
-    /// Serves links over TCP until `shutdown`.
-    ///
-    /// # Errors
-    /// A failure of the gRPC server.
-    pub async fn serve_tcp(
-        self,
-        listener: TcpListener,
-        shutdown: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
-        // The server's own setting does not reach sockets accepted elsewhere, and
-        // Nagle's delay costs a link 40 ms a frame.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        self.serve_incoming(incoming, shutdown).await
     }
 
     /// Serves links of edges in this process until `shutdown`.

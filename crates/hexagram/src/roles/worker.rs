@@ -116,7 +116,10 @@ async fn serve(
             let incoming = incoming.map_ok(|(role, stream)| (peer(role), stream));
             worker.serve_known(Box::pin(incoming), end).await?;
         }
-        None => worker.serve_tcp(listener, end).await?,
+        None => {
+            let incoming = hexagram_tls::plain_incoming(listener, metrics);
+            worker.serve_incoming(Box::pin(incoming), end).await?;
+        }
     }
     Ok(())
 }
