@@ -40,6 +40,7 @@ mod slot;
 mod switchboard;
 #[cfg(test)]
 mod testing;
+mod trouble;
 mod unanswered;
 
 use std::net::SocketAddr;

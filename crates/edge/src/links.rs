@@ -2,10 +2,11 @@
 //! it up.
 
 mod driver;
+mod readiness;
 #[cfg(test)]
 mod tests;
-mod trouble;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use hexagram_core::{Sealer, WorkerId};
 use hexagram_proto::hello;
 use hexagram_proto::link::Hello;
 use hexagram_runtime::health::Condition;
+use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::EdgeContext;
@@ -24,6 +26,7 @@ use crate::routes::Way;
 use crate::switchboard::{Switchboard, WorkerLink, WorkerLinks};
 use driver::Driver;
 use hexagram_proto::WorkerAddress;
+use readiness::Seen;
 
 /// Seconds after which an edge is ready although some workers are not linked.
 const READY_ANYWAY: u64 = 5;
@@ -41,6 +44,9 @@ pub struct LinkStatus {
     pub version: Option<u32>,
     /// Exchanges under way.
     pub in_flight: usize,
+    /// Why it is not up, as of the last attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// All links of an edge.
@@ -51,6 +57,8 @@ pub(crate) struct Links {
     ready: Condition,
     // Whether all workers were linked at one time.
     complete: CancellationToken,
+    // When an owner of shards was linked last.
+    served: Mutex<Option<Instant>>,
 }
 
 impl Links {
@@ -72,6 +80,7 @@ impl Links {
             },
             ready,
             complete: CancellationToken::new(),
+            served: Mutex::default(),
         }
     }
 
@@ -93,8 +102,8 @@ impl Links {
         self.complete.cancelled().await;
     }
 
-    /// Counts the seconds in which exchanges are quiet, and tells workers of a key ring that
-    /// has changed in one.
+    /// Counts the seconds in which exchanges are quiet, tells workers of a key ring that
+    /// has changed in one, and says whether this edge is ready.
     pub(crate) async fn keep_time(self: Arc<Self>, keep_alive: u64) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -104,8 +113,8 @@ impl Links {
                 // A worker that is down must not keep new edges from serving
                 // the others' shards.
                 self.complete.cancel();
-                self.report_readiness();
             }
+            self.report_readiness();
             let keys = self.sealer.fingerprints();
             for link in self.board.live() {
                 link.tick(keep_alive);
@@ -146,31 +155,45 @@ impl Links {
     }
 
     fn start(self: &Arc<Self>, id: &WorkerId, address: &WorkerAddress) -> Arc<WorkerLink> {
-        let live = Arc::new(ArcSwapOption::empty());
-        let (links, up) = (Arc::clone(self), Arc::clone(&live));
-        let driver = Driver::new(id.clone(), address.clone(), up, links);
+        let (live, trouble) = (Arc::new(ArcSwapOption::empty()), Arc::default());
+        let (links, up, down) = (Arc::clone(self), Arc::clone(&live), Arc::clone(&trouble));
+        let driver = Driver::new(id.clone(), address.clone(), up, down, links);
         Arc::new(WorkerLink {
             address: address.clone(),
             live,
+            trouble,
             task: tokio::spawn(driver.run()),
         })
     }
 
-    /// Ready once every worker was linked; from then on as long as one is, for
-    /// the others' shards are refused at once and the rest must go on.
+    /// Ready once every worker was linked; from then on as long as one is that owns shards,
+    /// or was a moment ago.
     fn report_readiness(&self) {
+        // Held to the end, so that the latest look has the last word.
+        let mut served = self.served.lock();
         let links = self.status();
         let up = links.iter().filter(|link| link.up).count();
         self.board
             .metrics
             .links_up
             .set(i64::try_from(up).unwrap_or(i64::MAX));
-        if up == links.len() {
+        if up == links.len() && up > 0 {
             self.complete.cancel();
         }
-        let ready = up > 0 && self.complete.is_cancelled();
-        self.ready
-            .set(ready, format!("{up} of {} workers linked", links.len()));
+        let state = self.board.state();
+        let owners: HashSet<_> = state
+            .routes
+            .iter()
+            .map(|way| way.owner().as_str())
+            .collect();
+        let see = |link| seen(link, &owners);
+        let workers: Vec<_> = links.iter().map(see).collect();
+        if readiness::serves(&workers) {
+            *served = Some(Instant::now());
+        }
+        let ago = served.map(|served| served.elapsed());
+        let ready = readiness::is_ready(self.complete.is_cancelled(), ago);
+        self.ready.set(ready, readiness::why(&workers));
     }
 
     pub(crate) fn status(&self) -> Vec<LinkStatus> {
@@ -188,11 +211,21 @@ impl Links {
                         .and_then(|link| link.incarnation())
                         .map(|incarnation| incarnation.to_string()),
                     version: live.as_ref().map(|link| link.version()),
+                    trouble: link.trouble.now().filter(|_| live.is_none()),
                     in_flight: live.map_or(0, |link| link.in_flight()),
                 }
             })
             .collect();
         all.sort_by(|a, b| a.worker.cmp(&b.worker));
         all
+    }
+}
+
+fn seen<'a>(link: &'a LinkStatus, owners: &HashSet<&str>) -> Seen<'a> {
+    Seen {
+        name: &link.worker,
+        is_linked: link.up,
+        owns_shards: owners.contains(link.worker.as_str()),
+        trouble: link.trouble.as_deref(),
     }
 }

@@ -19,6 +19,7 @@ use crate::parking::ParkingLot;
 use crate::routes::{News, Routes, Way};
 use crate::routing::Routed;
 use crate::slot::{Loss, Slot};
+use crate::trouble::Trouble;
 use hexagram_proto::{STEPS, WorkerAddress};
 
 /// A shard that moves admits again within this time, or its messages are
@@ -54,11 +55,12 @@ pub struct RouteStatus {
     pub quarantined: bool,
 }
 
-/// A worker's address and its link while one is up.
+/// A worker's address and its link while one is up, or else why none is.
 #[derive(Debug)]
 pub(crate) struct WorkerLink {
     pub(crate) address: WorkerAddress,
     pub(crate) live: Arc<ArcSwapOption<Link>>,
+    pub(crate) trouble: Arc<Trouble>,
     pub(crate) task: JoinHandle<()>,
 }
 

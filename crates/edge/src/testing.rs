@@ -26,6 +26,7 @@ pub(crate) fn unlinked() -> Arc<WorkerLink> {
     Arc::new(WorkerLink {
         address: WorkerAddress::Tcp("127.0.0.1:1".to_owned()),
         live: Arc::new(ArcSwapOption::empty()),
+        trouble: Arc::default(),
         task,
     })
 }

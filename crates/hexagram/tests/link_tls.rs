@@ -16,7 +16,7 @@ use hexagram_tls::{Identity, LinkTls, Role};
 use serde_json::json;
 use tempfile::TempDir;
 
-use cluster::http::Http;
+use cluster::http::{Ask, Http};
 use cluster::mcp::{echo, modern, text};
 use cluster::process::Launch;
 use cluster::server::{key_ring, link_keys};
@@ -71,6 +71,17 @@ async fn logs(server: &Server, said: &str) {
     .await;
 }
 
+/// Waits until `/readyz` gives this reason.
+async fn is_unready(server: &Server, why: &str) {
+    wait::until(why, async || {
+        let mut http = Http::try_connect(server.admin).await.ok()?;
+        let reply = http.try_send(&Ask::get("/readyz")).await.ok()?;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        reply.text().contains(why).then_some(())
+    })
+    .await;
+}
+
 async fn answers(edge: &Server) {
     let mut http = Http::connect(edge.listen).await;
     let reply = http.send(&modern(1, "tools/call", &echo("over TLS"))).await;
@@ -111,6 +122,7 @@ async fn a_worker_without_tls_is_found_out() {
     worker.ready().await;
     let edge = place.edge(Some("links/edge"));
     logs(&edge, "what answers there speaks no TLS").await;
+    is_unready(&edge, "worker-0: connect: what answers there speaks no TLS").await;
     logs(
         &worker,
         "it speaks TLS, and this worker was not given --link-tls",

@@ -18,9 +18,9 @@ use hexagram_runtime::random::jittered;
 use tonic::Streaming;
 
 use super::Links;
-use super::trouble::Trouble;
 use crate::link::Link;
 use crate::slot::Loss;
+use crate::trouble::Trouble;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -89,6 +89,8 @@ pub(super) struct Driver {
     address: WorkerAddress,
     // Set while the link has a connection.
     live: Arc<ArcSwapOption<Link>>,
+    // While it has none.
+    trouble: Arc<Trouble>,
     links: Arc<Links>,
 }
 
@@ -123,28 +125,30 @@ impl Driver {
         id: WorkerId,
         address: WorkerAddress,
         live: Arc<ArcSwapOption<Link>>,
+        trouble: Arc<Trouble>,
         links: Arc<Links>,
     ) -> Self {
         Self {
             id,
             address,
             live,
+            trouble,
             links,
         }
     }
 
     pub(super) async fn run(self) {
-        let (mut pause, mut trouble) = (FIRST_RETRY, Trouble::default());
+        let mut pause = FIRST_RETRY;
         loop {
             match self.begin().await {
                 Ok(line) => {
                     pause = FIRST_RETRY;
-                    if trouble.ends() {
+                    if self.trouble.ends() {
                         tracing::info!(worker = %self.id, "links again");
                     }
                     self.serve(line).await;
                 }
-                Err(error) if trouble.is_news(&error.to_string()) => {
+                Err(error) if self.trouble.is_news(&error.to_string()) => {
                     tracing::warn!(worker = %self.id, %error, "cannot link to worker, trying again");
                 }
                 Err(error) => {
@@ -209,6 +213,7 @@ impl Driver {
             self.up(&line.link);
             let error = self.read(&mut line).await;
             self.live.store(None);
+            self.trouble.begins(error.to_string());
             self.links.report_readiness();
             tracing::warn!(worker = %self.id, reason = %error, "link down");
             let lasts = line.version >= LASTING_SINCE && error.is_passing();
@@ -222,6 +227,8 @@ impl Driver {
     fn up(&self, link: &Arc<Link>) {
         tracing::info!(worker = %self.id, "link up");
         self.live.store(Some(Arc::clone(link)));
+        // One that is taken up again was told of when it went down.
+        self.trouble.ends();
         self.links.board.greet(link);
         self.links.report_readiness();
     }

@@ -30,6 +30,7 @@ impl Scene {
                 sealer: Arc::new(Sealer::new(&KeyRing::generate(1, [1; 32]), "c")),
                 ready: health.condition("links"),
                 complete: CancellationToken::new(),
+                served: Mutex::default(),
             }),
             health,
         }
@@ -56,9 +57,14 @@ impl Scene {
     fn is_ready(&self) -> bool {
         self.health.report().ready
     }
+
+    fn why(&self) -> String {
+        let report = self.health.report();
+        report.conditions["links"].why.clone()
+    }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ready_once_all_are_linked_and_as_long_as_one_is() {
     let scene = Scene::new();
     assert!(!scene.is_ready());
@@ -69,11 +75,58 @@ async fn ready_once_all_are_linked_and_as_long_as_one_is() {
     scene.set("a", false);
     assert!(scene.is_ready(), "b's shards are served");
     scene.set("b", false);
+    assert!(scene.is_ready(), "others may take its shards in a moment");
+    let clock = tokio::spawn(Arc::clone(&scene.links).keep_time(60));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(scene.is_ready());
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!scene.is_ready());
     scene.set("a", true);
     assert!(scene.is_ready(), "it was complete before");
-    let why = &scene.health.report().conditions["links"].why;
-    assert_eq!(why, "1 of 2 workers linked");
+    assert_eq!(scene.why(), "1 of 2 workers linked");
+    clock.abort();
+}
+
+#[tokio::test]
+async fn the_clock_completes_nothing_before_there_is_a_worker() {
+    let scene = Scene::new();
+    let map = scene.links.board.state().map.clone();
+    scene.links.board.assign(&map, |_, _| WorkerLinks::new());
+    scene.links.report_readiness();
+    assert!(!scene.links.complete.is_cancelled());
+}
+
+#[tokio::test]
+async fn links_to_workers_without_shards_make_no_edge_ready() {
+    let scene = Scene::new();
+    let owner: WorkerId = "a".parse().unwrap();
+    let map = spread(2, ShardCount::default(), &[owner]).unwrap();
+    scene.links.board.assign(&map, |_, old| old.clone());
+    scene.links.complete.cancel();
+    scene.set("b", true);
+    assert!(!scene.is_ready());
+    assert_eq!(scene.why(), "1 of 2 workers linked, and no shard is theirs");
+    scene.set("a", true);
+    assert!(scene.is_ready());
+}
+
+#[tokio::test]
+async fn what_keeps_a_link_down_is_told_until_it_is_up() {
+    let scene = Scene::new();
+    let worker: WorkerId = "b".parse().unwrap();
+    scene.links.board.state().links[&worker]
+        .trouble
+        .begins("closed by the worker".to_owned());
+    scene.set("a", true);
+    assert_eq!(
+        scene.why(),
+        "1 of 2 workers linked; b: closed by the worker"
+    );
+    let troubles = |scene: &Scene| scene.links.status().into_iter().map(|link| link.trouble);
+    let told = Some("closed by the worker".to_owned());
+    assert!(troubles(&scene).eq([None, told]));
+    scene.set("b", true);
+    assert!(troubles(&scene).eq([None::<String>, None]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,7 +140,9 @@ fn link_line(link: &Value) -> String {
     let state = if link["up"] == true { "up" } else { "DOWN" };
     let worker = link["worker"].as_str().unwrap_or("?");
     let running = &link["in_flight"];
-    format!("  link to {worker}: {state}, {running} in flight\n")
+    let trouble = link["trouble"].as_str();
+    let trouble = trouble.map_or(String::new(), |trouble| format!("    because: {trouble}\n"));
+    format!("  link to {worker}: {state}, {running} in flight\n{trouble}")
 }
 
 /// A shard that nobody is to serve.
@@ -260,7 +262,7 @@ mod tests {
                 {"name": "w", "dead_for_seconds": 599, "restarted": true},
             ],
             "imbalance": 1.0678,
-            "links": [{"worker": "w", "up": false, "in_flight": 0}],
+            "links": [{"worker": "w", "up": false, "in_flight": 0, "trouble": "it hangs up"}],
             "upstreams": [
                 {"name": "git", "requests": 5, "in_flight": 1, "failures": {},
                  "reachable": true, "for_seconds": 7, "server": "git-mcp 1.2", "era": "both"},
@@ -280,6 +282,7 @@ mod tests {
             "  worker w: DEAD for 9 min, started again since",
             "  the busiest worker does 1.07 times the mean",
             "  link to w: DOWN, 0 in flight",
+            "    because: it hangs up",
             "  upstream git: reachable for 7 s (git-mcp 1.2, both eras), 5 requests, 1 in flight",
             "  upstream docs: UNREACHABLE for 3 s, 9 requests, 0 in flight, 1 x broken, 2 x silent",
             "    last error 2 s ago: it hangs",
