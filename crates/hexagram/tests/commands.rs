@@ -79,6 +79,8 @@ async fn status_shows_the_shards_of_local() {
         "{text}"
     );
     assert_eq!(status["upstreams"][0]["name"], "demo");
+    let key = status["keys"][0].as_str().unwrap();
+    assert!(text.contains(&format!("  keys: {key} mints\n")), "{text}");
     let owners = owners(&status);
     assert_eq!(owners.values().sum::<usize>(), 64);
     let names: Vec<_> = owners.keys().map(String::as_str).collect();

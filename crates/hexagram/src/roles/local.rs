@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::LocalArgs;
-use crate::cluster::incarnation;
+use crate::cluster::{incarnation, shown};
 use crate::demo::DemoKind;
 use crate::mistake::Mistake;
 use crate::output::print;
@@ -60,13 +60,14 @@ pub(crate) async fn run(args: LocalArgs, shutdown: Shutdown, reload: Reload) -> 
     let directory = Directory::follow(register.watch(), workers.dial.clone()).await;
     let directory = directory.context("the shard map has no source")?;
     let map = directory.borrow().map.clone();
-    let context = edge_context(&args, sealer, directory, &health, &metrics);
+    let context = edge_context(&args, Arc::clone(&sealer), directory, &health, &metrics);
     let edge = Edge::bind(args.edge.clone(), context).await?;
     let status = status(
         &args,
         &workers,
         &controller,
         register.watch(),
+        sealer,
         edge.map_status(),
         edge.link_status(),
     );
@@ -392,6 +393,7 @@ fn status(
     workers: &Workers,
     controller: &Controller,
     maps: Maps,
+    sealer: Arc<Sealer>,
     map: impl Fn() -> MapStatus + Send + Sync + 'static,
     links: impl Fn() -> Vec<LinkStatus> + Send + Sync + 'static,
 ) -> Status {
@@ -415,6 +417,7 @@ fn status(
             "name": "local",
             "cluster": cluster,
             "version": env!("CARGO_PKG_VERSION"),
+            "keys": shown(&sealer),
             "map_version": map.map_version,
             "shards": shards,
             "workers": overview.workers,

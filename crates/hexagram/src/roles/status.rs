@@ -1,5 +1,6 @@
 //! `hexagram status`: what a running process says of its shards.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -88,11 +89,12 @@ fn text(status: &Value, colours: bool) -> String {
     }
     items(status, "shards").for_each(|shard| out += &withheld_line(shard));
     items(status, "workers").for_each(|worker| out += &worker_line(worker));
-    items(status, "lost").for_each(|worker| out += &lost_line(worker));
+    lost(status).for_each(|worker| out += &lost_line(worker));
     if let Some(ratio) = status["imbalance"].as_f64() {
         out += &format!("  the busiest worker does {ratio:.2} times the mean\n");
     }
     items(status, "links").for_each(|link| out += &link_line(link));
+    out += &keys_line(status);
     if let Some(state) = status["store"].as_str() {
         out += &format!("  session store: {state}\n");
     }
@@ -156,6 +158,16 @@ fn withheld_line(shard: &Value) -> String {
     }
 }
 
+/// Which keys session ids are sealed with, by what stands for them.
+fn keys_line(status: &Value) -> String {
+    let mut keys = items(status, "keys").filter_map(Value::as_str);
+    let Some(minting) = keys.next() else {
+        return String::new();
+    };
+    let others: String = keys.map(|key| format!(", {key} only opens")).collect();
+    format!("  keys: {minting} mints{others}\n")
+}
+
 fn worker_line(worker: &Value) -> String {
     let name = worker["name"].as_str().unwrap_or("?");
     let life = match worker["life"].as_str() {
@@ -176,6 +188,18 @@ fn worker_line(worker: &Value) -> String {
         format!(", {:.0} % busy", load.abs() * 100.0)
     });
     format!("  worker {name}: {life}{shards}{load}\n")
+}
+
+/// Those lost of whom no line tells yet that they are dead: a name that died again is told of once.
+fn lost(status: &Value) -> impl Iterator<Item = &Value> {
+    let is_dead = |worker: &&Value| !matches!(worker["life"].as_str(), Some("alive" | "suspect"));
+    let dead = items(status, "workers").filter(is_dead);
+    let mut told: BTreeSet<_> = dead.filter_map(|worker| worker["name"].as_str()).collect();
+    // The latest come first.
+    items(status, "lost").filter(move |worker| {
+        let name = worker["name"].as_str();
+        name.is_none_or(|name| told.insert(name))
+    })
 }
 
 /// A worker that died a while ago and owns nothing any more.
@@ -290,6 +314,36 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{text}");
         }
+    }
+
+    #[test]
+    fn a_dead_worker_has_one_line() {
+        let status = json!({
+            "shards": [],
+            "workers": [{"name": "w", "life": "dead", "dead_for_seconds": 2, "shards": 1}],
+            "lost": [
+                {"name": "w", "dead_for_seconds": 60, "restarted": false},
+                {"name": "v", "dead_for_seconds": 70, "restarted": false},
+                {"name": "v", "dead_for_seconds": 90, "restarted": false},
+            ],
+        });
+        let text = text(&status, false);
+        let dead: Vec<_> = text.lines().filter(|line| line.contains("DEAD")).collect();
+        assert_eq!(
+            dead,
+            [
+                "  worker w: DEAD for 2 s, 1 shard",
+                "  worker v: DEAD for 70 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_key_that_mints_is_told_from_those_that_only_open() {
+        let keys = |keys: &[&str]| keys_line(&json!({ "keys": keys }));
+        assert_eq!(keys(&[]), "");
+        assert_eq!(keys(&["0a"]), "  keys: 0a mints\n");
+        assert_eq!(keys(&["0a", "1b"]), "  keys: 0a mints, 1b only opens\n");
     }
 
     #[test]
