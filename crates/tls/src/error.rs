@@ -29,8 +29,8 @@ pub enum TlsError {
     Pair(rustls::Error),
     /// It was made for somebody else.
     #[error(
-        "the link's certificate is {found}, and this process is a {wanted}: give it the one for \
-         {}", .wanted.name()
+        "the link's certificate is {found}, and this process is {}: give it the one for \
+         {}", .wanted.one(), .wanted.name()
     )]
     OtherRole {
         /// Whose it is.

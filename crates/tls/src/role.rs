@@ -30,6 +30,15 @@ impl Role {
         }
     }
 
+    /// One of those who have it, in a sentence.
+    pub(crate) const fn one(self) -> &'static str {
+        match self {
+            Self::Edge => "an edge",
+            Self::Worker => "a worker",
+            Self::Controller => "a controller",
+        }
+    }
+
     /// The name in its certificate.
     #[must_use]
     pub const fn name(self) -> &'static str {

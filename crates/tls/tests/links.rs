@@ -158,6 +158,15 @@ async fn an_edge_s_certificate_makes_no_worker() {
             .contains("the edges', and this process is a worker"),
         "{error}"
     );
+    let worker = issued(&ca, Role::Worker);
+    for (role, one) in [
+        (Role::Edge, "is an edge:"),
+        (Role::Controller, "is a controller:"),
+    ] {
+        let taken = LinkTls::new(role, &Metrics::new()).take(&worker);
+        let error = taken.unwrap_err().to_string();
+        assert!(error.contains(one), "{error}");
+    }
 }
 
 #[tokio::test]

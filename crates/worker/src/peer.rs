@@ -43,7 +43,7 @@ pub(crate) fn check(extensions: &Extensions, wanted: Peer) -> Result<(), Status>
         Some(Known(None)) => Ok(()),
         Some(Known(Some(peer))) if peer == wanted => Ok(()),
         Some(Known(Some(peer))) => Err(Status::permission_denied(format!(
-            "this is for a {wanted} to ask of a worker, and the caller has the certificate of \
+            "this is the {wanted}s' to ask of a worker, and the caller has the certificate of \
              another role ({peer}): give each process its own"
         ))),
         None => Err(Status::internal("a call without a connection")),
