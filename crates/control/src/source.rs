@@ -41,11 +41,21 @@ const REPEAT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// Nobody answers, or not as a controller.
-    #[error("the controller does not answer: {0}; check --control")]
+    #[error(
+        "the controller does not answer: {0}; check --control, which names its --control-listen"
+    )]
     Http(Box<dyn Error + Send + Sync>),
     /// Nobody answers in time.
-    #[error("the controller does not answer within {0:?}; check --control")]
+    #[error(
+        "the controller does not answer within {0:?}; check --control, which names its --control-listen"
+    )]
     Late(Duration),
+    /// Something else answers there: a controller has the page.
+    #[error(
+        "{0} is no address for workers and edges, it seems to be an admin address: --control names the \
+         --control-listen address of `hexagram control`"
+    )]
+    Elsewhere(String),
     /// It answers no.
     #[error("the controller refuses: {0}")]
     Refused(String),
@@ -233,6 +243,9 @@ impl HttpSource {
         if answer.status().is_success() {
             return Ok(answer);
         }
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Err(SourceError::Elsewhere(self.base.clone()));
+        }
         let whole = || String::from_utf8_lossy(answer.body()).into_owned();
         let reason = reason(answer.body());
         Err(SourceError::Refused(reason.unwrap_or_else(whole)))
@@ -361,6 +374,20 @@ mod tests {
         // of it from the next controller.
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
+
+    #[tokio::test]
+    async fn an_admin_address_is_told_from_a_controller_s() {
+        let ask: Ask = Arc::new(|_| {
+            let answer = Response::builder().status(StatusCode::NOT_FOUND);
+            let answer = answer.body(Bytes::from_static(br#"{"error": "no page"}"#));
+            Box::pin(std::future::ready(answer.map_err(unanswered)))
+        });
+        let source = HttpSource::by(ask, "c:9090", "c", ShardCount::default());
+        let error = source.newer(0).await.unwrap_err().to_string();
+        assert!(error.starts_with("http://c:9090 is no address"), "{error}");
+        assert!(error.contains("--control-listen"), "{error}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_joined_once_has_joined() {
         let answers = [409, 200, 503].map(|code| StatusCode::from_u16(code).unwrap());

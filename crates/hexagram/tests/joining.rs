@@ -92,6 +92,20 @@ async fn a_worker_is_ready_from_its_first_join_on() {
 }
 
 #[tokio::test]
+async fn the_controller_s_admin_address_is_known_for_what_it_is() {
+    let place = Place::new();
+    let mut control = place.control();
+    control.ready().await;
+    let place = Place {
+        control: control.admin,
+        ..place
+    };
+    let worker = place.worker(0, &place.ring("ring"), &[]);
+    unready(&worker, "it seems to be an admin address").await;
+    unready(&worker, "--control-listen").await;
+}
+
+#[tokio::test]
 async fn a_worker_that_does_not_go_with_the_others_says_so_until_they_end() {
     let place = Place::new();
     let (ring, other) = (place.ring("ring"), place.ring("other"));
