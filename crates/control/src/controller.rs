@@ -78,7 +78,7 @@ impl Controller {
         let _ = self.requests.send(Request::Known(version)).await;
     }
 
-    /// Begins to move a shard.
+    /// Begins to move a shard; one that is there already needs no move.
     ///
     /// # Errors
     /// When it cannot go there now.

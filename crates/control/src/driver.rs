@@ -227,7 +227,7 @@ impl<R: Register> Driver<R> {
     }
 
     async fn move_shard(&mut self, shard: u16, to: &WorkerId) -> Result<(), OrderError> {
-        self.order(|view| order_move(view, shard, to).map(|change| vec![change]))
+        self.order(|view| order_move(view, shard, to).map(Vec::from_iter))
             .await?;
         let moved = self.settings.shards.shard(shard);
         moved.into_iter().for_each(|shard| self.memory.rest(shard));

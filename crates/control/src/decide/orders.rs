@@ -34,14 +34,6 @@ pub enum Refusal {
     /// It is to be empty.
     #[error("worker {0} is draining: choose another")]
     Draining(WorkerId),
-    /// It is there.
-    #[error("shard {shard} is on {worker} already")]
-    There {
-        /// The shard.
-        shard: ShardId,
-        /// Its owner.
-        worker: WorkerId,
-    },
     /// An earlier move has not ended.
     #[error("shard {shard} is moving from {from} to {to} already: wait for the end of that move")]
     Moving {
@@ -82,11 +74,12 @@ pub enum Refusal {
 }
 
 /// The change that an ordered move begins with. It is outside of the budgets. A shard
-/// in quarantine is served again by it.
+/// in quarantine is served again by it. None where the shard is there and stays: who
+/// orders the same again has what he wants.
 ///
 /// # Errors
 /// The reason why the shard cannot go there now.
-pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, Refusal> {
+pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Option<Change>, Refusal> {
     let count = view.map.count();
     let unknown = || Refusal::UnknownShard {
         shard,
@@ -98,6 +91,9 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
         return Err(Refusal::Draining(to.clone()));
     }
     let entry = view.map.entry(shard);
+    if stays_with(entry, &target) {
+        return Ok(None);
+    }
     let moved = match entry.is_quarantined() {
         // Nobody has it to give.
         true => view.raised(shard, entry).fail_over(target),
@@ -110,18 +106,21 @@ pub fn order_move(view: &View<'_>, shard: u16, to: &WorkerId) -> Result<Change, 
             worker: entry.owner().worker.clone(),
         });
     }
-    Ok(Change {
+    Ok(Some(Change {
         shard,
         entry: moved,
         why: Why::Ordered,
-    })
+    }))
+}
+
+fn stays_with(entry: &Entry<Owner>, owner: &Owner) -> bool {
+    entry.owner() == owner && entry.plan().is_none() && !entry.is_quarantined()
 }
 
 /// The register's refusal, with the names that it does not know.
 fn immovable(shard: ShardId, entry: &Entry<Owner>, error: EntryError) -> Refusal {
     let worker = entry.owner().worker.clone();
     match (error, entry.plan()) {
-        (EntryError::Owner, _) => Refusal::There { shard, worker },
         (EntryError::Moving, Some(plan)) => Refusal::Moving {
             shard,
             from: worker,

@@ -59,14 +59,18 @@ pub(crate) struct DrainOrder {
 pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
     let (shard, worker) = (args.shard, args.worker.as_str());
     let admin = &args.whom.admin;
-    controller(admin).await?;
+    let before = controller(admin).await?;
     let wanted = json!({"shard": shard, "to": worker});
     order(admin, Method::POST, "moves", &wanted).await?;
+    let already = match has(&before["shards"][usize::from(shard)], worker) {
+        true => " already",
+        false => "",
+    };
     let bar = bar(1);
     loop {
         let status = fetch(admin).await?;
         match &status["shards"][usize::from(shard)] {
-            entry if entry["owner"] == worker && !is_nobodys(entry) => break,
+            entry if has(entry, worker) => break,
             entry if entry["moving_to"].is_null() => {
                 let owner = entry["owner"].as_str().unwrap_or("its owner");
                 bail!(
@@ -77,7 +81,12 @@ pub(crate) async fn move_shard(args: &MoveArgs) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    print(format!("shard {shard} is on {worker}\n"))
+    print(format!("shard {shard} is on {worker}{already}\n"))
+}
+
+/// Whether `worker` serves this shard.
+fn has(shard: &Value, worker: &str) -> bool {
+    shard["owner"] == worker && !is_nobodys(shard)
 }
 
 pub(crate) async fn drain(args: &DrainOrder) -> Result<()> {

@@ -290,6 +290,7 @@ fn somebody_who_moves_it_ends_the_quarantine() {
         .find(|number| owner(*number, 1).worker == last)
         .unwrap();
     let change = order(&cluster, number).expect("also to the worker that had it last");
+    let change = change.expect("it is not served there");
     assert_eq!(change.why, Why::Ordered);
     cluster.apply(&[change]);
     assert_eq!(quarantined(&cluster), []);

@@ -246,17 +246,19 @@ fn orders_are_refused_with_the_reason() {
             suspicions: &Suspicions::default(),
             now: Duration::ZERO,
         };
-        order_move(&view, shard, &to.worker).map(|change| change.entry)
+        let change = order_move(&view, shard, &to.worker);
+        change.map(|change| change.map(|change| change.entry))
     };
-    assert_eq!(ordered(own(), 0, &b, &drains), Ok(moving()));
+    assert_eq!(ordered(own(), 0, &b, &drains), Ok(Some(moving())));
+    assert_eq!(ordered(own(), 0, &a, &drains), Ok(None), "it is there");
     let nobody = owner(9, 1);
     for (result, text) in [
         (ordered(own(), 1, &b, &drains), "no shard 1"),
         (ordered(own(), 0, &nobody, &drains), "worker-0, worker-1"),
         (ordered(own(), 0, &dead, &drains), "does not answer"),
         (
-            ordered(own(), 0, &a, &drains),
-            "shard 0 is on worker-0 already",
+            ordered(moving(), 0, &a, &drains),
+            "shard 0 is moving from worker-0 to worker-1 already",
         ),
         (
             ordered(moving(), 0, &b, &drains),
