@@ -73,6 +73,12 @@ async fn a_worker_is_ready_from_its_first_join_on() {
     unready(&worker, "not joined: the controller does not answer").await;
     let mut control = place.control();
     worker.ready().await;
+    let log = worker.process.log();
+    assert!(log.contains("link=127.0.0.1:"), "{log}");
+    assert!(
+        !log.contains("link=127.0.0.1:0 "),
+        "the port it took: {log}"
+    );
     let count = |log: String, text: &str| log.matches(text).count();
     let lost = |log| count(log, "the controller is out of reach");
     wait::until("the controller is followed", async || {

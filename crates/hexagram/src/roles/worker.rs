@@ -62,10 +62,10 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let listener = hexagram_worker::bind(link)
         .await
         .with_context(|| format!("listen for links on {link} (change it with --link ADDR)"))?;
-    let address = match &args.advertise {
-        Some(address) => address.clone(),
-        None => listener.local_addr()?.to_string(),
-    };
+    // Port 0 is another by now.
+    let link = listener.local_addr()?;
+    let address = args.advertise.clone();
+    let address = address.unwrap_or_else(|| link.to_string());
     let admin = Admin::bind(
         args.serve.admin.addr,
         health.clone(),
