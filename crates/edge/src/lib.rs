@@ -32,6 +32,7 @@ mod opening;
 mod parking;
 mod parting;
 mod reply;
+mod rings;
 mod routes;
 mod routing;
 mod seek;

@@ -102,8 +102,8 @@ impl Links {
         self.complete.cancelled().await;
     }
 
-    /// Counts the seconds in which exchanges are quiet, tells workers of a key ring that
-    /// has changed in one, and says whether this edge is ready.
+    /// Counts the seconds in which exchanges are quiet, tells workers and streams of a key
+    /// ring that has changed in one, and says whether this edge is ready.
     pub(crate) async fn keep_time(self: Arc<Self>, keep_alive: u64) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -115,6 +115,7 @@ impl Links {
                 self.complete.cancel();
             }
             self.report_readiness();
+            self.board.rings.tell(self.sealer.rings());
             let keys = self.sealer.fingerprints();
             for link in self.board.live() {
                 link.tick(keep_alive);

@@ -1,5 +1,5 @@
-//! When a draining edge's standing streams end: their clients open them again elsewhere,
-//! and must not do so all at once.
+//! When a draining edge's standing streams end, and others that end together: their clients
+//! come again, and must not do so all at once.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,6 +12,9 @@ use tokio::time::sleep;
 const A_SECOND: u32 = 500;
 /// The part of the grace that may pass: what ends last is to reach its client.
 const PART: f64 = 0.8;
+
+/// Streams of one key end within as long as if an edge had this grace.
+const KEY_GRACE: Duration = Duration::from_secs(30);
 
 /// The end of one stream.
 pub(crate) type End = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
@@ -43,6 +46,11 @@ impl Parting {
     }
 }
 
+/// Passes when it is the turn of one of `streams` whose key is dropped.
+pub(crate) async fn turn(streams: u32) {
+    sleep(up_to(spread(streams, KEY_GRACE))).await;
+}
+
 fn spread(streams: u32, grace: Duration) -> Duration {
     let needed = Duration::from_secs(1) * streams / A_SECOND;
     needed.min(grace.mul_f64(PART))
@@ -61,6 +69,15 @@ mod tests {
         assert_eq!(spread(5_000, grace), Duration::from_secs(10));
         assert_eq!(spread(1_000_000, grace), Duration::from_secs(24));
         assert_eq!(spread(5_000, Duration::ZERO), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_of_a_dropped_key_end_within_its_grace() {
+        let start = tokio::time::Instant::now();
+        turn(0).await;
+        assert!(start.elapsed() < Duration::from_millis(10));
+        turn(u32::MAX).await;
+        assert!(start.elapsed() <= KEY_GRACE);
     }
 
     #[tokio::test(start_paused = true)]

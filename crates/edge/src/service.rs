@@ -25,7 +25,7 @@ use crate::client::{Connection, Identifier, Proxies, connection, principal};
 use crate::exchange::{Exchange, draining};
 use crate::guard::Guard;
 use crate::metrics::EdgeMetrics;
-use crate::parting::{End, Parting};
+use crate::parting::{End, Parting, turn};
 use crate::reply::{Replier, Response, refusal, refusal_of_batch};
 use crate::routing::{Routed, Router, Sender};
 use crate::switchboard::Switchboard;
@@ -256,7 +256,7 @@ impl Inner {
             Ok(mut routed) => {
                 routed.open.body = body.clone();
                 let replier = Replier {
-                    end: routed.standing.then(|| self.end(&parts.connection)),
+                    end: routed.standing.then(|| self.end(&parts.connection, None)),
                     id,
                     may_have_run: may_have_run(envelope),
                     may_stream: envelope.method.as_deref() != Some("initialize"),
@@ -296,23 +296,41 @@ impl Inner {
 
     fn standing_replier(&self, parts: &Parts, kind: ExchangeKind) -> Replier<'static> {
         let standing = kind == ExchangeKind::Stream;
+        let session = parts.headers.get(header::names::MCP_SESSION_ID);
+        let session = session.and_then(|id| id.to_str().ok());
         Replier {
             may_stream: standing,
-            end: standing.then(|| self.end(&parts.connection)),
+            end: standing.then(|| self.end(&parts.connection, session)),
             ..self.replier()
         }
     }
 
-    /// When a standing stream on `connection` is to end.
-    fn end(&self, connection: &Connection) -> End {
+    /// When a standing stream on `connection` is to end; `session`: the sealed id of the
+    /// session it belongs to, if it does to any.
+    fn end(&self, connection: &Connection, session: Option<&str>) -> End {
         let parting = self.parting.end();
         let aged = Arc::clone(&connection.age).end_stream();
+        let closed = self.closed(session);
         Box::pin(async move {
             tokio::select! {
                 () = parting => {}
                 () = aged => {}
+                () = closed => {}
             }
         })
+    }
+
+    /// Passes when a stream ends because no key is left that opens this sealed id.
+    fn closed(&self, id: Option<&str>) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let (sealer, id) = (Arc::clone(&self.router.sealer), id.map(Box::<str>::from));
+        let opens = move |id: &str| sealer.open_session(id).is_ok();
+        let opens = move || id.as_deref().is_none_or(&opens);
+        let closed = self.board.rings.closed(opens);
+        let streams = self.board.metrics.streams.clone();
+        async move {
+            closed.await;
+            turn(u32::try_from(streams.get()).unwrap_or_default()).await;
+        }
     }
 
     fn replier(&self) -> Replier<'static> {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::link::{Link, RETRY_AFTER_MS, worker_down};
 use crate::metrics::EdgeMetrics;
 use crate::parking::ParkingLot;
+use crate::rings::Rings;
 use crate::routes::{News, Routes, Way};
 use crate::routing::Routed;
 use crate::slot::{Loss, Slot};
@@ -137,6 +138,7 @@ pub(crate) struct Switchboard {
     changed: watch::Sender<()>,
     pub(crate) closing: CancellationToken,
     pub(crate) lot: Arc<ParkingLot>,
+    pub(crate) rings: Rings,
     pub(crate) metrics: Arc<EdgeMetrics>,
 }
 
@@ -151,6 +153,7 @@ impl Switchboard {
             changed: watch::Sender::default(),
             closing: CancellationToken::new(),
             lot: Arc::new(lot),
+            rings: Rings::default(),
             metrics,
         }
     }

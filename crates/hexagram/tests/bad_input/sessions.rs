@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use hexagram_core::{KeyRing, Sealer};
 
 use crate::cluster::http::{Ask, Http};
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{Refusal, Session, echo, refused, result, text};
 use crate::cluster::{Cluster, Server, wait};
 
@@ -196,8 +197,20 @@ async fn an_id_of_a_dropped_key() {
             "x"
         );
     }
+    let mut old_stream = Listener::listen(edge, &old, None).await;
+    let mut young_stream = Listener::listen(edge, &young, None).await;
+    for stream in [&mut old_stream, &mut young_stream] {
+        assert!(stream.next().await.is_some(), "where it begins");
+    }
     have_ring(&cluster, &mints.without(first)).await;
     is_unknown(&mut old).await;
+    let last = old_stream.rest().await.pop();
+    assert!(last.is_some_and(|event| event.retry.is_some()), "resumably");
+    wait::until("the other stream alone", async || {
+        let streams = cluster.edges[0].metric("hexagram_edge_streams").await;
+        (streams == 1).then_some(())
+    })
+    .await;
     assert_eq!(
         text(&young.call("echo", &json!({"message": "y"})).await),
         "y"
