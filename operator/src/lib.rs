@@ -31,6 +31,7 @@ mod source;
 mod story;
 mod trouble;
 mod upstream;
+mod upstream_endpoint;
 mod upstream_files;
 mod upstream_status;
 mod upstreams;
@@ -47,5 +48,6 @@ pub use shard_map::{
 };
 pub use source::MapSource;
 pub use upstream::{
-    HeaderEntry, RetryChoice, SecretKey, TimeoutSeconds, Upstream, UpstreamSpec, UpstreamStatus,
+    HeaderEntry, RetryChoice, Scheme, SecretKey, ServiceRef, TimeoutSeconds, Upstream,
+    UpstreamSpec, UpstreamStatus,
 };

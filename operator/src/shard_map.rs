@@ -172,6 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_api_server_guards_where_an_upstream_is() {
+        let text = crds().unwrap();
+        for guard in [
+            "has(self.url) != has(self.service)",
+            "exactly one of url and service",
+            "maximum: 65535",
+        ] {
+            assert!(text.contains(guard), "{guard}: {text}");
+        }
+    }
+
+    #[test]
     fn the_api_server_guards_epochs_and_shard_count() {
         let text = crds().unwrap();
         for guard in [

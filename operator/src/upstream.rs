@@ -20,7 +20,9 @@ pub(crate) const ACCEPTED: &str = "Accepted";
 pub(crate) const REACHABLE: &str = "Reachable";
 
 /// Where it is and what it is sent.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
 #[kube(
     group = "hexagram.dev",
     version = "v1alpha1",
@@ -33,6 +35,7 @@ pub(crate) const REACHABLE: &str = "Reachable";
     doc = "An MCP server that the Hexagram cluster of this namespace serves, under the object's name: 1 to 32 of a-z, 0-9 and -, a letter first. Objects may come, change and go at any time.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.service.name"),
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -57,11 +60,16 @@ pub(crate) const REACHABLE: &str = "Reachable";
         json_path = ".metadata.creationTimestamp"
     )
 )]
+#[x_kube(validation = Rule::new("has(self.url) != has(self.service)").message("exactly one of url and service says where the server is"))]
 #[serde(rename_all = "camelCase")]
 pub struct UpstreamSpec {
     /// A Streamable HTTP endpoint, http:// or https://.
     #[schemars(length(min = 1, max = 2048))]
-    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// A Service of this cluster, in place of the URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceRef>,
     /// Which tool calls run again when the worker that had them is lost: those that their
     /// tool declares harmless, or none. Without it as the workers' settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +82,48 @@ pub struct UpstreamSpec {
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<HeaderEntry>,
+}
+
+/// A port of a Service, and what is behind it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceRef {
+    /// The Service's name.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// The Service's namespace; without it the object's own.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The Service's port, as a number: names of ports are not looked up.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// The endpoint's path; without it /mcp.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^/[A-Za-z0-9/._~%!$&'()*+,;=:@?-]*$")
+    )]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Whether it is asked over TLS; without it http.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<Scheme>,
+}
+
+/// How an endpoint is asked.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS; the certificate has to be for NAME.NAMESPACE.svc.
+    Https,
 }
 
 /// Which tool calls run again.

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hexagram_upstreams::{Timeouts, UpstreamName, UpstreamText};
+use kube::ResourceExt;
 
-use crate::upstream::{HeaderEntry, RetryChoice, TimeoutSeconds, UpstreamSpec};
+use crate::upstream::{HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
+use crate::upstream_endpoint::endpoint;
 
 /// What of the Secrets could be read, by name: their data, or why there is none.
 pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
@@ -58,21 +60,22 @@ impl Verdict {
 
 /// The files for `objects`, of which none may have a name that is `taken`.
 pub(crate) fn compile<'a>(
-    objects: impl Iterator<Item = (&'a str, &'a UpstreamSpec)>,
+    objects: impl Iterator<Item = &'a Upstream>,
     taken: &BTreeSet<String>,
     secrets: &Secrets,
 ) -> Compiled {
     let mut all = Compiled::default();
-    for (name, spec) in objects {
-        let verdict = match file(name, spec, secrets) {
-            _ if taken.contains(name) => Verdict::NameTaken,
+    for object in objects {
+        let name = object.name_any();
+        let verdict = match file(&name, object, secrets) {
+            _ if taken.contains(&name) => Verdict::NameTaken,
             Ok(text) => {
-                all.files.insert(file_name(name), text);
+                all.files.insert(file_name(&name), text);
                 Verdict::Accepted
             }
             Err(verdict) => verdict,
         };
-        all.verdicts.insert(name.to_owned(), verdict);
+        all.verdicts.insert(name, verdict);
     }
     all
 }
@@ -81,7 +84,8 @@ fn file_name(name: &str) -> String {
     format!("{name}.toml")
 }
 
-fn file(name: &str, spec: &UpstreamSpec, secrets: &Secrets) -> Result<String, Verdict> {
+fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verdict> {
+    let spec = &object.spec;
     let parsed: UpstreamName = name.parse().map_err(Verdict::Invalid)?;
     let retry = spec.retry.map(|retry| match retry {
         RetryChoice::Declared => "declared".to_owned(),
@@ -89,7 +93,7 @@ fn file(name: &str, spec: &UpstreamSpec, secrets: &Secrets) -> Result<String, Ve
     });
     let headers = spec.headers.iter().map(|entry| header(entry, secrets));
     let text = UpstreamText {
-        url: spec.url.clone(),
+        url: endpoint(object).map_err(Verdict::Invalid)?,
         retry,
         timeouts: timeouts(spec.timeouts.unwrap_or_default()),
         headers: headers
@@ -125,17 +129,24 @@ fn header(entry: &HeaderEntry, secrets: &Secrets) -> Result<(String, String), St
 
 #[cfg(test)]
 mod tests {
-    use crate::upstream::SecretKey;
+    use crate::upstream::{SecretKey, ServiceRef, UpstreamSpec};
 
     use super::*;
 
     fn spec(url: &str) -> UpstreamSpec {
         UpstreamSpec {
-            url: url.to_owned(),
-            retry: None,
-            timeouts: None,
-            headers: Vec::new(),
+            url: Some(url.to_owned()),
+            ..UpstreamSpec::default()
         }
+    }
+
+    fn compiled(objects: &[(&str, UpstreamSpec)], taken: &[&str]) -> Compiled {
+        let objects = objects.iter();
+        let objects: Vec<_> = objects
+            .map(|(name, spec)| Upstream::new(name, spec.clone()))
+            .collect();
+        let taken = taken.iter().map(|name| (*name).to_owned()).collect();
+        compile(objects.iter(), &taken, &secrets())
     }
 
     fn keyed(secret: &str, key: &str) -> UpstreamSpec {
@@ -170,16 +181,15 @@ mod tests {
         .into()
     }
 
-    fn verdict(name: &str, spec: &UpstreamSpec) -> (String, String) {
-        let compiled = compile([(name, spec)].into_iter(), &BTreeSet::new(), &secrets());
+    fn verdict(name: &str, spec: UpstreamSpec) -> (String, String) {
+        let compiled = compiled(&[(name, spec)], &[]);
         let (_, reason, message) = compiled.verdicts[name].words();
         (reason.to_owned(), message.to_owned())
     }
 
     #[test]
     fn an_object_is_a_file_that_workers_read() {
-        let docs = keyed("docs", "key");
-        let compiled = compile([("docs", &docs)].into_iter(), &BTreeSet::new(), &secrets());
+        let compiled = compiled(&[("docs", keyed("docs", "key"))], &[]);
         let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
         assert_eq!(text.headers["authorization"], "Bearer s3");
         assert_eq!(text.retry.as_deref(), Some("never"));
@@ -191,11 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn a_service_comes_to_workers_as_a_url() {
+        let service = ServiceRef {
+            name: "docs".to_owned(),
+            namespace: Some("tools".to_owned()),
+            port: 80,
+            path: None,
+            scheme: None,
+        };
+        let spec = UpstreamSpec {
+            service: Some(service),
+            ..UpstreamSpec::default()
+        };
+        let compiled = compiled(&[("docs", spec)], &[]);
+        let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
+        assert_eq!(text.url, "http://docs.tools.svc:80/mcp");
+    }
+
+    #[test]
     fn a_name_of_the_chart_s_is_not_an_object_s() {
         let spec = spec("http://git.example/mcp");
-        let objects = [("git", &spec), ("docs", &spec)];
-        let taken = BTreeSet::from(["git".to_owned()]);
-        let compiled = compile(objects.into_iter(), &taken, &secrets());
+        let compiled = compiled(&[("git", spec.clone()), ("docs", spec)], &["git"]);
         assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["docs.toml"]);
         let (status, reason, message) = compiled.verdicts["git"].words();
         assert_eq!((status, reason), ("False", "NameTaken"));
@@ -206,8 +232,7 @@ mod tests {
     #[test]
     fn one_that_cannot_be_used_says_why_and_leaves_the_others() {
         let (good, bad) = (spec("http://git.example/mcp"), spec("ftp://x"));
-        let objects = [("git", &good), ("bad", &bad)];
-        let compiled = compile(objects.into_iter(), &BTreeSet::new(), &secrets());
+        let compiled = compiled(&[("git", good.clone()), ("bad", bad.clone())], &[]);
         assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
         assert_eq!(compiled.verdicts["git"], Verdict::Accepted);
         for (name, spec, reason, says) in [
@@ -231,8 +256,9 @@ mod tests {
                 "has no text at \"raw\"",
             ),
             ("a.b", good, "Invalid", "is not an upstream name"),
+            ("docs", UpstreamSpec::default(), "Invalid", "neither `url`"),
         ] {
-            let (found, message) = verdict(name, &spec);
+            let (found, message) = verdict(name, spec);
             assert_eq!(found, reason, "{message}");
             assert!(message.contains(says), "{message}");
         }

@@ -6,6 +6,7 @@ use kube::runtime::events::{Event, EventType};
 
 use crate::sight::Seen;
 use crate::upstream::{ACCEPTED, REACHABLE, Upstream, UpstreamStatus};
+use crate::upstream_endpoint::service_named;
 use crate::upstream_files::Verdict;
 
 /// A condition's status, its reason and its message.
@@ -28,7 +29,7 @@ pub(crate) fn status(
             reachable: seen.reachable,
             era: seen.era.clone(),
             tools: seen.tools,
-            conditions: vec![accepted, condition(object, REACHABLE, words(seen))],
+            conditions: vec![accepted, reachable(object, seen)],
         },
         None => {
             let reachable = known.condition(REACHABLE).cloned();
@@ -41,13 +42,19 @@ pub(crate) fn status(
     (status != known).then_some(status)
 }
 
-fn words(seen: &Seen) -> Words<'_> {
+/// Whether its Service is there nobody looks: its message says whom workers asked.
+fn reachable(object: &Upstream, seen: &Seen) -> Condition {
     let status = match seen.reachable {
         Some(true) => "True",
         Some(false) => "False",
         None => "Unknown",
     };
-    (status, seen.reason, &seen.message)
+    let asked = service_named(object).filter(|_| seen.reachable.is_some());
+    let message = match asked {
+        Some(service) => format!("{service}: {}", seen.message),
+        None => seen.message.clone(),
+    };
+    condition(object, REACHABLE, (status, seen.reason, &message))
 }
 
 /// The condition with the time since when its status is this.
@@ -122,14 +129,12 @@ fn event(condition: &Condition, reason: &str, action: &str) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::UpstreamSpec;
+    use crate::upstream::{ServiceRef, UpstreamSpec};
 
     fn object(status: Option<UpstreamStatus>) -> Upstream {
         let spec = UpstreamSpec {
-            url: "http://x".to_owned(),
-            retry: None,
-            timeouts: None,
-            headers: Vec::new(),
+            url: Some("http://x".to_owned()),
+            ..UpstreamSpec::default()
         };
         let mut object = Upstream::new("x", spec);
         object.metadata.generation = Some(3);
@@ -199,6 +204,25 @@ mod tests {
         let unknown = next(&known, &Verdict::Accepted, Some(&seen(None))).unwrap();
         assert_eq!(unknown.reachable, None);
         assert_eq!(unknown.condition(REACHABLE).unwrap().status, "Unknown");
+    }
+
+    #[test]
+    fn whether_a_service_answers_is_told_with_its_name() {
+        let mut object = object(None);
+        object.spec.service = Some(ServiceRef {
+            name: "docs".to_owned(),
+            namespace: Some("tools".to_owned()),
+            port: 80,
+            path: None,
+            scheme: None,
+        });
+        let told = |seen: &Seen| {
+            let status = status(&object, &Verdict::Accepted, Some(seen)).unwrap();
+            status.condition(REACHABLE).unwrap().message.clone()
+        };
+        let expected = "Service docs in tools, port 80: why";
+        assert_eq!(told(&seen(Some(false))), expected);
+        assert_eq!(told(&seen(None)), "why");
     }
 
     #[test]

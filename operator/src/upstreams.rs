@@ -104,8 +104,7 @@ impl Upstreams {
         // If this fails, nothing is said: what was found before may be of other objects.
         self.verdicts.clear();
         let secrets = self.secrets(objects).await?;
-        let specs = objects.iter().map(|(name, one)| (name.as_str(), &one.spec));
-        let compiled = compile(specs, &self.taken, &secrets);
+        let compiled = compile(objects.values(), &self.taken, &secrets);
         let version = self.write(&compiled).await?;
         self.verdicts = compiled.verdicts;
         match version {
@@ -326,10 +325,8 @@ mod tests {
 
     fn object(name: &str, generation: i64) -> Upstream {
         let spec = UpstreamSpec {
-            url: "http://x".to_owned(),
-            retry: None,
-            timeouts: None,
-            headers: Vec::new(),
+            url: Some("http://x".to_owned()),
+            ..UpstreamSpec::default()
         };
         let mut object = Upstream::new(name, spec);
         object.metadata.generation = Some(generation);

@@ -58,13 +58,14 @@ async fn answers(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Before any client uses it, an object says that its server is not there, and that it came.
+/// Before any client uses it, an object says that its Service does not answer, and that it does.
 async fn reach_is_told(scene: &Scene) -> Result<()> {
     scene.stop_upstream().await?;
-    let good = json!({"url": "http://upstream/mcp"});
+    let good = json!({"service": {"name": "upstream", "port": 80}});
     scene.apply_upstream("tour", &good).await?;
     let status = scene.upstream_is_seen("tour", "Unreachable").await?;
-    ensure!(status["reachable"] == false, "{status}");
+    let is_named = status.to_string().contains("Service upstream in ");
+    ensure!(status["reachable"] == false && is_named, "{status}");
     scene.run_upstream().await?;
     answers(scene).await?;
     let delete = ["delete", "upstreams.hexagram.dev", "tour"];
@@ -89,5 +90,11 @@ async fn is_refused_alone(scene: &Scene) -> Result<()> {
         ensure!(message.contains(says), "{message}");
         scene.workers_serve(&["tour"]).await?;
     }
+    let service = json!({"name": "upstream", "port": 80});
+    let both = json!({"url": "http://upstream/mcp", "service": service});
+    let refusal = scene.apply_upstream("both", &both).await;
+    let is_told =
+        |why: anyhow::Error| format!("{why:#}").contains("exactly one of url and service");
+    ensure!(refusal.is_err_and(is_told), "both were taken");
     Ok(())
 }
