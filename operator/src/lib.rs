@@ -48,6 +48,6 @@ pub use shard_map::{
 };
 pub use source::MapSource;
 pub use upstream::{
-    HeaderEntry, RetryChoice, Scheme, SecretKey, ServiceRef, TimeoutSeconds, Upstream,
+    EraChoice, HeaderEntry, RetryChoice, Scheme, SecretKey, ServiceRef, TimeoutSeconds, Upstream,
     UpstreamSpec, UpstreamStatus,
 };

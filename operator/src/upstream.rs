@@ -74,6 +74,10 @@ pub struct UpstreamSpec {
     /// tool declares harmless, or none. Without it as the workers' settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryChoice>,
+    /// What it speaks: auto finds out by asking, legacy and modern are believed. Without it as
+    /// the workers' settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub era: Option<EraChoice>,
     /// How long it is waited for; what is absent is as the workers' settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<TimeoutSeconds>,
@@ -134,6 +138,18 @@ pub enum RetryChoice {
     Declared,
     /// None.
     Never,
+}
+
+/// How it is known what an upstream speaks.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EraChoice {
+    /// It is asked.
+    Auto,
+    /// Sessions (2024-11-05 to 2025-11-25), and it is asked for nothing else.
+    Legacy,
+    /// Requests without a session (2026-07-28), and it is asked for nothing else.
+    Modern,
 }
 
 /// How long an upstream is waited for, in seconds.

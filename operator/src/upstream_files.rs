@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hexagram_upstreams::{Timeouts, UpstreamName, UpstreamText};
+use hexagram_upstreams::{EraSetting, Timeouts, UpstreamName, UpstreamText};
 use kube::ResourceExt;
 
-use crate::upstream::{HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
+use crate::upstream::{EraChoice, HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
 use crate::upstream_endpoint::endpoint;
 
 /// What of the Secrets could be read, by name: their data, or why there is none.
@@ -95,6 +95,7 @@ fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verd
     let text = UpstreamText {
         url: endpoint(object).map_err(Verdict::Invalid)?,
         retry,
+        era: spec.era.map(|era| setting(era).as_str().to_owned()),
         timeouts: timeouts(spec.timeouts.unwrap_or_default()),
         headers: headers
             .collect::<Result<_, _>>()
@@ -102,6 +103,14 @@ fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verd
     };
     text.clone().checked(parsed).map_err(Verdict::Invalid)?;
     text.to_toml().map_err(Verdict::Invalid)
+}
+
+const fn setting(era: EraChoice) -> EraSetting {
+    match era {
+        EraChoice::Auto => EraSetting::Auto,
+        EraChoice::Legacy => EraSetting::Legacy,
+        EraChoice::Modern => EraSetting::Modern,
+    }
 }
 
 const fn timeouts(given: TimeoutSeconds) -> Timeouts {
@@ -161,6 +170,7 @@ mod tests {
         UpstreamSpec {
             headers: vec![header],
             retry: Some(RetryChoice::Never),
+            era: Some(EraChoice::Modern),
             timeouts: Some(TimeoutSeconds {
                 silence: Some(9),
                 ..TimeoutSeconds::default()
@@ -193,6 +203,7 @@ mod tests {
         let text = UpstreamText::from_toml(&compiled.files["docs.toml"]).unwrap();
         assert_eq!(text.headers["authorization"], "Bearer s3");
         assert_eq!(text.retry.as_deref(), Some("never"));
+        assert_eq!(text.era.as_deref(), Some("modern"));
         assert_eq!(
             (text.timeouts.silence, text.timeouts.connect),
             (Some(9), None)

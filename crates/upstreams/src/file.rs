@@ -1,4 +1,5 @@
-//! An upstream as a file: `url`, and if wanted `retry` and tables of `timeouts` and `headers`.
+//! An upstream as a file: `url`, and if wanted `retry`, `era` and tables of `timeouts` and
+//! `headers`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
 
-use crate::{Retry, UpstreamName, UpstreamSpec, UpstreamTarget};
+use crate::{EraSetting, Retry, UpstreamName, UpstreamSpec, UpstreamTarget};
 
 /// Headers of ours or of the protocol, beside all that begin with `mcp-`.
 const RESERVED: [&str; 8] = [
@@ -27,6 +28,8 @@ pub struct UpstreamFile {
     pub spec: UpstreamSpec,
     /// Whether its calls may run again; `None`: as the flags say.
     pub retry: Option<Retry>,
+    /// How it is known what it speaks; `None`: as the flags say.
+    pub era: Option<EraSetting>,
     /// How long it is waited for.
     pub timeouts: Timeouts,
 }
@@ -70,6 +73,9 @@ pub struct UpstreamText {
     /// `declared` or `never`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+    /// `auto`, `legacy` or `modern`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<String>,
     /// How long it is waited for.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
@@ -84,6 +90,7 @@ impl fmt::Debug for UpstreamText {
         f.debug_struct("UpstreamText")
             .field("url", &self.url)
             .field("retry", &self.retry)
+            .field("era", &self.era)
             .field("timeouts", &self.timeouts)
             .field("headers", &names)
             .finish()
@@ -119,6 +126,8 @@ impl UpstreamText {
         let retry = self.retry.map(|retry| retry.parse()).transpose();
         let retry =
             retry.map_err(|_: String| "`retry` is neither declared nor never".to_owned())?;
+        let era = self.era.map(|era| era.parse()).transpose();
+        let era = era.map_err(|_: String| "`era` is none of auto, legacy and modern".to_owned())?;
         Ok(UpstreamFile {
             spec: UpstreamSpec {
                 name,
@@ -126,6 +135,7 @@ impl UpstreamText {
                 headers: headers(&self.headers)?,
             },
             retry,
+            era,
             timeouts: self.timeouts.checked()?,
         })
     }
@@ -194,6 +204,9 @@ mod tests {
         assert!(!format!("{file:?}").contains("s3"), "secrets are not shown");
         let plain = parsed("url = 'https://x'").unwrap();
         assert!(plain.spec.headers.is_empty() && plain.timeouts.is_empty());
+        assert_eq!((plain.retry, plain.era), (None, None));
+        let told = parsed("url = 'https://x'\nera = 'modern'").unwrap();
+        assert_eq!(told.era, Some(EraSetting::Modern));
         let slow = parsed("url = 'https://x'\n[timeouts]\nhandshake = 90\n").unwrap();
         assert_eq!(slow.timeouts.handshake, Some(90));
         assert_eq!(slow.timeouts.silence, None);
@@ -204,6 +217,7 @@ mod tests {
         let text = UpstreamText {
             url: "http://x/'\"".to_owned(),
             retry: Some("never".to_owned()),
+            era: Some("legacy".to_owned()),
             timeouts: Timeouts {
                 connect: Some(2),
                 ..Timeouts::default()
@@ -247,6 +261,7 @@ mod tests {
                 "url = 'http://x'\nretry = 's3'",
                 "neither declared nor never",
             ),
+            ("url = 'http://x'\nera = 's3'", "none of auto, legacy"),
             (
                 "url = 'http://x'\n[timeouts]\nsilence = 0",
                 "`timeouts` has one of 0",

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use hexagram_upstreams::{
-    RetryRule, Timeouts, UpstreamFile, UpstreamFolder, UpstreamName, UpstreamSpec, UpstreamTarget,
+    EraRule, RetryRule, Timeouts, UpstreamFile, UpstreamFolder, UpstreamName, UpstreamSpec,
+    UpstreamTarget,
 };
 
 use crate::upstream::{ChildLimit, Upstream, UpstreamError, UpstreamLimits};
@@ -18,8 +19,8 @@ pub struct UpstreamArgs {
     #[arg(long = "upstream", value_name = "NAME=URL|CMD")]
     pub upstreams: Vec<UpstreamSpec>,
 
-    /// A folder with a file NAME.toml for each further upstream: `url`, and if wanted `retry`
-    /// and tables of `timeouts` and `headers`. Files may come, change and go at any time.
+    /// A folder with a file NAME.toml for each further upstream: `url`, and if wanted `retry`,
+    /// `era` and tables of `timeouts` and `headers`. Files may come, change and go at any time.
     #[arg(long, value_name = "DIR")]
     pub upstream_dir: Option<PathBuf>,
 
@@ -39,6 +40,11 @@ pub struct UpstreamArgs {
     /// harmless by their tools, or `never` any; NAME= for one upstream; may be repeated.
     #[arg(long, value_name = "[NAME=]declared|never")]
     pub upstream_retry: Vec<RetryRule>,
+
+    /// What upstreams speak: `auto` finds out by asking, `legacy` and `modern` are believed;
+    /// NAME= for one upstream; may be repeated.
+    #[arg(long, value_name = "[NAME=]auto|legacy|modern")]
+    pub upstream_era: Vec<EraRule>,
 
     /// Longest message accepted from an upstream, in bytes.
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
@@ -82,11 +88,13 @@ impl UpstreamArgs {
         let UpstreamFile {
             spec,
             retry,
+            era,
             timeouts,
         } = file;
         let retry = retry.unwrap_or_else(|| RetryRule::of(&self.upstream_retry, &spec.name));
+        let era = era.unwrap_or_else(|| EraRule::of(&self.upstream_era, &spec.name));
         let upstream = Upstream::from_spec(spec, self.limits(timeouts), children)?;
-        Ok(Arc::new(upstream.retrying(retry)))
+        Ok(Arc::new(upstream.retrying(retry).speaking(era)))
     }
 
     fn add_files(
@@ -131,18 +139,42 @@ impl UpstreamArgs {
 
     /// The first upstream that is a command, if there is one.
     pub fn first_command(&self) -> Option<&UpstreamSpec> {
-        self.upstreams
-            .iter()
-            .find(|spec| matches!(spec.target, UpstreamTarget::Command(_)))
+        self.upstreams.iter().find(|spec| is_command(spec))
     }
 
-    /// The upstream that a rule names and that is not there, if there is such a rule.
-    pub fn unknown_in_rules(&self) -> Option<&UpstreamName> {
+    /// What is wrong with a rule that names an upstream, for people, if anything is.
+    pub fn wrong_rule(&self) -> Option<String> {
+        self.unknown_in_rules().or_else(|| self.command_with_era())
+    }
+
+    fn unknown_in_rules(&self) -> Option<String> {
+        let retries = self.upstream_retry.iter();
+        let retries = retries.map(|rule| ("--upstream-retry", rule.upstream.as_ref()));
+        let eras = self.upstream_era.iter();
+        let eras = eras.map(|rule| ("--upstream-era", rule.upstream.as_ref()));
+        let mut named = retries
+            .chain(eras)
+            .filter_map(|(flag, name)| Some((flag, name?)));
+        let (flag, name) = named.find(|(_, name)| self.given(name).is_none())?;
+        Some(format!(
+            "{flag} names {name}, which is no upstream: use a name that --upstream gives"
+        ))
+    }
+
+    fn command_with_era(&self) -> Option<String> {
         let mut named = self
-            .upstream_retry
+            .upstream_era
             .iter()
-            .filter_map(|rule| rule.upstream.as_ref());
-        named.find(|name| self.upstreams.iter().all(|spec| spec.name != **name))
+            .filter_map(|rule| self.given(rule.upstream.as_ref()?));
+        let name = &named.find(|spec| is_command(spec))?.name;
+        Some(format!(
+            "--upstream-era names {name}, which is a command: commands are spoken to in the \
+             legacy era, take the rule out"
+        ))
+    }
+
+    fn given(&self, name: &UpstreamName) -> Option<&UpstreamSpec> {
+        self.upstreams.iter().find(|spec| spec.name == *name)
     }
 
     /// How long a quiet client's upstream sessions are kept.
@@ -162,11 +194,16 @@ impl UpstreamArgs {
     }
 }
 
+const fn is_command(spec: &UpstreamSpec) -> bool {
+    matches!(spec.target, UpstreamTarget::Command(_))
+}
+
 /// An upstream of the flags says nothing of itself.
 fn as_given(spec: &UpstreamSpec) -> UpstreamFile {
     UpstreamFile {
         spec: spec.clone(),
         retry: None,
+        era: None,
         timeouts: Timeouts::default(),
     }
 }
@@ -195,6 +232,7 @@ mod tests {
     use std::fs;
 
     use clap::Parser;
+    use hexagram_core::Era;
 
     use super::*;
 
@@ -224,6 +262,49 @@ mod tests {
         assert_eq!(limits.silence, Duration::from_secs(7));
         let default = given.limits(Timeouts::default());
         assert_eq!(default.connect, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_file_s_own_era_comes_before_the_flags() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, era) in [("docs", "era = 'legacy'"), ("git", "")] {
+            let text = format!("url = 'http://{name}/mcp'\n{era}\n");
+            fs::write(folder.path().join(format!("{name}.toml")), text).expect("written");
+        }
+        let flag = format!("--upstream-dir={}", folder.path().display());
+        let served = built(&[flag, "--upstream-era=modern".to_owned()], &[]);
+        assert_eq!(names(&served), ["docs", "git"]);
+        let eras = served.iter().map(|upstream| upstream.era_for(Era::Legacy));
+        assert_eq!(eras.collect::<Vec<_>>(), [Era::Legacy, Era::Modern]);
+    }
+
+    #[test]
+    fn a_rule_names_an_upstream_that_it_can_be_for() {
+        for (rule, wrong) in [
+            ("--upstream-era=legacy", None),
+            ("--upstream-era=git=legacy", None),
+            (
+                "--upstream-era=doc=legacy",
+                Some("--upstream-era names doc"),
+            ),
+            (
+                "--upstream-retry=doc=never",
+                Some("--upstream-retry names doc"),
+            ),
+            ("--upstream-era=cat=legacy", Some("which is a command")),
+        ] {
+            let flags = [
+                "worker",
+                "--upstream=git=http://git/mcp",
+                "--upstream=cat=cat",
+                rule,
+            ];
+            let found = Settings::parse_from(flags).upstream.wrong_rule();
+            match wrong {
+                Some(why) => assert!(found.is_some_and(|told| told.contains(why)), "{rule}"),
+                None => assert_eq!(found, None, "{rule}"),
+            }
+        }
     }
 
     fn names(upstreams: &[Arc<Upstream>]) -> Vec<&str> {

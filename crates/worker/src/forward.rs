@@ -116,8 +116,9 @@ impl Forward<'_> {
         error: &UpstreamError,
         sent: bool,
     ) -> Problem {
-        tracing::warn!(upstream = upstream.name(), %error, method = self.method, "upstream failed");
-        self.federation.count_failure(upstream, error);
+        let told = upstream.explained(error);
+        tracing::warn!(upstream = upstream.name(), error = %told, method = self.method, "upstream failed");
+        self.federation.count_failure(upstream, &told);
         match error {
             UpstreamError::Refused {
                 status: 400 | 404 | 405,
@@ -126,7 +127,7 @@ impl Forward<'_> {
             UpstreamError::Answered(response) => upstream.responded(response),
             _ => {}
         }
-        error.problem(upstream.name(), sent && self.method == "tools/call")
+        told.problem(upstream.name(), sent && self.method == "tools/call")
     }
 
     fn raw_id(&self) -> &str {

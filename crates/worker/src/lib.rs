@@ -111,7 +111,9 @@ pub use args::UpstreamArgs;
 pub use changes::{Change, Changes};
 pub use federation::FederationError;
 pub use handoff::{Membership, ReadMap};
-pub use hexagram_upstreams::{Retry, RetryRule, UpstreamName, UpstreamSpec, UpstreamTarget};
+pub use hexagram_upstreams::{
+    EraRule, EraSetting, Retry, RetryRule, UpstreamName, UpstreamSpec, UpstreamTarget,
+};
 pub use kept::Kept;
 pub use meter::UpstreamStatus;
 pub use metrics::WorkerMetrics;

@@ -38,7 +38,7 @@ async fn added_to_removed(scene: &Scene) -> Result<(f64, Figures)> {
     scene.workers_serve(&["tour"]).await?;
     let seconds = start.elapsed().as_secs_f64();
     scene.upstream_is("tour", "Accepted").await?;
-    answers(scene).await?;
+    answers(scene, "both").await?;
     is_refused_alone(scene).await?;
     let never = json!({"url": "http://upstream/mcp", "retry": "never"});
     scene.apply_upstream("tour", &never).await?;
@@ -50,10 +50,10 @@ async fn added_to_removed(scene: &Scene) -> Result<(f64, Figures)> {
 }
 
 /// Waits until the object says that its server answers, and what it is.
-async fn answers(scene: &Scene) -> Result<()> {
+async fn answers(scene: &Scene, era: &str) -> Result<()> {
     let status = scene.upstream_is_seen("tour", "Answers").await?;
     let has_tools = status["tools"].as_u64().is_some_and(|tools| tools > 0);
-    let is_known = status["reachable"] == true && status["era"] == "both";
+    let is_known = status["reachable"] == true && status["era"] == era;
     ensure!(is_known && has_tools, "{status}");
     Ok(())
 }
@@ -61,13 +61,13 @@ async fn answers(scene: &Scene) -> Result<()> {
 /// Before any client uses it, an object says that its Service does not answer, and that it does.
 async fn reach_is_told(scene: &Scene) -> Result<()> {
     scene.stop_upstream().await?;
-    let good = json!({"service": {"name": "upstream", "port": 80}});
+    let good = json!({"service": {"name": "upstream", "port": 80}, "era": "modern"});
     scene.apply_upstream("tour", &good).await?;
     let status = scene.upstream_is_seen("tour", "Unreachable").await?;
     let is_named = status.to_string().contains("Service upstream in ");
     ensure!(status["reachable"] == false && is_named, "{status}");
     scene.run_upstream().await?;
-    answers(scene).await?;
+    answers(scene, "modern").await?;
     let delete = ["delete", "upstreams.hexagram.dev", "tour"];
     scene.kubectl.run(&delete).await?;
     scene.workers_serve(&["demo"]).await

@@ -15,13 +15,14 @@ use crate::cli::{self, Role};
 const UPSTREAM: &str = "upstream";
 /// The keys that are taken over; what the file says of others waits for the
 /// next start.
-const TAKEN_OVER: [&str; 7] = [
+const TAKEN_OVER: [&str; 8] = [
     UPSTREAM,
     "upstream-connect-timeout",
     "upstream-handshake-timeout",
     "upstream-timeout",
     "upstream-max-message",
     "upstream-retry",
+    "upstream-era",
     "log",
 ];
 

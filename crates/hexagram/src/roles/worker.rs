@@ -286,10 +286,7 @@ pub(crate) fn built(
     children: &ChildLimit,
     served: &[Arc<Upstream>],
 ) -> Result<Vec<Arc<Upstream>>> {
-    if let Some(name) = given.unknown_in_rules() {
-        let reason = format!(
-            "--upstream-retry names {name}, which is no upstream: use a name that --upstream gives"
-        );
+    if let Some(reason) = given.wrong_rule() {
         return Err(Mistake::Settings(reason).into());
     }
     Ok(given.build(children, served)?)

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::http::Reply;
+use crate::cluster::http::{Http, Reply};
 use crate::cluster::mcp::{Refusal, Session, echo, modern, refused, result, text};
 use crate::cluster::upstream::{Behaviour, Upstream};
 use crate::cluster::{Server, ports};
@@ -101,6 +101,20 @@ async fn an_answer_that_does_not_come() {
         );
         assert_eq!(error["data"]["upstream"], "bad", "{reply:?}");
     }
+}
+
+/// Its setting says another era than it speaks: callers are told which setting that is.
+#[tokio::test]
+async fn another_era_than_its_setting_says() {
+    let upstream = Upstream::start(Behaviour::Lasting).await;
+    let named = upstream.argument("bad");
+    let server = Server::local(&[&named, "--upstream-era=bad=legacy"]).await;
+    let mut http = Http::connect(server.listen).await;
+    let reply = http.send(&modern(5, "tools/list", &json!({}))).await;
+    let expected = Refusal(502, json!(5), -32013, "upstream_unavailable");
+    let error = refused(&reply, &expected);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("its setting `era`"), "{reply:?}");
 }
 
 /// It never got the call, so the tool did not act.

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{Kind, Upstream};
 
 /// The upstreams of `new`, where `old` has the same one that one: whoever uses
-/// it goes on. It takes the new limits for sessions opened from now on, and the
-/// new rule for calls that may have run already. What is in both already stays as it is.
+/// it goes on. It takes the new limits for sessions opened from now on, the new rule
+/// for calls that may have run already, and the era that it is now said to speak. What is in both already stays as it is.
 #[must_use]
 pub fn carry_over(old: &[Arc<Upstream>], new: Vec<Arc<Upstream>>) -> Vec<Arc<Upstream>> {
     let carried = |new: Arc<Upstream>| {
@@ -49,6 +49,7 @@ impl Upstream {
 
     fn take_limits(&self, other: &Self) {
         *self.retry.lock() = other.retry();
+        self.take_era(other.told_era());
         self.put_in_folder(other.is_in_folder());
         match (&self.kind, &other.kind) {
             (Kind::Http(one), Kind::Http(other)) => one.lock().take(&other.lock()),

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hexagram_core::{Era, ProtocolVersion};
+use hexagram_upstreams::EraSetting;
 use serde_json::{Value, json};
 
 use super::ServerInfo;
@@ -25,6 +26,15 @@ impl Spoken {
             Self::Legacy => "legacy",
             Self::Modern => "modern",
             Self::Both => "both",
+        }
+    }
+
+    /// What of it is used under this setting: what it says is believed.
+    pub(super) fn within(self, told: EraSetting) -> Self {
+        match told {
+            EraSetting::Auto => self,
+            EraSetting::Legacy => Self::Legacy,
+            EraSetting::Modern => Self::Modern,
         }
     }
 

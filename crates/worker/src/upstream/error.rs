@@ -37,6 +37,16 @@ pub enum UpstreamError {
     /// It sent more than its client takes.
     #[error("the client does not read; read the reply's stream as it comes")]
     TooSlow,
+    /// It does not speak the era that its settings say it does.
+    #[error(
+        "it does not speak {told}, which its setting `era` says it does (auto finds out): {why}"
+    )]
+    OtherEra {
+        /// The setting.
+        told: &'static str,
+        /// What it answered.
+        why: String,
+    },
     /// It was taken out of the configuration.
     #[error("the upstream is not served any more; ask for the lists again")]
     Removed,
@@ -47,7 +57,7 @@ pub enum UpstreamError {
 
 impl UpstreamError {
     /// All that [`Self::kind`] may say.
-    pub(crate) const KINDS: [&str; 10] = [
+    pub(crate) const KINDS: [&str; 11] = [
         "unreachable",
         "session_gone",
         "broken",
@@ -58,6 +68,7 @@ impl UpstreamError {
         "too_slow",
         "too_many_children",
         "removed",
+        "other_era",
     ];
 
     /// A stable word for machines: the label in metrics.
@@ -73,6 +84,7 @@ impl UpstreamError {
             Self::TooSlow => 7,
             Self::TooManyChildren(_) => 8,
             Self::Removed => 9,
+            Self::OtherEra { .. } => 10,
         };
         Self::KINDS[place]
     }
@@ -80,7 +92,11 @@ impl UpstreamError {
     /// Whether nobody gets an answer from an upstream that fails so.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Broken(_) | Self::Garbage(_) | Self::Silent(_) => true,
+            Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Garbage(_)
+            | Self::Silent(_)
+            | Self::OtherEra { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::SessionGone
             | Self::Answered(_)
@@ -98,6 +114,7 @@ impl UpstreamError {
             | Self::SessionGone
             | Self::Answered(_)
             | Self::TooManyChildren(_)
+            | Self::OtherEra { .. }
             | Self::Removed => false,
             // What is redirected or refused was not done; 503 says "not now".
             Self::Refused { status, .. } => *status >= 500 && *status != 503,
@@ -140,6 +157,10 @@ mod tests {
             UpstreamError::SessionGone,
             UpstreamError::TooManyChildren(1),
             UpstreamError::Removed,
+            UpstreamError::OtherEra {
+                told: "legacy",
+                why: String::new(),
+            },
             refused(307),
             refused(404),
             refused(503),

@@ -24,6 +24,7 @@ pub(crate) mod requests;
 mod restarts;
 mod retry;
 mod tasks_offer;
+mod told_era;
 mod tools;
 pub(crate) mod unread;
 mod without_tasks;
@@ -48,7 +49,7 @@ use futures_util::stream::BoxStream;
 use hexagram_core::Era;
 use hexagram_mcp::envelope::Envelope;
 use hexagram_mcp::header::HeaderError;
-use hexagram_upstreams::{Retry, UpstreamName, UpstreamSpec, UpstreamTarget};
+use hexagram_upstreams::{EraSetting, Retry, UpstreamName, UpstreamSpec, UpstreamTarget};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -150,6 +151,7 @@ pub struct Upstream {
     health: Health,
     kind: Kind,
     info: Mutex<Option<Arc<ServerInfo>>>,
+    told_era: Mutex<EraSetting>,
     spoken: watch::Sender<Spoken>,
     retry: Mutex<Retry>,
     in_folder: AtomicBool,
@@ -201,6 +203,7 @@ impl Upstream {
             health: Health::default(),
             kind,
             info: Mutex::default(),
+            told_era: Mutex::default(),
             spoken: watch::Sender::default(),
             retry: Mutex::default(),
             in_folder: AtomicBool::default(),
@@ -224,7 +227,7 @@ impl Upstream {
         }
         // Another server may be there now.
         self.forget_lists();
-        self.spoken.send_replace(spoken);
+        self.spoken.send_replace(spoken.within(self.told_era()));
         self.answered();
     }
 
@@ -374,7 +377,7 @@ impl Upstream {
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }
-        let (connection, result) = initialized?;
+        let (connection, result) = initialized.map_err(|error| self.in_told_era(error))?;
         Ok((connection, Some(result)))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use hexagram_core::{Capabilities, Era, ProtocolVersion};
+use hexagram_upstreams::EraSetting;
 use tokio::time::Instant;
 
 use super::era::{self, Spoken};
@@ -151,21 +152,31 @@ impl Upstream {
             .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
     }
 
-    /// Asks in the modern era; `None` where the upstream does not speak it.
+    /// Asks in the modern era; `None` where the upstream does not speak it, or is said not to.
     async fn discover(&self) -> Result<Option<(Spoken, ServerInfo)>, UpstreamError> {
         let Kind::Http(target) = &self.kind else {
             return Ok(None);
         };
+        let told = self.told_era();
+        if told == EraSetting::Legacy {
+            return Ok(None);
+        }
         let target = target.lock().clone();
         let limits = target.limits();
         let http = HttpConnection::stateless(target, HeaderMap::new());
         let connection = Connection::Http(http);
         let id = requests::fresh_id();
         let asked = connection.ask(&id, era::discover(&id));
-        let patience = limits.handshake.min(DISCOVERY);
+        let patience = match told {
+            EraSetting::Modern => limits.handshake,
+            _ => limits.handshake.min(DISCOVERY),
+        };
         let asked = tokio::time::timeout(patience, asked).await;
         match asked.unwrap_or(Err(UpstreamError::Silent(patience))) {
+            Ok(answer) if told == EraSetting::Modern => self.told_modern(&answer).map(Some),
             Ok(answer) => Ok(era::discovered(&answer)),
+            // There is no other way to ask it.
+            Err(error) if told == EraSetting::Modern => Err(self.in_told_era(error)),
             // Nobody is there to be asked in another way.
             Err(error @ UpstreamError::Unreachable(_)) => Err(error),
             // A modern server that is busy or broken now is still a modern one.
@@ -178,7 +189,7 @@ impl Upstream {
     /// whether such a one opens sessions too is tried out.
     async fn with_sessions(&self, spoken: Spoken) -> Spoken {
         let before = *self.spoken.borrow();
-        if spoken != Spoken::Modern {
+        if spoken != Spoken::Modern || self.told_era() == EraSetting::Modern {
             return spoken;
         }
         let facts = probe_facts();
@@ -251,7 +262,7 @@ impl Upstream {
 }
 
 /// Whether a server of the legacy era may have refused `server/discover` so.
-fn is_refusal(error: &UpstreamError) -> bool {
+pub(super) fn is_refusal(error: &UpstreamError) -> bool {
     matches!(
         error,
         UpstreamError::Refused {

@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 15] = [
+const TYPOS: [Mistake; 16] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -23,6 +23,10 @@ const TYPOS: [Mistake; 15] = [
     ),
     ("upstreams.git.retry=never", "url"),
     ("upstreams.Git.url=http://git/mcp", "Git"),
+    (
+        "upstreams.git.url=http://git/mcp,upstreams.git.era=both",
+        "era",
+    ),
     ("image.digest=latest", "digest"),
     ("monitoring.podMonitor.interval=15", "interval"),
     ("httpRoute.timeouts.request=15", "request"),

@@ -1,0 +1,207 @@
+//! The era that an upstream's settings say it speaks, where they do (ADR 0011).
+
+use hexagram_upstreams::EraSetting;
+
+use super::era::{Spoken, discovered};
+use super::probe::is_refusal;
+use super::{Kind, ServerInfo, Upstream, UpstreamError};
+use crate::raw::error_code;
+
+impl Upstream {
+    /// As it is, spoken to in the era that `told` says. Only what has a URL may speak either.
+    #[must_use]
+    pub fn speaking(self, told: EraSetting) -> Self {
+        self.take_era(told);
+        self
+    }
+
+    pub(super) fn told_era(&self) -> EraSetting {
+        *self.told_era.lock()
+    }
+
+    /// Takes over what its settings say now. Where that is something else, it is asked anew.
+    pub(super) fn take_era(&self, told: EraSetting) {
+        if !matches!(self.kind, Kind::Http(_)) {
+            return;
+        }
+        let before = std::mem::replace(&mut *self.told_era.lock(), told);
+        if before == told {
+            return;
+        }
+        *self.info.lock() = None;
+        // What was found in another era says nothing of this one.
+        if let Ok(mut failure) = self.probing.try_lock() {
+            *failure = None;
+        }
+        self.spoken
+            .send_modify(|spoken| *spoken = spoken.within(told));
+    }
+
+    /// An error of its first message, with the setting that it may come of.
+    pub(super) fn in_told_era(&self, error: UpstreamError) -> UpstreamError {
+        match is_refusal(&error) || matches!(error, UpstreamError::Garbage(_)) {
+            true => self.blamed(error),
+            false => error,
+        }
+    }
+
+    /// The same for a client's message. One that has introduced itself speaks that era, and
+    /// refuses for a reason of its own.
+    pub(crate) fn explained(&self, error: &UpstreamError) -> UpstreamError {
+        match is_refusal(error) && self.known_info().is_none() {
+            true => self.blamed(error.clone()),
+            false => error.clone(),
+        }
+    }
+
+    fn blamed(&self, error: UpstreamError) -> UpstreamError {
+        match self.told_era() {
+            EraSetting::Auto => error,
+            told => UpstreamError::OtherEra {
+                told: told.as_str(),
+                why: error.to_string(),
+            },
+        }
+    }
+
+    /// What the answer to `server/discover` says of one that is said to be modern.
+    pub(super) fn told_modern(&self, answer: &[u8]) -> Result<(Spoken, ServerInfo), UpstreamError> {
+        discovered(answer).ok_or_else(|| {
+            let why = match error_code(answer) {
+                Some(code) => format!("server/discover: error {code}"),
+                None => "server/discover: no version that is spoken here".to_owned(),
+            };
+            self.blamed(UpstreamError::Garbage(why))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hexagram_core::Era;
+    use serde_json::{Value, json};
+
+    use super::super::http::tests::{Request, Server, reply};
+    use super::super::tests::{greeting, limits, soon, upstream};
+    use super::super::{ChildLimit, carry_over};
+    use super::*;
+
+    fn told(url: &str, era: EraSetting) -> Arc<Upstream> {
+        let spec = format!("up={url}").parse().expect("a spec");
+        let upstream = Upstream::from_spec(spec, limits(), &ChildLimit::new(0));
+        Arc::new(upstream.expect("an upstream").speaking(era))
+    }
+
+    /// A server of both eras.
+    fn modern(request: &Request) -> Vec<u8> {
+        let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+        if body["method"] != "server/discover" {
+            return greeting(request);
+        }
+        let result = json!({"supportedVersions": ["2026-07-28"], "capabilities": {}});
+        let response = json!({"jsonrpc": "2.0", "id": body["id"], "result": result});
+        let headers = "Content-Type: application/json\r\n";
+        reply("200 OK", headers, &response.to_string())
+    }
+
+    /// The methods that it was asked.
+    fn asked(server: &Server) -> Vec<String> {
+        let seen = server.seen();
+        let bodies = seen
+            .iter()
+            .filter_map(|request| serde_json::from_str::<Value>(&request.body).ok());
+        let methods = bodies.filter_map(|body| body["method"].as_str().map(str::to_owned));
+        methods.collect()
+    }
+
+    #[tokio::test]
+    async fn an_upstream_is_asked_in_the_era_that_it_is_said_to_speak_only() {
+        for (era, name, methods) in [
+            (
+                EraSetting::Legacy,
+                "legacy",
+                &["initialize", "notifications/initialized"][..],
+            ),
+            (EraSetting::Modern, "modern", &["server/discover"][..]),
+        ] {
+            let server = Server::start(modern).await;
+            let upstream = told(&server.url(), era);
+            soon(upstream.info()).await.expect("it answers");
+            assert_eq!(asked(&server), methods);
+            assert_eq!(upstream.health().era, Some(name));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_speak_what_it_is_said_to_names_the_setting() {
+        let refuses = |_: &Request| reply("400 Bad Request", "", "what?");
+        let error = |code: i64| {
+            move |request: &Request| {
+                let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+                let error = json!({"code": code, "message": "no such method"});
+                let response = json!({"jsonrpc": "2.0", "id": body["id"], "error": error});
+                let headers = "Content-Type: application/json\r\n";
+                reply("200 OK", headers, &response.to_string())
+            }
+        };
+        for server in [
+            Server::start(refuses).await,
+            Server::start(error(-32601)).await,
+        ] {
+            for era in [EraSetting::Legacy, EraSetting::Modern] {
+                let upstream = told(&server.url(), era);
+                let error = soon(upstream.info()).await.expect_err("it does not");
+                assert_eq!(error.kind(), "other_era", "{error}");
+                let text = error.to_string();
+                let expected = format!(
+                    "it does not speak {}, which its setting `era`",
+                    era.as_str()
+                );
+                assert!(text.starts_with(&expected), "{text}");
+                assert_eq!(upstream.health().reachable, Some(false));
+            }
+            let asked = soon(upstream(&server.url()).info()).await;
+            let error = asked.expect_err("it does not");
+            assert_ne!(error.kind(), "other_era", "nobody said what it speaks");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_down_or_refuses_for_a_reason_of_its_own_is_not_of_another_era() {
+        let refused = UpstreamError::Refused {
+            status: 400,
+            detail: String::new(),
+        };
+        let server = Server::start(modern).await;
+        let upstream = told(&server.url(), EraSetting::Modern);
+        assert_eq!(upstream.explained(&refused).kind(), "other_era");
+        let down = UpstreamError::Unreachable("refused".to_owned());
+        assert_eq!(upstream.explained(&down).kind(), "unreachable");
+        soon(upstream.info()).await.expect("it answers");
+        assert_eq!(upstream.explained(&refused).kind(), "refused");
+    }
+
+    #[test]
+    fn a_command_is_legacy_whatever_is_said() {
+        let spec = "up=cat".parse().expect("a spec");
+        let upstream = Upstream::from_spec(spec, limits(), &ChildLimit::new(0));
+        let upstream = upstream.expect("an upstream").speaking(EraSetting::Modern);
+        assert_eq!(upstream.era_for(Era::Modern), Era::Legacy);
+    }
+
+    #[tokio::test]
+    async fn another_setting_is_taken_over_by_the_same_upstream() {
+        let server = Server::start(modern).await;
+        let old = told(&server.url(), EraSetting::Legacy);
+        soon(old.info()).await.expect("it answers");
+        let new = told(&server.url(), EraSetting::Modern);
+        let carried = carry_over(&[Arc::clone(&old)], vec![new]);
+        assert!(Arc::ptr_eq(&carried[0], &old));
+        assert_eq!(old.era_for(Era::Legacy), Era::Modern, "at once");
+        assert!(old.known_info().is_none(), "it is asked anew");
+        soon(old.info()).await.expect("it answers");
+        assert_eq!(old.health().era, Some("modern"));
+    }
+}
