@@ -33,6 +33,7 @@ mod trouble;
 mod upstream;
 mod upstream_endpoint;
 mod upstream_files;
+mod upstream_names;
 mod upstream_status;
 mod upstreams;
 mod visits;

@@ -172,12 +172,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_server_guards_where_an_upstream_is() {
+    fn the_api_server_guards_where_an_upstream_is_and_its_prefix() {
         let text = crds().unwrap();
         for guard in [
             "has(self.url) != has(self.service)",
             "exactly one of url and service",
             "maximum: 65535",
+            "^[a-z][a-z0-9-]*$",
         ] {
             assert!(text.contains(guard), "{guard}: {text}");
         }

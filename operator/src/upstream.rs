@@ -32,7 +32,7 @@ pub(crate) const REACHABLE: &str = "Reachable";
     namespaced,
     status = "UpstreamStatus",
     derive = "PartialEq",
-    doc = "An MCP server that the Hexagram cluster of this namespace serves, under the object's name: 1 to 32 of a-z, 0-9 and -, a letter first. Objects may come, change and go at any time.",
+    doc = "An MCP server that the Hexagram cluster of this namespace serves, under the object's name or its prefix: 1 to 32 of a-z, 0-9 and -, a letter first. Objects may come, change and go at any time.",
     annotation("helm.sh/resource-policy", "keep"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
     printcolumn(name = "Service", type_ = "string", json_path = ".spec.service.name"),
@@ -55,6 +55,12 @@ pub(crate) const REACHABLE: &str = "Reachable";
         priority = 1
     ),
     printcolumn(
+        name = "Prefix",
+        type_ = "string",
+        json_path = ".spec.prefix",
+        priority = 1
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
@@ -70,6 +76,12 @@ pub struct UpstreamSpec {
     /// A Service of this cluster, in place of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceRef>,
+    /// The name that its tools, prompts and resources have before their own where there are
+    /// several upstreams; without it the object's name. Another prefix is another upstream to
+    /// clients.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[a-z][a-z0-9-]*$"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// Which tool calls run again when the worker that had them is lost: those that their
     /// tool declares harmless, or none. Without it as the workers' settings say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

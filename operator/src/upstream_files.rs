@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hexagram_upstreams::{EraSetting, Timeouts, UpstreamName, UpstreamText};
 use kube::ResourceExt;
 
-use crate::upstream::{EraChoice, HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
+use crate::upstream::{ACCEPTED, EraChoice, HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
 use crate::upstream_endpoint::endpoint;
+use crate::upstream_names::{holders, served_as};
 
 /// What of the Secrets could be read, by name: their data, or why there is none.
 pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
@@ -16,21 +17,14 @@ pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, Str
 #[derive(Default)]
 pub(crate) struct Compiled {
     pub(crate) files: BTreeMap<String, String>,
+    /// Files of objects that cannot be used now: what stood in them before is served on, as
+    /// something may be missing for a moment only.
+    pub(crate) refused: BTreeSet<String>,
     pub(crate) verdicts: BTreeMap<String, Verdict>,
 }
 
-impl Compiled {
-    /// Files of objects that cannot be used now: what stood in them before is served on, as
-    /// something may be missing for a moment only.
-    pub(crate) fn refused(&self) -> impl Iterator<Item = String> {
-        let refused = self.verdicts.iter();
-        let refused = refused.filter(|(_, verdict)| verdict.is_refusal());
-        refused.map(|(name, _)| file_name(name))
-    }
-}
-
-const NAME_TAKEN: &str = "an upstream of the chart's values has this name and is served: call this \
-                          object otherwise, or take that one out of `upstreams`";
+/// The reason of [`Verdict::NameTaken`].
+const NAME_TAKEN: &str = "NameTaken";
 
 /// What is said of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +32,8 @@ pub(crate) enum Verdict {
     Accepted,
     Invalid(String),
     NoSecret(String),
-    /// The workers' own settings have an upstream of that name.
-    NameTaken,
+    /// Another upstream has the name that it would be served under.
+    NameTaken(String),
 }
 
 impl Verdict {
@@ -49,7 +43,7 @@ impl Verdict {
             Self::Accepted => ("True", "Accepted", "workers are given it"),
             Self::Invalid(why) => ("False", "Invalid", why),
             Self::NoSecret(why) => ("False", "NoSecret", why),
-            Self::NameTaken => ("False", "NameTaken", NAME_TAKEN),
+            Self::NameTaken(whose) => ("False", NAME_TAKEN, whose),
         }
     }
 
@@ -58,26 +52,62 @@ impl Verdict {
     }
 }
 
-/// The files for `objects`, of which none may have a name that is `taken`.
+/// The files for `objects`, of which none may be served under a name that is `taken`, and no
+/// two under one.
 pub(crate) fn compile<'a>(
-    objects: impl Iterator<Item = &'a Upstream>,
+    objects: impl Iterator<Item = &'a Upstream> + Clone,
     taken: &BTreeSet<String>,
     secrets: &Secrets,
 ) -> Compiled {
     let mut all = Compiled::default();
+    let holders = holders(objects.clone());
     for object in objects {
-        let name = object.name_any();
-        let verdict = match file(&name, object, secrets) {
-            _ if taken.contains(&name) => Verdict::NameTaken,
+        let name = served_as(object);
+        let text = is_free(&name, object, taken, &holders);
+        let text = text.and_then(|()| file(&name, object, secrets));
+        let verdict = match text {
             Ok(text) => {
                 all.files.insert(file_name(&name), text);
                 Verdict::Accepted
             }
             Err(verdict) => verdict,
         };
-        all.verdicts.insert(name, verdict);
+        if verdict.is_refusal() && !was_taken(object) {
+            all.refused.insert(file_name(&name));
+        }
+        all.verdicts.insert(object.name_any(), verdict);
     }
     all
+}
+
+/// Whether the object may be served under `name`.
+fn is_free(
+    name: &str,
+    object: &Upstream,
+    taken: &BTreeSet<String>,
+    holders: &BTreeMap<String, &Upstream>,
+) -> Result<(), Verdict> {
+    if taken.contains(name) {
+        return Err(Verdict::NameTaken(format!(
+            "an upstream of the chart's values is called {name} and is served: give this object \
+             another `prefix`, or take that one out of `upstreams`"
+        )));
+    }
+    let holder = holders.get(name).map(|holder| holder.name_any());
+    match holder.filter(|holder| *holder != object.name_any()) {
+        Some(holder) => Err(Verdict::NameTaken(format!(
+            "the Upstream {holder} was there first and has the name {name}: give one of them \
+             another `prefix`"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the name was another's until now: what is served under it is not this object's.
+fn was_taken(object: &Upstream) -> bool {
+    let status = object.status.as_ref();
+    let accepted = status.and_then(|status| status.condition(ACCEPTED));
+    accepted.is_some_and(|accepted| accepted.reason == NAME_TAKEN)
 }
 
 fn file_name(name: &str) -> String {
@@ -86,7 +116,8 @@ fn file_name(name: &str) -> String {
 
 fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verdict> {
     let spec = &object.spec;
-    let parsed: UpstreamName = name.parse().map_err(Verdict::Invalid)?;
+    let parsed: Result<UpstreamName, String> = name.parse();
+    let parsed = parsed.map_err(|why| Verdict::Invalid(format!("{why}, or give it a `prefix`")))?;
     let retry = spec.retry.map(|retry| match retry {
         RetryChoice::Declared => "declared".to_owned(),
         RetryChoice::Never => "never".to_owned(),
@@ -138,9 +169,11 @@ fn header(entry: &HeaderEntry, secrets: &Secrets) -> Result<(String, String), St
 
 #[cfg(test)]
 mod tests {
-    use crate::upstream::{SecretKey, ServiceRef, UpstreamSpec};
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     use super::*;
+    use crate::upstream::{SecretKey, ServiceRef, UpstreamSpec, UpstreamStatus};
 
     fn spec(url: &str) -> UpstreamSpec {
         UpstreamSpec {
@@ -237,7 +270,63 @@ mod tests {
         let (status, reason, message) = compiled.verdicts["git"].words();
         assert_eq!((status, reason), ("False", "NameTaken"));
         assert!(message.contains("`upstreams`"), "{message}");
-        assert_eq!(compiled.refused().count(), 0, "nothing of it is served on");
+        assert!(compiled.refused.is_empty(), "nothing of it is served on");
+    }
+
+    fn prefixed(prefix: &str) -> UpstreamSpec {
+        UpstreamSpec {
+            prefix: Some(prefix.to_owned()),
+            ..spec("http://git.example/mcp")
+        }
+    }
+
+    #[test]
+    fn an_object_is_served_under_its_prefix() {
+        let compiled = compiled(&[("team.git", prefixed("git"))], &[]);
+        assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
+        assert_eq!(compiled.verdicts["team.git"], Verdict::Accepted);
+    }
+
+    #[test]
+    fn of_two_that_want_one_name_one_has_it() {
+        let objects = [
+            ("a", prefixed("git")),
+            ("git", spec("http://other/mcp")),
+            ("docs", prefixed("chart")),
+        ];
+        let compiled = compiled(&objects, &["chart"]);
+        assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
+        assert!(compiled.files["git.toml"].contains("git.example"));
+        assert_eq!(compiled.verdicts["a"], Verdict::Accepted);
+        for (name, says) in [("git", "the Upstream a was"), ("docs", "is called chart")] {
+            let (_, reason, message) = compiled.verdicts[name].words();
+            assert_eq!(reason, "NameTaken", "{message}");
+            assert!(message.contains(says), "{message}");
+        }
+        assert!(compiled.refused.is_empty());
+    }
+
+    #[test]
+    fn one_that_gets_a_name_does_not_serve_on_what_another_had() {
+        let mut object = Upstream::new("docs", keyed("gone", "key"));
+        let refused = |object: &Upstream| {
+            let compiled = compile([object].into_iter(), &BTreeSet::new(), &secrets());
+            compiled.refused.len()
+        };
+        assert_eq!(refused(&object), 1);
+        let accepted = Condition {
+            type_: ACCEPTED.to_owned(),
+            status: "False".to_owned(),
+            reason: NAME_TAKEN.to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        object.status = Some(UpstreamStatus {
+            conditions: vec![accepted],
+            ..UpstreamStatus::default()
+        });
+        assert_eq!(refused(&object), 0);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) fn status(
     let accepted = condition(object, ACCEPTED, verdict.words());
     // A file of that name is another's.
     let taken = Seen::not_served("workers are not given it");
-    let is_taken = matches!(verdict, Verdict::NameTaken);
+    let is_taken = matches!(verdict, Verdict::NameTaken(_));
     let status = match seen.map(|seen| if is_taken { &taken } else { seen }) {
         Some(seen) => UpstreamStatus {
             reachable: seen.reachable,
@@ -228,7 +228,8 @@ mod tests {
     #[test]
     fn of_one_whose_name_is_another_s_nothing_is_seen() {
         let up = seen(Some(true));
-        let taken = next(&first(), &Verdict::NameTaken, Some(&up)).unwrap();
+        let verdict = Verdict::NameTaken("by another".to_owned());
+        let taken = next(&first(), &verdict, Some(&up)).unwrap();
         assert_eq!((taken.reachable, taken.tools), (None, None));
         let reachable = taken.condition(REACHABLE).unwrap();
         assert_eq!(

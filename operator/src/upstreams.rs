@@ -29,6 +29,7 @@ use crate::story::Teller;
 use crate::trouble::Trouble;
 use crate::upstream::{Upstream, UpstreamStatus};
 use crate::upstream_files::{Compiled, Secrets, Verdict, compile};
+use crate::upstream_names::served_as;
 use crate::upstream_status::{self, status};
 
 /// Between two glances at what workers say of the upstreams.
@@ -215,7 +216,8 @@ impl Upstreams {
         self.written.retain(|name, _| objects.contains_key(name));
         let news = objects.iter().filter_map(|(name, object)| {
             let verdict = self.verdicts.get(name)?;
-            let news = status(object, verdict, seen(name, told).as_ref())?;
+            let seen = seen(&served_as(object), told);
+            let news = status(object, verdict, seen.as_ref())?;
             let is_verdict = || status(object, verdict, None).is_some();
             let is_due = self.is_rested(object, &news) || is_verdict();
             is_due.then(|| (object.clone(), news))
@@ -314,8 +316,9 @@ fn data(compiled: &Compiled, known: Option<&Secret>) -> BTreeMap<String, ByteStr
     let files = compiled.files.iter();
     let files = files.map(|(name, text)| (name.clone(), ByteString(text.clone().into_bytes())));
     let known = known.and_then(|known| known.data.as_ref());
-    let before = |name: String| Some((name.clone(), known?.get(&name)?.clone()));
-    files.chain(compiled.refused().filter_map(before)).collect()
+    let before = |name: &String| Some((name.clone(), known?.get(name)?.clone()));
+    let refused = compiled.refused.iter().filter_map(before);
+    files.chain(refused).collect()
 }
 
 #[cfg(test)]
@@ -410,8 +413,7 @@ mod tests {
     fn what_is_refused_for_a_while_is_served_on() {
         let mut compiled = Compiled::default();
         compiled.files.insert("a.toml".to_owned(), "new".to_owned());
-        let refused = Verdict::NoSecret("is not there".to_owned());
-        compiled.verdicts.insert("b".to_owned(), refused);
+        compiled.refused.insert("b.toml".to_owned());
         let text = |text: &str| ByteString(text.as_bytes().to_vec());
         let held = ["a", "b", "gone"].map(|name| (format!("{name}.toml"), text("old")));
         let known = Secret {

@@ -310,8 +310,8 @@ pub(crate) struct OperatorRole {
     /// A Secret that headers of Upstream objects may come from; may be repeated.
     #[arg(long = "upstream-header-secret", value_name = "NAME")]
     pub(crate) upstream_header_secrets: Vec<String>,
-    /// A name of an upstream that the workers' own settings have: an Upstream object that is
-    /// called so is not served, and says so; may be repeated.
+    /// A name of an upstream that the workers' own settings have: an Upstream object that
+    /// would be served under it is not, and says so; may be repeated.
     #[arg(long = "upstream-name-taken", value_name = "NAME")]
     pub(crate) upstream_names_taken: Vec<UpstreamName>,
     /// The labels of the workers' pods.

@@ -61,7 +61,8 @@ async fn answers(scene: &Scene, era: &str) -> Result<()> {
 /// Before any client uses it, an object says that its Service does not answer, and that it does.
 async fn reach_is_told(scene: &Scene) -> Result<()> {
     scene.stop_upstream().await?;
-    let good = json!({"service": {"name": "upstream", "port": 80}, "era": "modern"});
+    let good =
+        json!({"service": {"name": "upstream", "port": 80}, "era": "modern", "prefix": "walk"});
     scene.apply_upstream("tour", &good).await?;
     let status = scene.upstream_is_seen("tour", "Unreachable").await?;
     let is_named = status.to_string().contains("Service upstream in ");
@@ -78,6 +79,11 @@ async fn is_refused_alone(scene: &Scene) -> Result<()> {
     let secret = json!({"name": "none-such", "key": "key"});
     let header = json!({"name": "authorization", "secretKeyRef": secret});
     for (spec, reason, says) in [
+        (
+            json!({"url": "http://upstream/mcp", "prefix": "tour"}),
+            "NameTaken",
+            "tour",
+        ),
         (json!({"url": "ftp://upstream"}), "Invalid", "http://"),
         (
             json!({"url": "http://upstream/mcp", "headers": [header]}),
