@@ -29,6 +29,7 @@ impl Upstream {
             return;
         }
         *self.info.lock() = None;
+        self.forget_lists();
         // What was found in another era says nothing of this one.
         if let Ok(mut failure) = self.probing.try_lock() {
             *failure = None;
