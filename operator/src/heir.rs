@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_control::decide::inherit;
-use hexagram_control::{Maps, Register, RegisterError, named};
-use hexagram_core::{Owner, ShardCount};
+use hexagram_control::{Maps, Register, RegisterError, Tellers, named};
+use hexagram_core::{Owner, RegisterMap, ShardCount};
 use kube::Api;
 use tokio::time::timeout;
 
@@ -32,12 +32,14 @@ pub struct Heir {
     count: ShardCount,
     owner: Owner,
     address: String,
+    others: Tellers,
 }
 
 impl MapSource {
-    /// A worker of this cluster that may have owned shards in an earlier life.
+    /// A worker of this cluster that may have owned shards in an earlier life. Before it takes
+    /// them over it asks `others` what they know, and those that the map names.
     #[must_use]
-    pub fn heir(&self, owner: Owner, address: String) -> Heir {
+    pub fn heir(&self, owner: Owner, address: String, others: Tellers) -> Heir {
         Heir {
             api: self.api.clone(),
             shard_map: self.name.clone(),
@@ -45,6 +47,7 @@ impl MapSource {
             count: self.count,
             owner,
             address,
+            others,
         }
     }
 }
@@ -60,10 +63,15 @@ impl Heir {
     }
 
     async fn take_over(&self) -> Result<(), RegisterError> {
-        match self.register().await? {
-            Some(register) => take_over(&register, &self.owner, &self.address).await,
-            None => Ok(()),
-        }
+        let Some(register) = self.register().await? else {
+            return Ok(());
+        };
+        let Some(map) = register.read().await? else {
+            return Ok(());
+        };
+        let told = asked(&self.others, &map, &self.owner).known().await;
+        let next = inherit(&map, &told, &self.owner, &self.address);
+        take_over(&register, next).await
     }
 
     /// `None` without the object: to make it is the operator's.
@@ -93,16 +101,23 @@ async fn is_left_alone(maps: &mut Maps, owner: &Owner, address: &str) -> bool {
 fn has_legacy(maps: &Maps, owner: &Owner, address: &str) -> bool {
     let map = maps.borrow();
     let map = map.as_deref();
-    map.is_some_and(|map| inherit(map, owner, address).is_some())
+    map.is_some_and(|map| inherit(map, &[], owner, address).is_some())
 }
 
+/// `others`, and those that the map names: it may be an old one, and they may be gone.
+fn asked(others: &Tellers, map: &RegisterMap, owner: &Owner) -> Tellers {
+    let known = map.addresses().iter();
+    let known = known.filter(|(other, _)| other.worker != owner.worker);
+    let mut asked = others.clone();
+    asked.places.extend(known.map(|(_, place)| place.clone()));
+    asked
+}
+
+/// What others wrote meanwhile stays: the next look finds it.
 async fn take_over(
     register: &impl Register,
-    owner: &Owner,
-    address: &str,
+    next: Option<RegisterMap>,
 ) -> Result<(), RegisterError> {
-    let map = register.read().await?;
-    let next = map.and_then(|map| inherit(&map, owner, address));
     let Some(next) = next else { return Ok(()) };
     register.compare_and_swap(Arc::new(next)).await?;
     tracing::warn!("no operator took this worker in: it took over what its last life owned");

@@ -6,6 +6,7 @@
 //! joins and orders over HTTP ----------->                          |
 //! edges and workers <- source <- http (GET /v1/map) <--------------+
 //! edges that start without a controller <- told <- Admin.Map of some workers
+//! a worker that takes over by itself <- decide::inherit <- told <- Admin.Map of all others
 //! ```
 //!
 //! It knows no Kubernetes, and nothing that already serves stops without it.

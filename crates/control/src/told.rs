@@ -1,5 +1,5 @@
-//! The map as an edge has it that starts while the register is out of reach: workers tell
-//! what they know of it (DESIGN section 6), until the register answers.
+//! What workers tell of the map (DESIGN section 6): to an edge that starts while the register
+//! is out of reach, until that answers; and to a worker that is about to write the register.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(1);
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Workers asked in a round: many edges may start at once.
+/// Workers that an edge asks in a round: many edges may start at once.
 const MOST: usize = 16;
 
 /// Where the map comes from that an edge goes by.
@@ -114,6 +114,17 @@ impl Tellers {
         (maps, goes_by)
     }
 
+    /// What each of these workers knows that answers in time. All are asked at once: it takes a
+    /// second at most, and before that one for each name that nobody looks up.
+    pub async fn known(&self) -> Vec<RegisterMap> {
+        let (workers, vain) = self.look_up().await;
+        let (maps, vain) = self.answers(workers, vain).await;
+        if !vain.is_empty() {
+            tracing::debug!(why = ?vain, "not all workers tell the shard map");
+        }
+        maps
+    }
+
     /// Tells what workers know until the register says anything; gives what was told.
     async fn until_it_answers(&self, register: &mut Maps, to: &Told) -> Option<RegisterMap> {
         let mut told = None;
@@ -144,11 +155,20 @@ impl Tellers {
         }
     }
 
-    /// What the workers know that answer in time, and why others told nothing.
+    /// What some of the workers know, and why others told nothing.
     async fn ask(&self) -> (Vec<RegisterMap>, Vec<String>) {
-        let (workers, mut vain) = self.look_up().await;
+        let (workers, vain) = self.look_up().await;
+        self.answers(some(workers), vain).await
+    }
+
+    /// What these workers know that answer in time; why others told nothing joins `vain`.
+    async fn answers(
+        &self,
+        workers: impl IntoIterator<Item = SocketAddr>,
+        mut vain: Vec<String>,
+    ) -> (Vec<RegisterMap>, Vec<String>) {
         let mut asked = JoinSet::new();
-        for worker in some(workers) {
+        for worker in workers {
             let this = self.clone();
             asked.spawn(async move { (worker, this.known_by(worker).await) });
         }

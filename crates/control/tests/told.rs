@@ -92,3 +92,21 @@ async fn who_finds_nobody_goes_on_asking() {
     let told = until("what it tells later", &mut maps, |_| true).await;
     assert_eq!(*told, known);
 }
+
+#[tokio::test]
+async fn all_that_answer_are_known_and_the_others_cost_their_time_alone() {
+    let register = MemoryRegister::default();
+    let [first, second, hangs] = [0, 1, 2].map(|worker| Puppet::start(worker, 1, &register));
+    let (first, second, hangs) = tokio::join!(first, second, hangs);
+    let maps = [map(3, &first.owner, 2), map(1, &second.owner, 9)];
+    first.tells(&maps[0]);
+    second.tells(&maps[1]);
+    hangs.tells(&map(9, &hangs.owner, 20));
+    hangs.hang();
+    let places = [&first, &second, &hangs].map(|puppet| puppet.address.to_string());
+    let others = tellers(places.into());
+    let mut known = timeout(DEADLINE, others.known()).await.unwrap();
+    known.sort_by_key(RegisterMap::version);
+    let [newer, older] = maps;
+    assert_eq!(known, [older, newer]);
+}

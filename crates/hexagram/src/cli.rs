@@ -362,6 +362,11 @@ pub(crate) struct WorkerRole {
     pub(crate) upstream: UpstreamArgs,
     #[command(flatten)]
     pub(crate) members: MemberArgs,
+    /// HOST:PORT of other workers' links, which are asked for the epochs that they know before
+    /// this worker takes over what it owned in its last life, beside those that the ShardMap
+    /// names; may be repeated, and of a name that leads to several workers all are asked.
+    #[arg(long, value_name = "HOST:PORT", value_parser = place)]
+    pub(crate) ask: Vec<String>,
     #[command(flatten)]
     pub(crate) link_tls: LinkTlsArgs,
     #[command(flatten)]

@@ -349,6 +349,7 @@ async fn wrong_flags_are_usage_errors_that_say_what_to_write() {
         (&["edge", PEER, "--control=127.0.0.1:1"], "not go together"),
         (&["edge", PEER, "--ask=127.0.0.1:1"], "--ask goes with"),
         (&["edge", "--ask=here"], "HOST:PORT"),
+        (&["worker", "--name=w", PEER, "--ask=h:1"], "--shard-map"),
         (&["edge", "--ask=http://here:1"], "is a URL"),
         (&["keys", "ring", "--id=256"], "0..=255"),
         (&["move", "one", "worker-0"], "SHARD"),

@@ -1,5 +1,5 @@
 //! What a worker tells its controller: what it holds, at each change and at
-//! least once a second; and an edge that starts without one: the map that it knows.
+//! least once a second; and who has no controller: the map that it knows.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::sights::sights;
 /// Longest silence; a controller takes three of them for a sign.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// Serves the controller, and edges that start without one.
+/// Serves the controller; and without one, edges that start and workers that take over.
 pub(crate) struct AdminService {
     pub(crate) handoffs: Arc<Handoffs>,
     pub(crate) cluster: String,
@@ -62,13 +62,14 @@ impl Admin for AdminService {
         Ok(Response::new(Box::pin(reports)))
     }
 
-    /// Whoever is of the cluster may ask: an edge has nobody else while it has no map.
+    /// Whoever is of the cluster may ask: an edge has nobody else while it has no map, nor
+    /// has a worker that takes over what its last life owned.
     async fn map(&self, request: Request<MapRequest>) -> Result<Response<KnownMap>, Status> {
         let asked = request.get_ref();
         self.refuse_others(&asked.cluster, asked.shards)?;
-        let known = self.handoffs.map();
+        let known = self.handoffs.known();
         Ok(Response::new(
-            known.as_deref().map(map_message).unwrap_or_default(),
+            known.as_ref().map(map_message).unwrap_or_default(),
         ))
     }
 }

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hexagram_core::ShardCount;
+use hexagram_proto::admin::MapRequest;
+use hexagram_proto::admin::admin_client::AdminClient;
 use hexagram_proto::handoff::{GrantPart, Move};
+use hexagram_proto::known_map;
 use hexagram_proto::link::worker_message::Kind;
 use hexagram_proto::link::{ExchangeKind, Open};
 
@@ -439,4 +442,25 @@ async fn a_forged_move_is_refused_with_the_reason() {
     }
     let refused = worker.prepare(forged(3)).await.unwrap_err();
     assert!(refused.message().contains("no such move"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_worker_tells_of_the_map_is_above_what_it_serves() {
+    let (cluster, count) = (Cluster::start(), ShardCount::default());
+    let shard = count.shard(0).unwrap();
+    let backup = cluster.register.borrow().clone();
+    let mut edge = cluster.edge(1).await;
+    cluster.fail_over(shard, 1);
+    assert_eq!(active(&mut edge, shard).await, EPOCH + 1);
+    cluster.register.send_replace(backup.clone());
+    let request = MapRequest {
+        cluster: CLUSTER.to_owned(),
+        shards: u32::from(count.get()),
+    };
+    let mut admin = AdminClient::new(cluster.channel(1).await);
+    let told = admin.map(request).await.unwrap().into_inner();
+    let (told, backup) = (known_map(&told, count).unwrap().unwrap(), backup.unwrap());
+    let entry = told.entry(shard);
+    assert_eq!(entry.spent().get(), EPOCH + 1);
+    assert_eq!(entry.owner(), backup.entry(shard).owner());
 }

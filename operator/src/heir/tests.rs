@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use hexagram_control::MemoryRegister;
-use hexagram_core::{Entry, Epoch, Incarnation, RegisterMap};
+use hexagram_core::{Entry, Epoch, Incarnation};
+use hexagram_proto::WorkerAddress;
 use tokio::time::Instant;
 
 use super::*;
@@ -55,7 +56,8 @@ async fn whom_nobody_takes_in_takes_over() {
         "it did not succeed"
     );
     assert_eq!(start.elapsed(), 2 * PATIENCE);
-    take_over(&register, &owner, ADDRESS).await.unwrap();
+    let next = inherit(&read(&register).await, &[], &owner, ADDRESS);
+    take_over(&register, next).await.unwrap();
     assert!(!is_left_alone(&mut maps, &owner, ADDRESS).await);
     let map = read(&register).await;
     assert!(map.entries().all(|(_, entry)| *entry.owner() == owner));
@@ -71,4 +73,23 @@ async fn who_has_no_last_life_waits() {
     let mut maps = register.watch();
     let waits = is_left_alone(&mut maps, &stranger, ADDRESS);
     assert!(timeout(10 * PATIENCE, waits).await.is_err());
+}
+
+#[tokio::test]
+async fn whom_the_map_names_is_asked_beside_the_others() {
+    let register = owned_by(life(1)).await;
+    let neighbour = Owner {
+        worker: "worker-b".parse().unwrap(),
+        ..life(1)
+    };
+    let known = [(life(1), "old:1"), (life(2), "own:1"), (neighbour, "b:1")];
+    let known = known.map(|(owner, place)| (owner, place.to_owned()));
+    let map = read(&register).await.with_addresses(known.into());
+    let others = Tellers {
+        places: vec!["workers:1".to_owned()],
+        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+        cluster: "c".to_owned(),
+        shards: map.count(),
+    };
+    assert_eq!(asked(&others, &map, &life(2)).places, ["workers:1", "b:1"]);
 }

@@ -2,19 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use hexagram_core::{Entry, Owner, RegisterMap};
+use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
 
 /// The map in which `heir`, reached at `address`, owns what earlier lives of the same worker
 /// did; `None` where that is nothing.
 ///
 /// Only for workers of whose name there is one process at a time, as of a pod: the earlier
-/// lives must be over. Each shard gets an epoch above all that were given or reserved (I4).
-/// What moves or is in quarantine is left to the controller, which knows more.
+/// lives must be over. Each shard gets an epoch above all that were given or reserved, as the
+/// register says and as other workers have `told` what they know (I4): a register that was put
+/// back from a backup knows less. What moves or is in quarantine is left to the controller,
+/// which knows more.
 #[must_use]
-pub fn inherit(map: &RegisterMap, heir: &Owner, address: &str) -> Option<RegisterMap> {
+pub fn inherit(
+    map: &RegisterMap,
+    told: &[RegisterMap],
+    heir: &Owner,
+    address: &str,
+) -> Option<RegisterMap> {
+    let told = told.iter().filter(|told| told.count() == map.count());
+    let told: Vec<_> = told.collect();
     let mut inherits = false;
-    let entries = map.entries().map(|(_, entry)| {
-        let inherited = inherited(entry, heir);
+    let entries = map.entries().map(|(shard, entry)| {
+        let inherited = inherited(&above(entry, shard, &told), heir);
         inherits |= inherited.is_some();
         inherited.unwrap_or_else(|| entry.clone())
     });
@@ -22,6 +31,13 @@ pub fn inherit(map: &RegisterMap, heir: &Owner, address: &str) -> Option<Registe
     let addresses = addresses(map.addresses(), &entries, heir, address);
     let next = RegisterMap::new(map.version() + 1, map.count(), entries, addresses);
     next.filter(|_| inherits)
+}
+
+/// `entry`, above every epoch of `shard` that anybody told.
+fn above(entry: &Entry<Owner>, shard: ShardId, told: &[&RegisterMap]) -> Entry<Owner> {
+    let known = told.iter().map(|map| map.entry(shard).spent());
+    let known = known.max();
+    known.map_or_else(|| entry.clone(), |known| entry.above(known))
 }
 
 fn inherited(entry: &Entry<Owner>, heir: &Owner) -> Option<Entry<Owner>> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Entry, EntryError};
-use crate::{Assignment, Incarnation, ShardCount, ShardId, ShardMap, WorkerId};
+use crate::{Assignment, Epoch, Incarnation, ShardCount, ShardId, ShardMap, WorkerId};
 
 /// A worker in one life: a restarted one is another owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +129,20 @@ impl RegisterMap {
         }
     }
 
+    /// This map, with the epochs taken notice of that are `seen` to be in use although it may
+    /// not know them: see [`Entry::above`]. Who owns what stays.
+    #[must_use]
+    pub fn above(&self, seen: impl Fn(ShardId) -> Option<Epoch>) -> Self {
+        let entries = self.entries().map(|(shard, entry)| {
+            let seen = seen(shard);
+            seen.map_or_else(|| entry.clone(), |seen| entry.above(seen))
+        });
+        Self {
+            entries: entries.collect(),
+            ..self.clone()
+        }
+    }
+
     /// This map, but for the shards of which `other` knows a later epoch: there it is
     /// `other` that counts, and what it knows of the addresses of those who own or take
     /// them. No epoch is earlier than in either (invariant I4). For those who only route:
@@ -174,7 +188,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Epoch;
 
     const SHARDS: usize = 4;
 
@@ -237,6 +250,25 @@ mod tests {
                     let of = ours.addresses().get(life).or(theirs.addresses().get(life));
                     prop_assert_eq!(merged.addresses().get(life), of);
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn epochs_in_use_are_taken_notice_of(
+            ours in given(),
+            seen in prop::collection::vec(0u64..9, SHARDS),
+        ) {
+            let ours = map(7, ours);
+            let seen = |shard: ShardId| Epoch::new(seen[shard.index()]);
+            let above = ours.above(seen);
+            prop_assert_eq!(above.version(), ours.version());
+            for (shard, entry) in above.entries() {
+                let own = ours.entry(shard);
+                prop_assert_eq!((entry.owner(), entry.epoch()), (own.owner(), own.epoch()));
+                prop_assert_eq!(entry.plan(), own.plan());
+                prop_assert_eq!(Some(entry.spent()), seen(shard).max(Some(own.spent())));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
-use hexagram_control::{Introduction, Joining, Maps};
+use hexagram_control::{Introduction, Joining, Maps, Tellers};
 use hexagram_core::{Incarnation, Owner, Sealer, Setup, ShardMap};
 use hexagram_edge::Dial;
 use hexagram_operator::Heir;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned, shown};
 use crate::follow::{show_reached, way};
-use crate::members::Source;
+use crate::members::{Source, Way};
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 use crate::store;
@@ -42,6 +42,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 
 pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) -> Result<()> {
     no_command(&args.upstream)?;
+    check_ask(&args)?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let life = incarnation();
     let source = args.members.source(&args.serve.cluster).await?;
@@ -75,15 +76,11 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     .await?;
     tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker started");
     let leave = CancellationToken::new();
-    let owner = Owner {
-        worker: args.name.clone(),
-        incarnation: life,
-    };
     let joined = source.zip(membership).map(|(source, membership)| {
-        let mut who = Introduction::new(owner, address);
-        who.setup = membership.setup;
+        let who = introduction(&args, life, address, membership.setup);
         let maps = membership.register;
-        join(source, who, &sealer, maps, &health, leave.clone())
+        let others = others(&args, membership.dial);
+        join(source, who, others, &sealer, maps, &health, leave.clone())
     });
     let admin_end = CancellationToken::new();
     let admin = tokio::spawn(admin.run(admin_end.clone()));
@@ -132,11 +129,40 @@ const fn peer(role: Role) -> Peer {
     }
 }
 
+/// What this life of the worker, reached at `address`, says of itself.
+fn introduction(
+    args: &WorkerRole,
+    life: Incarnation,
+    address: String,
+    setup: Setup,
+) -> Introduction {
+    let owner = Owner {
+        worker: args.name.clone(),
+        incarnation: life,
+    };
+    Introduction {
+        setup,
+        ..Introduction::new(owner, address)
+    }
+}
+
+/// Whom this worker asks before it takes over what its last life owned.
+fn others(args: &WorkerRole, dial: Dial) -> Tellers {
+    let cluster = &args.serve.cluster;
+    Tellers {
+        places: args.ask.clone(),
+        dial,
+        cluster: cluster.cluster.clone(),
+        shards: cluster.shards,
+    }
+}
+
 /// Becomes a member of the controller's cluster, whose `maps` these are, and stays it
 /// until `leave`.
 fn join(
     source: Source,
     who: Introduction,
+    others: Tellers,
     sealer: &Arc<Sealer>,
     maps: Maps,
     health: &Health,
@@ -156,7 +182,7 @@ fn join(
         }
         // The operator finds the workers' pods by itself.
         Source::ShardMap(source) => tokio::spawn(async move {
-            let heir = source.heir(who.owner, who.address);
+            let heir = source.heir(who.owner, who.address, others);
             let ready = ready_once_named(&condition, maps, &heir);
             leave.run_until_cancelled(ready).await;
         }),
@@ -197,10 +223,20 @@ fn setup(args: &WorkerRole, sealer: &Sealer) -> Result<Setup> {
 pub(super) fn check(args: &WorkerRole) -> Result<()> {
     args.members.way()?;
     no_command(&args.upstream)?;
+    check_ask(args)?;
     args.link_tls.check(Role::Worker)?;
     let store = open_store(args)?;
     let context = context(args, &Metrics::new(), incarnation(), None, store.as_ref())?;
     worker(args, context).map(drop)
+}
+
+/// Elsewhere no worker takes over by itself what it owned.
+fn check_ask(args: &WorkerRole) -> Result<(), Mistake> {
+    if args.ask.is_empty() || matches!(args.members.way()?, Way::ShardMap(_)) {
+        return Ok(());
+    }
+    let alone = "--ask goes with --shard-map: only there a worker takes over what it owned";
+    Err(Mistake::Settings(alone.to_owned()))
 }
 
 /// The store, if there is to be one. With a static map nobody takes over, so nobody

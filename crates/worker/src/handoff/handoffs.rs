@@ -310,6 +310,13 @@ impl Handoffs {
         self.membership.register.borrow().clone()
     }
 
+    /// What this worker knows of the map: as [`Self::map`], above every epoch that it has
+    /// used or heard of. A register that was put back from a backup knows less.
+    pub(crate) fn known(&self) -> Option<RegisterMap> {
+        let seen = |shard: ShardId| self.seats[shard.index()].lock().holding.spent();
+        Some(self.map()?.above(seen))
+    }
+
     /// The way to another worker, while the register knows one.
     pub(super) fn address(&self, owner: &Owner) -> Option<WorkerAddress> {
         let map = self.map()?;

@@ -40,27 +40,32 @@ fn maps() -> impl Strategy<Value = RegisterMap> {
 
 proptest! {
     #[test]
-    fn an_heir_takes_what_its_last_lives_owned_and_nothing_else(map in maps()) {
+    fn an_heir_takes_what_its_last_lives_owned_and_nothing_else(
+        map in maps(),
+        told in prop::collection::vec(maps(), 0..4),
+    ) {
         let heir = owner(0, 9);
         let is_due = |entry: &Entry<Owner>| {
             let is_settled = entry.plan().is_none() && !entry.is_quarantined();
             is_settled && entry.owner().worker == heir.worker
         };
-        let Some(next) = inherit(&map, &heir, ADDRESS) else {
+        let Some(next) = inherit(&map, &told, &heir, ADDRESS) else {
             prop_assert!(!map.entries().any(|(_, entry)| is_due(entry)));
             return Ok(());
         };
         prop_assert!(follows(&map, &next).is_ok());
         prop_assert_eq!(&next.addresses()[&heir], ADDRESS);
-        for ((_, before), (_, after)) in map.entries().zip(next.entries()) {
+        for ((shard, before), (_, after)) in map.entries().zip(next.entries()) {
             if is_due(before) {
                 prop_assert_eq!(after.owner(), &heir);
                 prop_assert!(after.epoch() > before.spent());
+                let known = told.iter().map(|told| told.entry(shard).spent());
+                prop_assert!(known.max() < Some(after.epoch()));
             } else {
                 prop_assert_eq!(after, before);
             }
         }
-        prop_assert_eq!(inherit(&next, &heir, ADDRESS), None, "once");
+        prop_assert_eq!(inherit(&next, &told, &heir, ADDRESS), None, "once");
     }
 }
 
@@ -73,7 +78,7 @@ fn an_heir_is_known_by_its_address_and_its_last_life_no_more() {
     ];
     let known = [(last, "h:1".to_owned()), (other.clone(), "h:2".to_owned())];
     let before = map(1, entries).with_addresses(BTreeMap::from(known));
-    let after = inherit(&before, &heir, ADDRESS).unwrap();
+    let after = inherit(&before, &[], &heir, ADDRESS).unwrap();
     let expected = [(heir, ADDRESS.to_owned()), (other, "h:2".to_owned())];
     assert_eq!(*after.addresses(), BTreeMap::from(expected));
 }
