@@ -9,7 +9,6 @@ use hexagram_core::{Owner, RegisterMap, ShardCount};
 use kube::Api;
 use tokio::time::timeout;
 
-use crate::client::within;
 use crate::register::KubeRegister;
 use crate::shard_map::ShardMap;
 use crate::source::MapSource;
@@ -76,14 +75,8 @@ impl Heir {
 
     /// `None` without the object: to make it is the operator's.
     async fn register(&self) -> Result<Option<KubeRegister>, RegisterError> {
-        let (api, name) = (self.api.clone(), &self.shard_map);
-        let found = within(api.get_opt(name)).await;
-        let found = found.map_err(|error| RegisterError::Unusable(error.to_string()))?;
-        if found.is_none() {
-            return Ok(None);
-        }
-        let register = KubeRegister::open(api, name, &self.cluster, self.count).await?;
-        Ok(Some(register))
+        let api = self.api.clone();
+        KubeRegister::found(api, &self.shard_map, &self.cluster, self.count).await
     }
 }
 

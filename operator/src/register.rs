@@ -23,6 +23,9 @@ use crate::shard_map::{ShardMap, ShardMapSpec, ShardMapStatus};
 use crate::source::watched;
 use crate::trouble::Trouble;
 
+#[cfg(test)]
+mod tests;
+
 /// Between two tries to put the object right.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Versions of the object that are known to be right.
@@ -41,6 +44,8 @@ struct Inner {
     count: ShardCount,
     state: Mutex<State>,
     map: MapSender,
+    /// Whether an object that is not there is made.
+    makes: bool,
 }
 
 /// What the API server is known to have.
@@ -62,6 +67,28 @@ impl KubeRegister {
         cluster: &str,
         count: ShardCount,
     ) -> Result<Self, RegisterError> {
+        let this = Self::of(api, name, cluster, count, true);
+        this.inner.look().await?;
+        Ok(this)
+    }
+
+    /// As [`Self::open`], for those who never make the object: `None` where it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn found(
+        api: Api<ShardMap>,
+        name: &str,
+        cluster: &str,
+        count: ShardCount,
+    ) -> Result<Option<Self>, RegisterError> {
+        let this = Self::of(api, name, cluster, count, false);
+        this.inner.look().await?;
+        let is_there = this.inner.state.lock().await.object.is_some();
+        Ok(is_there.then_some(this))
+    }
+
+    fn of(api: Api<ShardMap>, name: &str, cluster: &str, count: ShardCount, makes: bool) -> Self {
         let inner = Inner {
             api,
             name: name.to_owned(),
@@ -72,12 +99,11 @@ impl KubeRegister {
             count,
             state: Mutex::default(),
             map: watch::Sender::new(None),
+            makes,
         };
-        let this = Self {
+        Self {
             inner: Arc::new(inner),
-        };
-        this.inner.look().await?;
-        Ok(this)
+        }
     }
 
     /// The object, for those who tell about it.
@@ -167,12 +193,14 @@ impl Inner {
     }
 
     async fn refresh(&self, state: &mut State) -> Result<(), RegisterError> {
-        let object = match within(self.api.get_opt(&self.name))
-            .await
-            .map_err(|error| unusable(&error))?
-        {
+        let found = within(self.api.get_opt(&self.name)).await;
+        let object = match found.map_err(|error| unusable(&error))? {
             Some(object) => object,
-            None => self.make().await?,
+            None if self.makes => self.make().await?,
+            None => {
+                state.object = None;
+                return Ok(());
+            }
         };
         self.check(&object)?;
         let judgement = self.judge(&object);
@@ -223,7 +251,7 @@ impl Inner {
         }
         let (theirs, ours) = (&object.spec, &self.spec);
         Err(RegisterError::Unusable(format!(
-            "ShardMap {} is of cluster {:?} with {} shards, this operator of {:?} with {}: both are \
+            "ShardMap {} is of cluster {:?} with {} shards, this process of {:?} with {}: both are \
              fixed for a cluster's life; install another cluster under another name",
             self.name, theirs.cluster, theirs.shards, ours.cluster, ours.shards
         )))
