@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use crate::era::Era;
 use crate::message::LEGACY_VERSION;
-use crate::target::Era;
 
 /// What to send back for one body.
 #[derive(Debug, PartialEq, Eq)]

@@ -8,10 +8,11 @@ use anyhow::Context;
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::args::{BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs, Output};
+use crate::args::{BareArgs, BenchArgs, Command, CompareArgs, HttpArgs, IdleArgs};
 use crate::fleet::{Fleet, GRACE, Pace, Plan};
 use crate::measure::measure;
 use crate::report::LoadReport;
+use crate::run_args::Output;
 use crate::sessions::args::SessionsArgs;
 use crate::signals::Signals;
 use crate::{bare, compare, idle, process, sessions};

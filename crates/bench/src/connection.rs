@@ -7,9 +7,10 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 
+use crate::era::Era;
 use crate::failure::Failure;
 use crate::handshake::{INITIALIZE_ID, farewell, handshake, has_session};
-use crate::target::{Era, Target};
+use crate::target::Target;
 use crate::wire::{Received, Wire};
 
 /// What a standing stream is asked for with.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::target::Era;
+use crate::era::Era;
 
 /// The modern protocol version this generator speaks.
 pub(crate) const MODERN_VERSION: &str = "2026-07-28";

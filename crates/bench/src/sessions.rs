@@ -27,10 +27,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::progress::told;
 use crate::schedule::Schedule;
 use crate::signals::Signals;
-use crate::target::Era;
 use args::SessionsArgs;
 use client::{AT_ONCE, Client};
 use ledger::SharedLedger;

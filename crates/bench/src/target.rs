@@ -3,29 +3,18 @@
 //! All requests go to one endpoint and are one `Message`, but for its id.
 
 use bytes::Bytes;
-use clap::ValueEnum;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem::Finder;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::message::Message;
 
 /// Text every call sends and every answer must carry; with it a legacy call
 /// with an id of six digits is 262 bytes, the payload of the reference figures.
 const ECHO_TEXT: &str = "The quick brown fox jumps over the lazy dog and counts the hexagrams: \
      sixty-four of them, six lines each, every line broken or whole, and none of them twice...";
-
-/// How the client speaks (DESIGN section 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Era {
-    /// `initialize`, a session, then calls that name it (protocol 2025-11-25).
-    Legacy,
-    /// Each request carries its version and capabilities (protocol 2026-07-28).
-    Modern,
-}
 
 /// A server, and the calls made to it.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hexagram_bench::era::Era;
 use hexagram_bench::failure::{Failure, Said};
 use hexagram_bench::fleet::{Fleet, Pace};
 use hexagram_bench::tally::Tally;
-use hexagram_bench::target::Era;
 use http::Response;
 use http_body_util::Full;
 use serde_json::json;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::args::{RunArgs, parse_seconds, parse_url};
+use crate::run_args::{RunArgs, parse_seconds, parse_url};
 
 /// Most calls a second of one client; more needs `bench http`.
 const HIGHEST_RATE: f64 = 1000.0;

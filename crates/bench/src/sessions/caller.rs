@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::ledger::SharedLedger;
+use super::ledger::{Manner, SharedLedger};
 use super::peer::Peer;
 use crate::connection::EVENTS;
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::failure::Failure;
 use crate::handshake::{INITIALIZE_ID, farewell, handshake, has_session};
 use crate::message::Message;
 use crate::sse::Position;
-use crate::target::Era;
 use crate::wire::Received;
 
 /// How long a call may take.
@@ -85,13 +85,6 @@ pub(super) struct Caller {
     last_id: u64,
     resumes: u64,
     ledger: SharedLedger,
-}
-
-/// How a call came by its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Manner {
-    pub(super) retried: bool,
-    pub(super) resumed: bool,
 }
 
 impl Caller {

@@ -12,9 +12,9 @@ use super::caller::Caller;
 use super::ledger::SharedLedger;
 use super::stream::Standing;
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::failure::{Failure, Said};
 use crate::message::Message;
-use crate::target::Era;
 
 /// Clients that open at the same time: fewer than a listen queue holds, with their
 /// streams.

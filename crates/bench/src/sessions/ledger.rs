@@ -7,11 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::caller::Manner;
 use super::timeline::Timeline;
+use crate::era::Era;
 use crate::failure::Failure;
 use crate::tally::Latencies;
-use crate::target::Era;
 use crate::text::grouped;
 
 /// "The call may or may not have run."
@@ -48,6 +47,13 @@ pub(super) struct Counts {
     pub(super) unsent: u64,
     pub(super) sessions: Sessions,
     pub(super) streams: Streams,
+}
+
+/// How a call came by its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    pub(super) retried: bool,
+    pub(super) resumed: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]

@@ -17,10 +17,10 @@ use super::caller::{Current, LIMIT, PAUSE, SHORTEST_PAUSE, Session, lose};
 use super::ledger::{End, SharedLedger};
 use super::peer::Peer;
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::sse::{Position, Reader};
-use crate::target::Era;
 use crate::wire::{Received, is_stream};
 
 /// A subscription that was completed is opened again after this.

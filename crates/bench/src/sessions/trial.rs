@@ -13,9 +13,9 @@ use super::caller::Caller;
 use super::client::check;
 use super::ledger::SharedLedger;
 use crate::endpoint::Endpoint;
+use crate::era::Era;
 use crate::failure::Failure;
 use crate::message::Message;
-use crate::target::Era;
 
 /// A list of tools is read this far.
 const MAX_PAGES: usize = 20;

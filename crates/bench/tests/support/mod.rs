@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hexagram_bench::era::Era;
 use hexagram_bench::fleet::{Fleet, Pace, Plan};
 use hexagram_bench::tally::{SharedTally, Tally};
-use hexagram_bench::target::{Era, Target, Tool};
+use hexagram_bench::target::{Target, Tool};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
