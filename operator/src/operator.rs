@@ -21,7 +21,7 @@ use crate::lease::Candidate;
 use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
-use crate::story::{self, Teller};
+use crate::story::{self, EventRecorder};
 use crate::trouble::Trouble;
 use crate::upstreams::Upstreams;
 
@@ -203,13 +203,13 @@ impl Operator {
         let (tell_heard, heard) = watch::channel(Heard::new());
         self.stand(&controller, &register);
         let news = controller.news();
-        let teller = Teller::new(&self.place, name);
-        let story = news.map(|news| spawn(story::tell(teller.clone(), register.clone(), news)));
+        let recorder = EventRecorder::new(&self.place, name);
+        let story = news.map(|news| spawn(story::tell(recorder.clone(), register.clone(), news)));
         let rotation = Rotation {
             place: self.place.clone(),
             settings: self.settings.keys.clone(),
             heard,
-            teller: teller.clone(),
+            recorder: recorder.clone(),
             register: register.clone(),
         };
         let upstreams = self.settings.upstreams_secret.clone().map(|secret| {
@@ -220,7 +220,7 @@ impl Operator {
                 taken: self.settings.names_taken.clone(),
                 pods: workers.clone(),
                 controller: controller.clone(),
-                teller,
+                recorder,
                 verdicts: BTreeMap::new(),
                 written: BTreeMap::new(),
             };

@@ -15,7 +15,7 @@ use crate::client::{Place, within};
 use crate::register::KubeRegister;
 
 /// Who tells.
-const TELLER: &str = "hexagram-operator";
+const REPORTER: &str = "hexagram-operator";
 /// What happens within so long is told at once: a drain is one event, not one a shard.
 const GATHER: Duration = Duration::from_secs(3);
 
@@ -29,7 +29,7 @@ struct Tale {
 
 /// Tells about the object what is written into it, for as long as it runs.
 pub(crate) async fn tell(
-    teller: Teller,
+    recorder: EventRecorder,
     register: KubeRegister,
     mut news: broadcast::Receiver<Written>,
 ) {
@@ -43,7 +43,7 @@ pub(crate) async fn tell(
         // The object may have been made anew since.
         let about = register.reference().await;
         for tale in ways.tales() {
-            teller.publish(tale.event(), &about).await;
+            recorder.publish(tale.event(), &about).await;
         }
     }
 }
@@ -73,18 +73,18 @@ impl Tale {
 
 /// Publishes events.
 #[derive(Clone)]
-pub(crate) struct Teller {
+pub(crate) struct EventRecorder {
     place: Place,
     reporter: Reporter,
 }
 
-impl Teller {
+impl EventRecorder {
     /// In the name of the operator called `name`.
     pub(crate) fn new(place: &Place, name: &str) -> Self {
         Self {
             place: place.clone(),
             reporter: Reporter {
-                controller: TELLER.to_owned(),
+                controller: REPORTER.to_owned(),
                 instance: Some(name.to_owned()),
             },
         }
@@ -92,8 +92,8 @@ impl Teller {
 
     /// Publishes one; what is not published is only missed by people.
     pub(crate) async fn publish(&self, event: Event, about: &ObjectReference) {
-        // A recorder counts what has the same reason, under the first one's text: each event
-        // gets its own.
+        // The library's recorder counts what has the same reason, under the first one's text:
+        // each event gets its own.
         let recorder = Recorder::new(self.place.client.clone(), self.reporter.clone());
         if let Err(error) = within(recorder.publish(&event, about)).await {
             tracing::debug!(%error, "an event is not published");

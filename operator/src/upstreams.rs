@@ -25,7 +25,7 @@ use crate::pods::{TOLD, WorkerPods};
 use crate::secret::{self, secret};
 use crate::sight::seen;
 use crate::source::{events, watching};
-use crate::story::Teller;
+use crate::story::EventRecorder;
 use crate::trouble::Trouble;
 use crate::upstream::{Upstream, UpstreamStatus};
 use crate::upstream_files::{Compiled, Secrets, Verdict, compile};
@@ -51,7 +51,7 @@ pub(crate) struct Upstreams {
     pub(crate) pods: watch::Receiver<WorkerPods>,
     /// Hears what the workers say.
     pub(crate) controller: Controller,
-    pub(crate) teller: Teller,
+    pub(crate) recorder: EventRecorder,
     /// Of the last pass.
     pub(crate) verdicts: BTreeMap<String, Verdict>,
     /// When what stands on an object was written.
@@ -248,7 +248,7 @@ impl Upstreams {
             patched => patched?,
         };
         for event in upstream_status::events(object.status.as_ref(), status) {
-            self.teller.publish(event, &object.object_ref(&())).await;
+            self.recorder.publish(event, &object.object_ref(&())).await;
         }
         Ok(Some(written))
     }

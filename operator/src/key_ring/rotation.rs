@@ -22,7 +22,7 @@ use super::{ASKED, FILE, HISTORY, KeyRingError, ensure, read};
 use crate::client::{Place, within};
 use crate::register::KubeRegister;
 use crate::secret::write;
-use crate::story::Teller;
+use crate::story::EventRecorder;
 use crate::trouble::Trouble;
 
 /// Between two looks at the Secret.
@@ -82,7 +82,7 @@ pub(crate) struct Rotation {
     pub(crate) place: Place,
     pub(crate) settings: KeySettings,
     pub(crate) heard: watch::Receiver<Heard>,
-    pub(crate) teller: Teller,
+    pub(crate) recorder: EventRecorder,
     pub(crate) register: KubeRegister,
 }
 
@@ -168,7 +168,7 @@ impl Rotation {
             secondary: None,
         };
         let about = self.register.reference().await;
-        self.teller.publish(event, &about).await;
+        self.recorder.publish(event, &about).await;
     }
 }
 
