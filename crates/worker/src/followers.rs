@@ -51,10 +51,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::time::Duration;
 
     use hexagram_runtime::metrics::Metrics;
     use parking_lot::Mutex;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::metrics::WorkerMetrics;
@@ -98,52 +100,64 @@ mod tests {
             let _follower = Follower(self, name);
             std::future::pending::<()>().await;
         }
+    }
 
-        fn names(&self) -> Vec<String> {
-            self.0.lock().clone()
+    /// What is served, and who follows it.
+    struct Scene {
+        source: watch::Sender<Arc<Federation>>,
+        followed: Arc<Followed>,
+        following: Pin<Box<dyn Future<Output = ()>>>,
+    }
+
+    impl Scene {
+        fn of(upstreams: &[&Arc<Upstream>]) -> Self {
+            let source = watch::Sender::new(federation(upstreams));
+            let followed = Arc::new(Followed::default());
+            let (federations, by) = (source.subscribe(), Arc::clone(&followed));
+            let following = async move { each(federations, |upstream| by.follow(upstream)).await };
+            Self {
+                source,
+                followed,
+                following: Box::pin(following),
+            }
+        }
+
+        fn serves(&self, upstreams: &[&Arc<Upstream>]) {
+            self.source.send_replace(federation(upstreams));
+        }
+
+        /// Whether following is over once these are followed: all that can happen has
+        /// happened when only the clock is left.
+        async fn settled(&mut self, expected: &[&str]) -> bool {
+            let over = timeout(Duration::from_secs(1), &mut self.following).await;
+            assert_eq!(*self.followed.0.lock(), expected);
+            over.is_ok()
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_that_come_later_are_followed_until_they_are_retired() {
         let (a, b) = (upstream("a"), upstream("b"));
-        let source = watch::Sender::new(federation(&[&a]));
-        let followed = Followed::default();
-        let following = each(source.subscribe(), |upstream| followed.follow(upstream));
-        tokio::pin!(following);
-        // All that can happen has happened when only the clock is left.
-        let mut settled = async |expected: &[&str]| {
-            let over = tokio::time::timeout(Duration::from_secs(1), &mut following).await;
-            assert_eq!(followed.names(), expected);
-            over.is_ok()
-        };
-        assert!(!settled(&["a"]).await);
-        source.send_replace(federation(&[&a, &b]));
-        assert!(!settled(&["a", "b"]).await);
-        source.send_replace(federation(&[&b]));
+        let mut scene = Scene::of(&[&a]);
+        assert!(!scene.settled(&["a"]).await);
+        scene.serves(&[&a, &b]);
+        assert!(!scene.settled(&["a", "b"]).await);
+        scene.serves(&[&b]);
         a.retire();
-        assert!(!settled(&["b"]).await);
+        assert!(!scene.settled(&["b"]).await);
         b.retire();
-        assert!(settled(&[]).await, "it ends with the last");
+        assert!(scene.settled(&[]).await, "it ends with the last");
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_none_is_served_the_first_is_waited_for() {
         let a = upstream("a");
-        let source = watch::Sender::new(federation(&[]));
-        let followed = Followed::default();
-        let following = each(source.subscribe(), |upstream| followed.follow(upstream));
-        tokio::pin!(following);
-        let mut settled = async |expected: &[&str]| {
-            let over = tokio::time::timeout(Duration::from_secs(1), &mut following).await;
-            assert_eq!(followed.names(), expected);
-            over.is_ok()
-        };
-        assert!(!settled(&[]).await);
-        source.send_replace(federation(&[&a]));
-        assert!(!settled(&["a"]).await);
-        source.send_replace(federation(&[]));
+        let mut scene = Scene::of(&[]);
+        assert!(!scene.settled(&[]).await);
+        scene.serves(&[&a]);
+        assert!(!scene.settled(&["a"]).await);
+        scene.serves(&[]);
         a.retire();
-        assert!(!settled(&[]).await, "another may come");
+        assert!(!scene.settled(&[]).await, "another may come");
     }
 }

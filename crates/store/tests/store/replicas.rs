@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hexagram_store::{
-    Claimed, Health, Journal, RedisSettings, RedisStore, Store, StoreError, Unwritten, Writer,
-    Wrote,
+    Claimed, Event, Health, Journal, RedisSettings, RedisStore, Store, StoreError, Unwritten,
+    Writer, Wrote,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::server::Server;
@@ -57,6 +57,45 @@ async fn say_at_last(journal: &Journal, serial: u64) {
     while journal.write(vec![set(serial, "a")]).await != Ok(()) {
         assert!(Instant::now() < deadline, "it is never stored");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An owner of shard 17, whose first session the replica has.
+struct Owner {
+    store: Arc<RedisStore>,
+    journal: Journal,
+    health: watch::Receiver<Health>,
+    _events: mpsc::Receiver<Event>,
+}
+
+impl Owner {
+    async fn at(primary: &Server) -> Self {
+        let store = Arc::new(store(primary).await);
+        claim(&*store, 1, KEEP).await;
+        let writer = Writer::new(Arc::clone(&store) as Arc<dyn Store>);
+        let journal = writer.open(shard(17), epoch(1), true);
+        let health = writer.health();
+        let (told, events) = mpsc::channel(8);
+        tokio::spawn(writer.run(told));
+        say_at_last(&journal, 1).await;
+        Self {
+            store,
+            journal,
+            health,
+            _events: events,
+        }
+    }
+
+    /// Says something that the replica does not hear.
+    async fn say_alone(&self, serial: u64) {
+        let refused = self.journal.write(vec![set(serial, "a")]).await;
+        assert_eq!(refused, Err(Unwritten::Lost));
+    }
+
+    /// Waits until the store is as it says.
+    async fn finds(&mut self, what: Health) {
+        let found = self.health.wait_for(|health| *health == what);
+        timeout(LATER, found).await.unwrap().unwrap();
     }
 }
 
@@ -136,30 +175,18 @@ async fn a_replica_that_hangs_holds_up_the_first_claim_only() {
 #[tokio::test]
 async fn who_waits_is_told_and_all_is_well_once_the_replica_is_back() {
     let (primary, mut replica) = pair().await;
-    let store = Arc::new(store(&primary).await);
-    claim(&*store, 1, KEEP).await;
-    let writer = Writer::new(Arc::clone(&store) as Arc<dyn Store>);
-    let journal = writer.open(shard(17), epoch(1), true);
-    let mut health = writer.health();
-    let (told, _events) = mpsc::channel(8);
-    tokio::spawn(writer.run(told));
-    say_at_last(&journal, 1).await;
-
+    let mut owner = Owner::at(&primary).await;
     replica.kill().await;
-    let refused = journal.write(vec![set(2, "a")]).await;
-    assert_eq!(refused, Err(Unwritten::Lost));
-    let missing = health.wait_for(|health| *health == Health::Unreplicated);
-    timeout(LATER, missing).await.unwrap().unwrap();
+    owner.say_alone(2).await;
+    owner.finds(Health::Unreplicated).await;
     // Who asks from now on is told at once, and the store is told all the same.
-    let refused = journal.write(vec![set(3, "a")]).await;
-    assert_eq!(refused, Err(Unwritten::Lost));
+    owner.say_alone(3).await;
 
     replica.start_again().await;
-    let well = health.wait_for(|health| *health == Health::Up);
-    timeout(LATER, well).await.unwrap().unwrap();
-    say_at_last(&journal, 4).await;
+    owner.finds(Health::Up).await;
+    say_at_last(&owner.journal, 4).await;
     let all = [1, 2, 3, 4].map(|serial| (serial, "a"));
-    assert_eq!(load(&*store).await.sessions, sessions(&all));
+    assert_eq!(load(&*owner.store).await.sessions, sessions(&all));
     assert_eq!(held(&replica).await, 4);
 }
 
@@ -183,24 +210,13 @@ async fn who_asks_what_it_owns_does_not_wait_for_replicas() {
 #[tokio::test]
 async fn all_is_well_without_shards_too_once_the_replica_is_back() {
     let (primary, replica) = pair().await;
-    let store = Arc::new(store(&primary).await);
-    claim(&*store, 1, KEEP).await;
-    let writer = Writer::new(Arc::clone(&store) as Arc<dyn Store>);
-    let journal = writer.open(shard(17), epoch(1), true);
-    let mut health = writer.health();
-    let (told, _events) = mpsc::channel(8);
-    tokio::spawn(writer.run(told));
-    say_at_last(&journal, 1).await;
-
+    let mut owner = Owner::at(&primary).await;
     replica.pause();
-    let refused = journal.write(vec![set(2, "a")]).await;
-    assert_eq!(refused, Err(Unwritten::Lost));
-    journal.close();
-    let missing = health.wait_for(|health| *health == Health::Unreplicated);
-    timeout(LATER, missing).await.unwrap().unwrap();
+    owner.say_alone(2).await;
+    owner.journal.close();
+    owner.finds(Health::Unreplicated).await;
     replica.resume();
-    let well = health.wait_for(|health| *health == Health::Up);
-    timeout(LATER, well).await.unwrap().unwrap();
+    owner.finds(Health::Up).await;
 }
 
 #[tokio::test]
