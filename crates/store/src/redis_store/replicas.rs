@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::store::StoreError;
 
@@ -13,13 +14,25 @@ const REPLICATION: Duration = Duration::from_millis(400);
 /// And this long while too few are known to be there: batches follow each other, and what
 /// other shards ask would find the connection held up almost always.
 const BRIEF: Duration = Duration::from_millis(20);
+/// Once in so long they are given all the time even then: replicas that are farther away than
+/// that would not be found again while writing goes on.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How many replicas are to have what is written.
 pub(super) struct Replicas {
     wanted: u8,
-    /// Whether too few had it, as far as is known. Locked while they are asked: of many
-    /// that ask at once each would hold up the connection for the next.
-    few: Mutex<bool>,
+    /// Locked while they are asked: of many that ask at once each would hold up the
+    /// connection for the next.
+    known: Mutex<Known>,
+}
+
+/// What is known of them.
+#[derive(Default)]
+struct Known {
+    /// Whether too few had it.
+    few: bool,
+    /// When they were given all the time last.
+    patient: Option<Instant>,
 }
 
 /// What they are to have.
@@ -37,7 +50,7 @@ pub(super) enum What {
 pub(super) struct Asking<'a> {
     wanted: u8,
     limit: Duration,
-    few: MutexGuard<'a, bool>,
+    known: MutexGuard<'a, Known>,
 }
 
 impl Replicas {
@@ -45,7 +58,7 @@ impl Replicas {
     pub(super) fn new(wanted: u8) -> Self {
         Self {
             wanted,
-            few: Mutex::new(false),
+            known: Mutex::default(),
         }
     }
 
@@ -54,15 +67,31 @@ impl Replicas {
         if self.wanted == 0 {
             return None;
         }
-        let mut few = self.few.lock().await;
-        if *few && what == What::Claim {
+        let mut known = self.known.lock().await;
+        if known.few && what == What::Claim {
             return None;
         }
-        let limit = if *few { BRIEF } else { REPLICATION };
+        let limit = known.limit(Instant::now());
         // Who gives up before there is an answer leaves it so: they are slow at least.
-        *few = true;
+        known.few = true;
         let wanted = self.wanted;
-        Some(Asking { wanted, limit, few })
+        Some(Asking {
+            wanted,
+            limit,
+            known,
+        })
+    }
+}
+
+impl Known {
+    /// How long to wait for them now.
+    fn limit(&mut self, now: Instant) -> Duration {
+        let is_recent = |last| now.duration_since(last) < AGAIN;
+        if self.few && self.patient.is_some_and(is_recent) {
+            return BRIEF;
+        }
+        self.patient = Some(now);
+        REPLICATION
     }
 }
 
@@ -86,8 +115,8 @@ impl Asking<'_> {
         // With a sign: read without one, a number below zero would be a large one.
         let have = answer.and_then(|answer| redis::from_redis_value::<i64>(answer).ok());
         let (have, wanted) = (have.unwrap_or(0), self.wanted);
-        *self.few = have < i64::from(wanted);
-        match *self.few {
+        self.known.few = have < i64::from(wanted);
+        match self.known.few {
             false => Ok(()),
             true => Err(StoreError::Unreplicated(format!(
                 "{address} has it confirmed by {have} of the {wanted} that are to have it"
@@ -127,7 +156,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_are_known_to_be_missing_are_waited_for_briefly() {
         let replicas = Replicas::new(1);
         for (limit, have) in [
@@ -141,6 +170,24 @@ mod tests {
             assert_eq!(asking.limit, limit);
             let answered = asking.answered(Some(Value::Int(have)), "here");
             assert_eq!(answered.is_ok(), have == 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_are_missing_are_given_all_the_time_now_and_then() {
+        let replicas = Replicas::new(1);
+        let moment = Duration::from_millis(1);
+        for (later, limit) in [
+            (Duration::ZERO, REPLICATION),
+            (AGAIN - moment, BRIEF),
+            (moment, REPLICATION),
+            (moment, BRIEF),
+            (AGAIN, REPLICATION),
+        ] {
+            tokio::time::advance(later).await;
+            let asking = replicas.turn(What::Groups).await.unwrap();
+            assert_eq!(asking.limit, limit);
+            assert!(asking.answered(Some(Value::Int(0)), "here").is_err());
         }
     }
 

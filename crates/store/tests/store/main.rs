@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod distance;
 mod faults;
 mod memory_full;
 mod properties;

@@ -11,6 +11,7 @@ use hexagram_store::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
+use crate::distance::far;
 use crate::server::Server;
 use crate::speech::{
     KEEP, claim, claim_of, epoch, group, load, sessions, set, shard, write, yours,
@@ -19,9 +20,18 @@ use crate::speech::{
 /// By then a worker has long given a store up that does not answer.
 const LATER: Duration = Duration::from_secs(20);
 
-/// A primary that has its replica as soon as that one asks, and the replica.
+/// One way to a replica that is not near: there and back takes longer than replicas are
+/// waited for that are known to be missing.
+const FAR: Duration = Duration::from_millis(30);
+
+/// A primary that has its replica as soon as that one asks.
+async fn primary() -> Server {
+    Server::start(&["--repl-diskless-sync-delay", "0"]).await
+}
+
+/// The same, and its replica.
 async fn pair() -> (Server, Server) {
-    let primary = Server::start(&["--repl-diskless-sync-delay", "0"]).await;
+    let primary = primary().await;
     let replica = Server::replica_of(&primary).await;
     (primary, replica)
 }
@@ -139,6 +149,26 @@ async fn without_its_replica_nothing_is_stored_until_that_is_back() {
     primary.has_a_replica().await;
     write_at_last(&store, 2, 1, 3).await;
     assert_eq!(held(&replica).await, 3);
+}
+
+#[tokio::test]
+async fn a_far_replica_is_found_again_while_writing_goes_on() {
+    let primary = primary().await;
+    let way = far(primary.port(), FAR).await;
+    let replica = Server::replica_by(&primary, way).await;
+    let store = store(&primary).await;
+    claim(&store, 1, KEEP).await;
+    replica.pause();
+    write_alone(&store, 1, 1).await;
+    replica.resume();
+    let deadline = Instant::now() + LATER;
+    for number in 2.. {
+        let group = [group(1, number, vec![set(number, "a")])];
+        if store.write(&group).await.unwrap() == [Ok(Wrote::Stored)] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it is never stored");
+    }
 }
 
 /// The server knows of each connection only what was written over that one.

@@ -55,7 +55,12 @@ impl Server {
 
     /// Starts a replica of another one, which has all that this one holds.
     pub(crate) async fn replica_of(primary: &Self) -> Self {
-        let port = primary.port.to_string();
+        Self::replica_by(primary, primary.port).await
+    }
+
+    /// As [`replica_of()`](Self::replica_of), by a way to the primary that begins at `port`.
+    pub(crate) async fn replica_by(primary: &Self, port: u16) -> Self {
+        let port = port.to_string();
         let replica = Self::start(&["--replicaof", "127.0.0.1", &port]).await;
         primary.has_a_replica().await;
         replica
