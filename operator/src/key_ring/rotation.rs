@@ -25,6 +25,9 @@ use crate::secret::write;
 use crate::story::EventRecorder;
 use crate::trouble::Trouble;
 
+#[cfg(test)]
+mod processes;
+
 /// Between two looks at the Secret.
 const ROUND: Duration = Duration::from_secs(10);
 
