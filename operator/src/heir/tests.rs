@@ -56,7 +56,8 @@ async fn whom_nobody_takes_in_takes_over() {
         "it did not succeed"
     );
     assert_eq!(start.elapsed(), 2 * PATIENCE);
-    let next = inherit(&read(&register).await, &[], &owner, ADDRESS);
+    let map = read(&register).await;
+    let next = inherit(&map, &[], &owner, ADDRESS);
     take_over(&register, next).await.unwrap();
     assert!(!is_left_alone(&mut maps, &owner, ADDRESS).await);
     let map = read(&register).await;
