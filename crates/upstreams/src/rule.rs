@@ -43,7 +43,6 @@ impl<T: Copy + Default> Rule<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{EraRule, EraSetting, Retry, RetryRule};
 
     #[test]

@@ -276,6 +276,12 @@ fn orders_are_refused_with_the_reason() {
         let refusal = result.unwrap_err().to_string();
         assert!(refusal.contains(text), "{refusal}");
     }
+}
+
+#[test]
+fn the_last_worker_is_not_drained() {
+    let (a, b) = (a(), b());
+    let fleet = fleet(&[(&a, held(Serving, 3)), (&b, held(Absent, 0))]);
     let map = map(1, vec![own()]);
     let (memory, suspicions) = (Memory::default(), Suspicions::default());
     let view = |drains| View {
@@ -286,7 +292,8 @@ fn orders_are_refused_with_the_reason() {
         suspicions: &suspicions,
         now: Duration::ZERO,
     };
-    assert_eq!(check_drain(&view(&drains), &a.worker), Ok(()));
+    let none = BTreeMap::new();
+    assert_eq!(check_drain(&view(&none), &a.worker), Ok(()));
     let other = [(b.worker, b.incarnation)].into();
     let last = check_drain(&view(&other), &a.worker);
     assert_eq!(last, Err(Refusal::Last(a.worker)));
