@@ -6,8 +6,9 @@ use std::time::Duration;
 use hexagram_control::decide::inherit;
 use hexagram_control::{Maps, Register, RegisterError, Tellers, named};
 use hexagram_core::{Owner, RegisterMap, ShardCount};
+use hexagram_runtime::random::{jittered, up_to};
 use kube::Api;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::register::KubeRegister;
 use crate::shard_map::ShardMap;
@@ -19,6 +20,12 @@ mod tests;
 
 /// An operator that is there has taken a worker in long before: it finds it within 2 s.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of many that start at once each waits up to so much longer.
+const SPREAD: Duration = Duration::from_secs(1);
+/// Times that a worker writes while others write first.
+const TRIES: u32 = 6;
+/// Before the second time; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A worker in its new life, which may take over what its last one owned.
 ///
@@ -51,39 +58,88 @@ impl MapSource {
     }
 }
 
+/// What a worker in its new life goes by.
+struct Inheritance<'a> {
+    heir: &'a Owner,
+    address: &'a str,
+    /// What others know, asked before the register is read: epochs only grow, so it stays true.
+    told: Vec<RegisterMap>,
+}
+
 impl Heir {
-    /// Waits until the map names this life. Every 5 s without that it takes over by itself
-    /// what `maps` says that earlier lives own.
+    /// Waits until the map names this life. Every 5 s without that, and up to one more, it takes
+    /// over by itself what `maps` says that earlier lives own.
     pub async fn named(&self, maps: &mut Maps) {
         let mut trouble = Trouble::new("taking over what this worker's last life owned");
         while is_left_alone(maps, &self.owner, &self.address).await {
-            trouble.tell(self.take_over().await);
+            trouble.tell(self.take_over(maps).await);
         }
     }
 
-    async fn take_over(&self) -> Result<(), RegisterError> {
-        let Some(register) = self.register().await? else {
-            return Ok(());
+    async fn take_over(&self, maps: &Maps) -> Result<(), RegisterError> {
+        let map = maps.borrow().clone();
+        let Some(map) = map else { return Ok(()) };
+        let inheritance = Inheritance {
+            heir: &self.owner,
+            address: &self.address,
+            told: asked(&self.others, &map, &self.owner).known().await,
         };
-        let Some(map) = register.read().await? else {
-            return Ok(());
-        };
-        let told = asked(&self.others, &map, &self.owner).known().await;
-        let next = inherit(&map, &told, &self.owner, &self.address);
-        take_over(&register, next).await
+        inheritance.take_over(|| self.register()).await
     }
 
-    /// `None` without the object: to make it is the operator's.
+    /// As it is now; `None` without the object: to make it is the operator's.
     async fn register(&self) -> Result<Option<KubeRegister>, RegisterError> {
         let api = self.api.clone();
         KubeRegister::found(api, &self.shard_map, &self.cluster, self.count).await
     }
 }
 
+impl Inheritance<'_> {
+    /// Writes what is to be taken over. Where others write first it reads the register again,
+    /// a few times: many may be at it at once.
+    async fn take_over<R, F>(&self, register: impl Fn() -> F) -> Result<(), RegisterError>
+    where
+        R: Register,
+        F: Future<Output = Result<Option<R>, RegisterError>>,
+    {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.take_over_once(register().await?).await {
+                Err(RegisterError::Conflict { .. }) => sleep(jittered(pause)).await,
+                went => return went,
+            }
+            pause *= 2;
+        }
+        self.take_over_once(register().await?).await
+    }
+
+    async fn take_over_once(&self, register: Option<impl Register>) -> Result<(), RegisterError> {
+        let Some(register) = register else {
+            return Ok(());
+        };
+        let map = register.read().await?;
+        let Some(next) = map.and_then(|map| self.next(&map)) else {
+            return Ok(());
+        };
+        register.compare_and_swap(Arc::new(next)).await?;
+        tracing::warn!("no operator took this worker in: it took over what its last life owned");
+        Ok(())
+    }
+
+    /// What to write in place of `map`; `None` where an operator has come meanwhile.
+    fn next(&self, map: &RegisterMap) -> Option<RegisterMap> {
+        if map.addresses().contains_key(self.heir) {
+            return None;
+        }
+        inherit(map, &self.told, self.heir, self.address)
+    }
+}
+
 /// Waits until the map names `owner`; gives true before, where nobody does that in time and
 /// there is something to take over.
 async fn is_left_alone(maps: &mut Maps, owner: &Owner, address: &str) -> bool {
-    while timeout(PATIENCE, named(maps, owner)).await.is_err() {
+    let patience = || PATIENCE + up_to(SPREAD);
+    while timeout(patience(), named(maps, owner)).await.is_err() {
         if has_legacy(maps, owner, address) {
             return true;
         }
@@ -104,15 +160,4 @@ fn asked(others: &Tellers, map: &RegisterMap, owner: &Owner) -> Tellers {
     let mut asked = others.clone();
     asked.places.extend(known.map(|(_, place)| place.clone()));
     asked
-}
-
-/// What others wrote meanwhile stays: the next look finds it.
-async fn take_over(
-    register: &impl Register,
-    next: Option<RegisterMap>,
-) -> Result<(), RegisterError> {
-    let Some(next) = next else { return Ok(()) };
-    register.compare_and_swap(Arc::new(next)).await?;
-    tracing::warn!("no operator took this worker in: it took over what its last life owned");
-    Ok(())
 }

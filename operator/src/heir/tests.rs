@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use hexagram_control::MemoryRegister;
 use hexagram_core::{Entry, Epoch, Incarnation};
@@ -16,12 +17,28 @@ fn life(number: u64) -> Owner {
     }
 }
 
+/// A life of the other worker.
+fn neighbour(number: u64) -> Owner {
+    Owner {
+        worker: "worker-b".parse().unwrap(),
+        ..life(number)
+    }
+}
+
 /// The register after its first map, in which `owner` has the only shard.
 async fn owned_by(owner: Owner) -> MemoryRegister {
-    let count = ShardCount::try_from(1).unwrap();
-    let addresses = BTreeMap::from([(owner.clone(), "10.0.0.7:7100".to_owned())]);
-    let entries = vec![Entry::new(owner, Epoch::FIRST)];
-    let map = RegisterMap::new(1, count, entries, addresses).unwrap();
+    shared_by([owner]).await
+}
+
+/// The same, in which each of `owners` has one shard.
+async fn shared_by<const N: usize>(owners: [Owner; N]) -> MemoryRegister {
+    let count = ShardCount::try_from(u16::try_from(N).unwrap()).unwrap();
+    let addresses = owners
+        .iter()
+        .map(|owner| (owner.clone(), ADDRESS.to_owned()));
+    let addresses = addresses.collect();
+    let entries = owners.map(|owner| Entry::new(owner, Epoch::FIRST));
+    let map = RegisterMap::new(1, count, entries.into(), addresses).unwrap();
     let register = MemoryRegister::default();
     register.compare_and_swap(Arc::new(map)).await.unwrap();
     register
@@ -29,6 +46,37 @@ async fn owned_by(owner: Owner) -> MemoryRegister {
 
 async fn read(register: &MemoryRegister) -> Arc<RegisterMap> {
     register.read().await.unwrap().unwrap()
+}
+
+/// A register that takes its time: others write between a read and a write.
+#[derive(Clone)]
+struct Far(MemoryRegister);
+
+impl Register for Far {
+    async fn read(&self) -> Result<Option<Arc<RegisterMap>>, RegisterError> {
+        let map = self.0.read().await;
+        sleep(Duration::from_millis(10)).await;
+        map
+    }
+
+    async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
+        self.0.compare_and_swap(map).await
+    }
+
+    fn watch(&self) -> Maps {
+        self.0.watch()
+    }
+}
+
+/// Lets `heir` take over, to whom others have told nothing.
+async fn take_over(register: &impl Register, heir: &Owner) -> Result<(), RegisterError> {
+    let inheritance = Inheritance {
+        heir,
+        address: ADDRESS,
+        told: Vec::new(),
+    };
+    let register = || ready(Ok(Some(register.clone())));
+    inheritance.take_over(register).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,10 +103,10 @@ async fn whom_nobody_takes_in_takes_over() {
         is_left_alone(&mut maps, &owner, ADDRESS).await,
         "it did not succeed"
     );
-    assert_eq!(start.elapsed(), 2 * PATIENCE);
-    let map = read(&register).await;
-    let next = inherit(&map, &[], &owner, ADDRESS);
-    take_over(&register, next).await.unwrap();
+    let waited = start.elapsed();
+    let range = 2 * PATIENCE..2 * PATIENCE + 3 * SPREAD;
+    assert!(range.contains(&waited), "{waited:?}");
+    take_over(&register, &owner).await.unwrap();
     assert!(!is_left_alone(&mut maps, &owner, ADDRESS).await);
     let map = read(&register).await;
     assert!(map.entries().all(|(_, entry)| *entry.owner() == owner));
@@ -67,23 +115,43 @@ async fn whom_nobody_takes_in_takes_over() {
 #[tokio::test(start_paused = true)]
 async fn who_has_no_last_life_waits() {
     let register = owned_by(life(1)).await;
-    let stranger = Owner {
-        worker: "worker-b".parse().unwrap(),
-        ..life(1)
-    };
-    let mut maps = register.watch();
+    let (mut maps, stranger) = (register.watch(), neighbour(1));
     let waits = is_left_alone(&mut maps, &stranger, ADDRESS);
     assert!(timeout(10 * PATIENCE, waits).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_that_start_at_once_each_takes_over_in_turn() {
+    let register = shared_by([life(1), neighbour(1)]).await;
+    let (far, start) = (Far(register.clone()), Instant::now());
+    let (mine, other) = (life(2), neighbour(2));
+    let (one, two) = tokio::join!(take_over(&far, &mine), take_over(&far, &other));
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    let map = read(&register).await;
+    assert_eq!(map.version(), 3, "they wrote one after the other");
+    let owners = map.entries().map(|(_, entry)| entry.owner().clone());
+    assert!(owners.eq([mine, other]));
+}
+
+#[tokio::test]
+async fn whom_an_operator_takes_in_meanwhile_takes_nothing() {
+    let register = owned_by(life(1)).await;
+    let known = BTreeMap::from([(life(2), ADDRESS.to_owned())]);
+    let named = Arc::new(read(&register).await.with_addresses(known));
+    register.compare_and_swap(Arc::clone(&named)).await.unwrap();
+    take_over(&register, &life(2)).await.unwrap();
+    assert_eq!(read(&register).await, named);
 }
 
 #[tokio::test]
 async fn whom_the_map_names_is_asked_beside_the_others() {
     let register = owned_by(life(1)).await;
-    let neighbour = Owner {
-        worker: "worker-b".parse().unwrap(),
-        ..life(1)
-    };
-    let known = [(life(1), "old:1"), (life(2), "own:1"), (neighbour, "b:1")];
+    let known = [
+        (life(1), "old:1"),
+        (life(2), "own:1"),
+        (neighbour(1), "b:1"),
+    ];
     let known = known.map(|(owner, place)| (owner, place.to_owned()));
     let map = read(&register).await.with_addresses(known.into());
     let others = Tellers {
