@@ -27,6 +27,18 @@ const TRIES: u32 = 6;
 /// Before the second time; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Why a worker took nothing over.
+#[derive(Debug, thiserror::Error)]
+enum Untaken {
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    #[error(
+        "other workers know later epochs of all its shards than the shard map, which is an old \
+         one: start an operator, which asks who serves them"
+    )]
+    Outdated,
+}
+
 /// A worker in its new life, which may take over what its last one owned.
 ///
 /// Its name is its pod's: a container is started again only once its last process is over,
@@ -76,7 +88,7 @@ impl Heir {
         }
     }
 
-    async fn take_over(&self, maps: &Maps) -> Result<(), RegisterError> {
+    async fn take_over(&self, maps: &Maps) -> Result<(), Untaken> {
         let map = maps.borrow().clone();
         let Some(map) = map else { return Ok(()) };
         let inheritance = Inheritance {
@@ -97,7 +109,7 @@ impl Heir {
 impl Inheritance<'_> {
     /// Writes what is to be taken over. Where others write first it reads the register again,
     /// a few times: many may be at it at once.
-    async fn take_over<R, F>(&self, register: impl Fn() -> F) -> Result<(), RegisterError>
+    async fn take_over<R, F>(&self, register: impl Fn() -> F) -> Result<(), Untaken>
     where
         R: Register,
         F: Future<Output = Result<Option<R>, RegisterError>>,
@@ -105,7 +117,9 @@ impl Inheritance<'_> {
         let mut pause = PAUSE;
         for _ in 1..TRIES {
             match self.take_over_once(register().await?).await {
-                Err(RegisterError::Conflict { .. }) => sleep(jittered(pause)).await,
+                Err(Untaken::Register(RegisterError::Conflict { .. })) => {
+                    sleep(jittered(pause)).await;
+                }
                 went => return went,
             }
             pause *= 2;
@@ -113,12 +127,14 @@ impl Inheritance<'_> {
         self.take_over_once(register().await?).await
     }
 
-    async fn take_over_once(&self, register: Option<impl Register>) -> Result<(), RegisterError> {
+    async fn take_over_once(&self, register: Option<impl Register>) -> Result<(), Untaken> {
         let Some(register) = register else {
             return Ok(());
         };
-        let map = register.read().await?;
-        let Some(next) = map.and_then(|map| self.next(&map)) else {
+        let Some(map) = register.read().await? else {
+            return Ok(());
+        };
+        let Some(next) = self.next(&map)? else {
             return Ok(());
         };
         register.compare_and_swap(Arc::new(next)).await?;
@@ -127,11 +143,15 @@ impl Inheritance<'_> {
     }
 
     /// What to write in place of `map`; `None` where an operator has come meanwhile.
-    fn next(&self, map: &RegisterMap) -> Option<RegisterMap> {
+    fn next(&self, map: &RegisterMap) -> Result<Option<RegisterMap>, Untaken> {
         if map.addresses().contains_key(self.heir) {
-            return None;
+            return Ok(None);
         }
-        inherit(map, &self.told, self.heir, self.address)
+        let next = |told: &[RegisterMap]| inherit(map, told, self.heir, self.address);
+        match next(&self.told) {
+            None if next(&[]).is_some() => Err(Untaken::Outdated),
+            next => Ok(next),
+        }
     }
 }
 

@@ -69,11 +69,20 @@ impl Register for Far {
 }
 
 /// Lets `heir` take over, to whom others have told nothing.
-async fn take_over(register: &impl Register, heir: &Owner) -> Result<(), RegisterError> {
+async fn take_over(register: &impl Register, heir: &Owner) -> Result<(), Untaken> {
+    take_over_told(register, heir, Vec::new()).await
+}
+
+/// The same, to whom others have `told` something.
+async fn take_over_told(
+    register: &impl Register,
+    heir: &Owner,
+    told: Vec<RegisterMap>,
+) -> Result<(), Untaken> {
     let inheritance = Inheritance {
         heir,
         address: ADDRESS,
-        told: Vec::new(),
+        told,
     };
     let register = || ready(Ok(Some(register.clone())));
     inheritance.take_over(register).await
@@ -142,6 +151,17 @@ async fn whom_an_operator_takes_in_meanwhile_takes_nothing() {
     register.compare_and_swap(Arc::clone(&named)).await.unwrap();
     take_over(&register, &life(2)).await.unwrap();
     assert_eq!(read(&register).await, named);
+}
+
+/// The register was put back from a backup.
+#[tokio::test]
+async fn who_takes_nothing_because_others_know_more_says_so() {
+    let register = owned_by(life(1)).await;
+    let map = read(&register).await;
+    let told = map.above(|_| Epoch::new(2));
+    let went = take_over_told(&register, &life(2), vec![told]).await;
+    assert!(matches!(went, Err(Untaken::Outdated)), "{went:?}");
+    assert_eq!(read(&register).await, map);
 }
 
 #[tokio::test]

@@ -8,10 +8,11 @@ use hexagram_core::{Entry, Owner, RegisterMap, ShardId};
 /// did; `None` where that is nothing.
 ///
 /// Only for workers of whose name there is one process at a time, as of a pod: the earlier
-/// lives must be over. Each shard gets an epoch above all that were given or reserved, as the
-/// register says and as other workers have `told` what they know (I4): a register that was put
-/// back from a backup knows less. What moves or is in quarantine is left to the controller,
-/// which knows more.
+/// lives must be over. Each shard gets an epoch above all that were given or reserved (I4). A
+/// shard of which another worker has `told` an epoch that the register does not know stays as it
+/// is: the register was put back from a backup, and somebody else may serve that shard by now,
+/// who must not be stopped (I9). What moves or is in quarantine stays as well. All that is left
+/// to the controller, which asks who serves what.
 #[must_use]
 pub fn inherit(
     map: &RegisterMap,
@@ -23,7 +24,8 @@ pub fn inherit(
     let told: Vec<_> = told.collect();
     let mut inherits = false;
     let entries = map.entries().map(|(shard, entry)| {
-        let inherited = inherited(&above(entry, shard, &told), heir);
+        let is_known = !told.iter().any(|told| knows_more(told, shard, entry));
+        let inherited = inherited(entry, heir).filter(|_| is_known);
         inherits |= inherited.is_some();
         inherited.unwrap_or_else(|| entry.clone())
     });
@@ -33,11 +35,9 @@ pub fn inherit(
     next.filter(|_| inherits)
 }
 
-/// `entry`, above every epoch of `shard` that anybody told.
-fn above(entry: &Entry<Owner>, shard: ShardId, told: &[&RegisterMap]) -> Entry<Owner> {
-    let known = told.iter().map(|map| map.entry(shard).spent());
-    let known = known.max();
-    known.map_or_else(|| entry.clone(), |known| entry.above(known))
+/// Whether whoever told this knows epochs of `shard` above those that `entry` was ever given.
+fn knows_more(told: &RegisterMap, shard: ShardId, entry: &Entry<Owner>) -> bool {
+    told.entry(shard).spent() > entry.spent()
 }
 
 fn inherited(entry: &Entry<Owner>, heir: &Owner) -> Option<Entry<Owner>> {
