@@ -10,6 +10,7 @@ mod settings;
 mod trouble;
 
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -62,6 +63,14 @@ impl RedisStore {
         let store = Self::new(settings).map_err(|error| StoreError::Unusable(error.to_string()))?;
         store.check().await?;
         Ok(store)
+    }
+
+    /// The same store, which gives replicas that are known to be missing all their time once in
+    /// `again`, where others do in 30 s: for tests, which cannot wait so long.
+    #[must_use]
+    pub fn finding_replicas_again(mut self, again: Duration) -> Self {
+        self.replicas.again = again;
+        self
     }
 
     /// Connects if it is not connected, and says whether the store can be used, and whether

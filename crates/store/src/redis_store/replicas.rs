@@ -1,5 +1,6 @@
 //! Waiting for replicas: what is written counts as stored once enough of them have it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
@@ -15,24 +16,21 @@ const REPLICATION: Duration = Duration::from_millis(400);
 /// other shards ask would find the connection held up almost always.
 const BRIEF: Duration = Duration::from_millis(20);
 /// Once in so long they are given all the time even then: replicas that are farther away than
-/// that would not be found again while writing goes on.
-const AGAIN: Duration = Duration::from_secs(2);
+/// that would not be found again while writing goes on. Not more often, for whoever claims a
+/// shard meanwhile waits, and may give the store up.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// How many replicas are to have what is written.
 pub(super) struct Replicas {
     wanted: u8,
-    /// Locked while they are asked: of many that ask at once each would hold up the
-    /// connection for the next.
-    known: Mutex<Known>,
-}
-
-/// What is known of them.
-#[derive(Default)]
-struct Known {
-    /// Whether too few had it.
-    few: bool,
-    /// When they were given all the time last.
-    patient: Option<Instant>,
+    /// [`AGAIN`], but in a test that cannot wait so long.
+    pub(super) again: Duration,
+    /// Whether too few are known to be there. Beside the lock: who does not ask because of that
+    /// does not wait for who asks.
+    few: AtomicBool,
+    /// When they were given all the time last. Locked while they are asked: of many that ask at
+    /// once each would hold up the connection for the next.
+    patient: Mutex<Option<Instant>>,
 }
 
 /// What they are to have.
@@ -50,7 +48,12 @@ pub(super) enum What {
 pub(super) struct Asking<'a> {
     wanted: u8,
     limit: Duration,
-    known: MutexGuard<'a, Known>,
+    /// Whether too few have it. Who gives up before there is an answer leaves it so: they are
+    /// slow at least.
+    few: bool,
+    /// Where that is told at its end.
+    known: &'a AtomicBool,
+    _turn: MutexGuard<'a, Option<Instant>>,
 }
 
 impl Replicas {
@@ -58,40 +61,54 @@ impl Replicas {
     pub(super) fn new(wanted: u8) -> Self {
         Self {
             wanted,
-            known: Mutex::default(),
+            again: AGAIN,
+            few: AtomicBool::default(),
+            patient: Mutex::default(),
         }
     }
 
     /// The turn to ask, if it is to be asked at all.
     pub(super) async fn turn(&self, what: What) -> Option<Asking<'_>> {
-        if self.wanted == 0 {
+        if self.is_vain(what) {
             return None;
         }
-        let mut known = self.known.lock().await;
-        if known.few && what == What::Claim {
+        let mut turn = self.patient.lock().await;
+        // Whoever had the turn before may have found that.
+        if self.is_vain(what) {
             return None;
         }
-        let limit = known.limit(Instant::now());
-        // Who gives up before there is an answer leaves it so: they are slow at least.
-        known.few = true;
-        let wanted = self.wanted;
         Some(Asking {
-            wanted,
-            limit,
-            known,
+            wanted: self.wanted,
+            limit: self.limit(&mut turn, Instant::now()),
+            few: true,
+            known: &self.few,
+            _turn: turn,
         })
+    }
+
+    fn is_vain(&self, what: What) -> bool {
+        self.wanted == 0 || (what == What::Claim && self.are_few())
+    }
+
+    fn are_few(&self) -> bool {
+        self.few.load(Ordering::Relaxed)
+    }
+
+    /// How long to wait for them `now`, when `patient` is the time at which they were given all
+    /// the time last.
+    fn limit(&self, patient: &mut Option<Instant>, now: Instant) -> Duration {
+        let is_recent = |last| now.duration_since(last) < self.again;
+        if self.are_few() && patient.is_some_and(is_recent) {
+            return BRIEF;
+        }
+        *patient = Some(now);
+        REPLICATION
     }
 }
 
-impl Known {
-    /// How long to wait for them now.
-    fn limit(&mut self, now: Instant) -> Duration {
-        let is_recent = |last| now.duration_since(last) < AGAIN;
-        if self.few && self.patient.is_some_and(is_recent) {
-            return BRIEF;
-        }
-        self.patient = Some(now);
-        REPLICATION
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.known.store(self.few, Ordering::Relaxed);
     }
 }
 
@@ -115,8 +132,8 @@ impl Asking<'_> {
         // With a sign: read without one, a number below zero would be a large one.
         let have = answer.and_then(|answer| redis::from_redis_value::<i64>(answer).ok());
         let (have, wanted) = (have.unwrap_or(0), self.wanted);
-        self.known.few = have < i64::from(wanted);
-        match self.known.few {
+        self.few = have < i64::from(wanted);
+        match self.few {
             false => Ok(()),
             true => Err(StoreError::Unreplicated(format!(
                 "{address} has it confirmed by {have} of the {wanted} that are to have it"
@@ -127,6 +144,8 @@ impl Asking<'_> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[tokio::test]
@@ -153,6 +172,19 @@ mod tests {
             assert_eq!(answered.is_ok(), enough, "{answered:?}");
             let claims = replicas.turn(What::Claim).await;
             assert_eq!(claims.is_some(), enough);
+        }
+    }
+
+    #[tokio::test]
+    async fn claims_wait_for_who_asks_only_if_they_may_ask_themselves() {
+        let replicas = Replicas::new(1);
+        for (have, waits) in [(1, true), (0, true), (0, false), (1, false), (1, true)] {
+            let asking = replicas.turn(What::Groups).await.unwrap();
+            let claim = replicas.turn(What::Claim).now_or_never();
+            assert_eq!(claim.is_none(), waits);
+            assert!(claim.flatten().is_none(), "it has no turn");
+            let answered = asking.answered(Some(Value::Int(have)), "here");
+            assert_eq!(answered.is_ok(), have == 1);
         }
     }
 

@@ -157,6 +157,7 @@ async fn a_far_replica_is_found_again_while_writing_goes_on() {
     let way = far(primary.port(), FAR).await;
     let replica = Server::replica_by(&primary, way).await;
     let store = store(&primary).await;
+    let store = store.finding_replicas_again(Duration::from_secs(2));
     claim(&store, 1, KEEP).await;
     replica.pause();
     write_alone(&store, 1, 1).await;
