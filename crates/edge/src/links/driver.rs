@@ -283,6 +283,7 @@ impl Driver {
                 Ok(()) => return true,
                 Err(error) => error,
             };
+            self.trouble.begins(error.to_string());
             tracing::debug!(worker = %self.id, %error, "link not taken up again");
             if !error.is_passing() {
                 return false;

@@ -1,11 +1,16 @@
 //! A worker that is lost with messages on it: sent again once, where that is
 //! allowed to be decided.
 
+use std::time::Duration;
+
 use hexagram_core::ProtocolVersion;
 use hexagram_proto::link::Open;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::scene::{Events, FIRST, Scene};
+use crate::wait::until;
+use crate::worker::DOWN;
 
 const DONE: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 /// Longer than what is kept of a message that may have run.
@@ -13,6 +18,17 @@ const LONG: usize = 100 << 10;
 
 fn call(argument: &str) -> Value {
     json!({"name": "echo", "arguments": {"message": argument}})
+}
+
+/// For 5 s the edge tries to take the link up again; after that it makes a new one.
+#[tokio::test]
+async fn what_keeps_a_link_from_being_taken_up_again_is_shown_meanwhile() {
+    let mut scene = Scene::start().await;
+    let lost = Instant::now();
+    scene.a.lose();
+    let is_shown = || scene.trouble("worker-a").as_deref() == Some(DOWN);
+    until("the edge says why", is_shown).await;
+    assert!(lost.elapsed() < Duration::from_secs(4));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use hexagram_core::{
     Assignment, Capabilities, ClientId, Epoch, Incarnation, KeyRing, Principal, ProtocolVersion,
     Sealer, Serial, SessionClaims, SessionKey, ShardCount, ShardMap,
 };
-use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext, MapStatus};
+use hexagram_edge::{Directory, Edge, EdgeArgs, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::clock::unix_seconds;
 use hexagram_runtime::drain::DrainArgs;
 use hexagram_runtime::health::Health;
@@ -48,6 +48,7 @@ pub(crate) struct Scene {
     pub(crate) b: Worker,
     directory: watch::Sender<Arc<Directory>>,
     status: Box<dyn Fn() -> MapStatus>,
+    links: Box<dyn Fn() -> Vec<LinkStatus>>,
     metrics: Metrics,
     sealer: Arc<Sealer>,
     address: SocketAddr,
@@ -102,6 +103,7 @@ impl Scene {
         };
         let edge = Edge::bind(args.edge, context).await.unwrap();
         let (address, status) = (edge.local_addr().unwrap(), edge.map_status());
+        let links = Box::new(edge.link_status());
         let end = CancellationToken::new();
         tokio::spawn(edge.run(end.clone()));
         let mut scene = Self {
@@ -109,6 +111,7 @@ impl Scene {
             b,
             directory,
             status: Box::new(status),
+            links,
             metrics,
             sealer,
             address,
@@ -153,6 +156,13 @@ impl Scene {
     pub(crate) async fn until_route(&self, owner: &str, epoch: u64, moving: bool) {
         let want = (owner.to_owned(), epoch, moving);
         until(format!("the route is {want:?}"), || self.route() == want).await;
+    }
+
+    /// What keeps the link to a worker down.
+    pub(crate) fn trouble(&self, worker: &str) -> Option<String> {
+        let links = (self.links)().into_iter();
+        let mut links = links.filter(|link| link.worker == worker);
+        links.next().unwrap().trouble
     }
 
     /// A metric's value.

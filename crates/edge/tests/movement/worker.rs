@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::ready;
+use futures_util::stream::once;
 use futures_util::{Stream, StreamExt};
 use hexagram_core::{Incarnation, ShardCount};
 use hexagram_edge::WorkerAddress;
@@ -27,12 +29,16 @@ const QUEUE: usize = 256;
 /// The one shard of these clusters.
 pub(crate) const SHARD: u32 = 0;
 
+/// What a worker that is down says to an edge.
+pub(crate) const DOWN: &str = "down";
+
 /// The test's end of a worker.
 pub(crate) struct Worker {
     name: &'static str,
     pub(crate) address: WorkerAddress,
     hello: Arc<Mutex<Hello>>,
     down: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
     lines: ReceiverStream<Line>,
     line: Option<Line>,
 }
@@ -52,9 +58,11 @@ impl Worker {
         let (to_lines, lines) = mpsc::channel(QUEUE);
         let hello = Arc::new(Mutex::new(hello));
         let down = Arc::new(AtomicBool::new(false));
+        let broken = Arc::new(AtomicBool::new(false));
         let service = Service {
             hello: Arc::clone(&hello),
             down: Arc::clone(&down),
+            broken: Arc::clone(&broken),
             lines: to_lines,
         };
         let (pipe, pipes) = mpsc::channel::<DuplexStream>(1);
@@ -66,6 +74,7 @@ impl Worker {
             address: WorkerAddress::Pipe(pipe),
             hello,
             down,
+            broken,
             lines: ReceiverStream::new(lines),
             line: None,
         };
@@ -94,6 +103,12 @@ impl Worker {
         self.down.store(true, Ordering::Release);
         let line = self.line.take().unwrap();
         line.outbox.close();
+    }
+
+    /// As [`Self::cut`], but it does not end the link: the connection breaks.
+    pub(crate) fn lose(&mut self) {
+        self.broken.store(true, Ordering::Release);
+        self.cut();
     }
 
     async fn heard(&mut self) -> edge_message::Kind {
@@ -229,6 +244,7 @@ impl Worker {
 struct Service {
     hello: Arc<Mutex<Hello>>,
     down: Arc<AtomicBool>,
+    broken: Arc<AtomicBool>,
     lines: mpsc::Sender<Line>,
 }
 
@@ -243,7 +259,7 @@ impl link_server::Link for Service {
         request: Request<Streaming<EdgeFrame>>,
     ) -> Result<Response<Frames>, Status> {
         if self.down.load(Ordering::Acquire) {
-            return Err(Status::unavailable("down"));
+            return Err(Status::unavailable(DOWN));
         }
         let mut incoming = request.into_inner();
         let (outbox, drained) = outbox();
@@ -263,6 +279,13 @@ impl link_server::Link for Service {
         let heard = ReceiverStream::new(heard);
         let _ = self.lines.send(Line { outbox, heard }).await;
         let hello = self.hello.lock().clone();
-        Ok(Response::new(Box::pin(frames(hello, drained).map(Ok))))
+        let broken = Arc::clone(&self.broken);
+        let end = once(async move {
+            let is_broken = broken.load(Ordering::Acquire);
+            is_broken.then(|| Status::unavailable("broken"))
+        });
+        let end = end.filter_map(ready).map(Err);
+        let frames = frames::<WorkerFrame>(hello, drained).map(Ok);
+        Ok(Response::new(Box::pin(frames.chain(end))))
     }
 }
