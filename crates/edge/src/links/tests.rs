@@ -88,7 +88,7 @@ async fn ready_once_all_are_linked_and_as_long_as_one_is() {
 }
 
 #[tokio::test]
-async fn the_clock_completes_nothing_before_there_is_a_worker() {
+async fn an_edge_without_workers_is_not_complete() {
     let scene = Scene::new();
     let map = scene.links.board.state().map.clone();
     scene.links.board.assign(&map, |_, _| WorkerLinks::new());
