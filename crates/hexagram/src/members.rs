@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
-use hexagram_control::{HttpSource, Maps};
+use hexagram_control::{HttpSource, Maps, Tellers};
 use hexagram_core::{ShardCount, ShardMap, WorkerId, spread};
 use hexagram_edge::{Dial, Directory};
 use hexagram_operator::{MapSource, Place};
@@ -114,6 +114,20 @@ impl MemberArgs {
         Ok(self.way()? != Way::Peers)
     }
 
+    /// Refuses addresses to `ask`, saying `alone`, unless a process that finds the others this
+    /// way `asks` somebody.
+    pub(crate) fn check_ask(
+        &self,
+        ask: &[String],
+        asks: impl Fn(Way<'_>) -> bool,
+        alone: &str,
+    ) -> Result<(), Mistake> {
+        match ask.is_empty() || asks(self.way()?) {
+            true => Ok(()),
+            false => Err(Mistake::Settings(alone.to_owned())),
+        }
+    }
+
     pub(crate) fn map(&self, shards: ShardCount) -> Result<ShardMap> {
         let names: Vec<_> = self.peers.iter().map(|peer| peer.name.clone()).collect();
         Ok(spread(1, shards, &names)?)
@@ -151,6 +165,16 @@ impl MemberArgs {
                 ))))
             }
         })
+    }
+}
+
+/// The workers at the addresses to `ask` what they know of the map.
+pub(crate) fn tellers(ask: &[String], cluster: &ClusterArgs, dial: Dial) -> Tellers {
+    Tellers {
+        places: ask.to_vec(),
+        dial,
+        cluster: cluster.cluster.clone(),
+        shards: cluster.shards,
     }
 }
 

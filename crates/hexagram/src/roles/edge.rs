@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
-use hexagram_control::{GoesBy, Tellers};
+use hexagram_control::GoesBy;
 use hexagram_core::Sealer;
 use hexagram_edge::{Dial, Directory, Edge, EdgeContext, LinkStatus, MapStatus};
 use hexagram_runtime::admin::{Admin, Status};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::EdgeRole;
 use crate::cluster::{incarnation, shown};
 use crate::follow;
-use crate::mistake::Mistake;
+use crate::members::{Way, tellers};
 
 pub(crate) async fn run(args: EdgeRole, shutdown: Shutdown) -> Result<()> {
     let (health, metrics) = (Health::new(), Metrics::new());
@@ -113,7 +113,8 @@ async fn directory(
     let source = source.context("the shard map has no source")?;
     follow::show_reached(metrics, source.reached());
     tracing::info!("waiting for the shard map");
-    let (maps, goes_by) = tellers(args, dial.clone()).stand_in(source.follow());
+    let tellers = tellers(&args.ask, &args.serve.cluster, dial.clone());
+    let (maps, goes_by) = tellers.stand_in(source.follow());
     let directory = Directory::follow(maps, dial).await;
     Ok(Found {
         directory: directory.context("the shard map has no source")?,
@@ -124,26 +125,14 @@ async fn directory(
 
 /// The directory of a map that never changes, where there is no register.
 fn fixed(args: &EdgeRole, dial: &Dial) -> Result<Option<Directory>> {
+    let alone = "--ask goes with --control or --shard-map: the map of --peer is known already";
+    let asks = |way: Way<'_>| way != Way::Peers;
+    args.members.check_ask(&args.ask, asks, alone)?;
     if args.members.has_register()? {
         return Ok(None);
     }
-    if !args.ask.is_empty() {
-        let alone = "--ask goes with --control or --shard-map: the map of --peer is known already";
-        return Err(Mistake::Settings(alone.to_owned()).into());
-    }
     let directory = args.members.directory(args.serve.cluster.shards, dial)?;
     Ok(Some(directory))
-}
-
-/// Who is asked for the map while the register does not answer.
-fn tellers(args: &EdgeRole, dial: Dial) -> Tellers {
-    let cluster = &args.serve.cluster;
-    Tellers {
-        places: args.ask.clone(),
-        dial,
-        cluster: cluster.cluster.clone(),
-        shards: cluster.shards,
-    }
 }
 
 /// Says in the readiness where the map is from.

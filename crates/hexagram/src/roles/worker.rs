@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::WorkerRole;
 use crate::cluster::{incarnation, owned, shown};
 use crate::follow::{show_reached, way};
-use crate::members::{Source, Way};
+use crate::members::{Source, Way, tellers};
 use crate::mistake::Mistake;
 use crate::roles::reload::Reload;
 use crate::store;
@@ -56,30 +56,19 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     let context = context(&args, &metrics, life, around, store.as_ref())?;
     let (membership, sealer) = (context.membership.clone(), Arc::clone(&context.sealer));
     let (worker, changes) = worker(&args, context)?;
-    if worker.served().is_empty() {
-        tracing::warn!("no upstream yet: clients see empty lists until the folder has one");
-    }
-    let link = link_address(&args).await?;
-    let listener = hexagram_worker::bind(link)
-        .await
-        .with_context(|| format!("listen for links on {link} (change it with --link ADDR)"))?;
+    let listener = listen(&args).await?;
     // Port 0 is another by now.
     let link = listener.local_addr()?;
     let address = args.advertise.clone();
     let address = address.unwrap_or_else(|| link.to_string());
-    let admin = Admin::bind(
-        args.serve.admin.addr,
-        health.clone(),
-        metrics.clone(),
-        status(&args, &worker, &sealer),
-    )
-    .await?;
-    tracing::info!(worker = %args.name, incarnation = life.get(), %link, admin = %admin.local_addr(), shards = worker.status().len(), "worker started");
+    let (at, page) = (args.serve.admin.addr, status(&args, &worker, &sealer));
+    let admin = Admin::bind(at, health.clone(), metrics.clone(), page).await?;
+    tell_start(&args, life, link, admin.local_addr(), &worker);
     let leave = CancellationToken::new();
     let joined = source.zip(membership).map(|(source, membership)| {
         let who = introduction(&args, life, address, membership.setup);
         let maps = membership.register;
-        let others = others(&args, membership.dial);
+        let others = tellers(&args.ask, &args.serve.cluster, membership.dial);
         join(source, who, others, &sealer, maps, &health, leave.clone())
     });
     let admin_end = CancellationToken::new();
@@ -96,6 +85,20 @@ pub(crate) async fn run(args: WorkerRole, shutdown: Shutdown, reload: Reload) ->
     admin_end.cancel();
     admin.await?;
     Ok(())
+}
+
+/// Says what people look for in a log.
+fn tell_start(
+    args: &WorkerRole,
+    life: Incarnation,
+    link: SocketAddr,
+    admin: SocketAddr,
+    worker: &Worker,
+) {
+    if worker.served().is_empty() {
+        tracing::warn!("no upstream yet: clients see empty lists until the folder has one");
+    }
+    tracing::info!(worker = %args.name, incarnation = life.get(), %link, %admin, shards = worker.status().len(), "worker started");
 }
 
 /// Serves links until the shutdown.
@@ -143,17 +146,6 @@ fn introduction(
     Introduction {
         setup,
         ..Introduction::new(owner, address)
-    }
-}
-
-/// Whom this worker asks before it takes over what its last life owned.
-fn others(args: &WorkerRole, dial: Dial) -> Tellers {
-    let cluster = &args.serve.cluster;
-    Tellers {
-        places: args.ask.clone(),
-        dial,
-        cluster: cluster.cluster.clone(),
-        shards: cluster.shards,
     }
 }
 
@@ -232,11 +224,9 @@ pub(super) fn check(args: &WorkerRole) -> Result<()> {
 
 /// Elsewhere no worker takes over by itself what it owned.
 fn check_ask(args: &WorkerRole) -> Result<(), Mistake> {
-    if args.ask.is_empty() || matches!(args.members.way()?, Way::ShardMap(_)) {
-        return Ok(());
-    }
+    let asks = |way: Way<'_>| matches!(way, Way::ShardMap(_));
     let alone = "--ask goes with --shard-map: only there a worker takes over what it owned";
-    Err(Mistake::Settings(alone.to_owned()))
+    args.members.check_ask(&args.ask, asks, alone)
 }
 
 /// The store, if there is to be one. With a static map nobody takes over, so nobody
@@ -378,6 +368,13 @@ fn membership(source: &Source, dial: Dial, setup: Setup) -> Membership {
         hands_over: true,
         setup,
     }
+}
+
+/// Where links come in.
+async fn listen(args: &WorkerRole) -> Result<TcpListener> {
+    let link = link_address(args).await?;
+    let listener = hexagram_worker::bind(link).await;
+    listener.with_context(|| format!("listen for links on {link} (change it with --link ADDR)"))
 }
 
 async fn link_address(args: &WorkerRole) -> Result<SocketAddr> {
