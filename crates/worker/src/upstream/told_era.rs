@@ -28,14 +28,19 @@ impl Upstream {
         if before == told {
             return;
         }
-        *self.info.lock() = None;
+        let was_known = self.info.lock().take().is_some();
         self.forget_lists();
         // What was found in another era says nothing of this one.
         if let Ok(mut failure) = self.probing.try_lock() {
             *failure = None;
         }
-        self.spoken
-            .send_modify(|spoken| *spoken = spoken.within(told));
+        self.spoken.send_modify(|spoken| {
+            *spoken = match told {
+                // Nothing but the setting before ever said what it speaks.
+                EraSetting::Auto if !was_known => Spoken::default(),
+                told => spoken.within(told),
+            };
+        });
     }
 
     /// An error of its first message, with the setting that it may come of.
@@ -189,6 +194,25 @@ mod tests {
         let spec = "up=cat".parse().expect("a spec");
         let upstream = Upstream::from_spec(spec, limits(), &ChildLimit::new(0));
         let upstream = upstream.expect("an upstream").speaking(EraSetting::Modern);
+        assert_eq!(upstream.era_for(Era::Modern), Era::Legacy);
+    }
+
+    /// A legacy server that breaks at the question of the other era, rather than refuse it.
+    fn breaks_at_discover(request: &Request) -> Vec<u8> {
+        match request.body.contains("server/discover") {
+            true => reply("500 Internal Server Error", "", ""),
+            false => greeting(request),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_was_wrong_leaves_no_trace() {
+        let server = Server::start(breaks_at_discover).await;
+        let upstream = told(&server.url(), EraSetting::Modern);
+        soon(upstream.info()).await.expect_err("it is not modern");
+        upstream.take_era(EraSetting::Auto);
+        soon(upstream.info()).await.expect("it is legacy");
+        assert_eq!(upstream.health().era, Some("legacy"));
         assert_eq!(upstream.era_for(Era::Modern), Era::Legacy);
     }
 
