@@ -34,6 +34,7 @@ mod upstream;
 mod upstream_endpoint;
 mod upstream_files;
 mod upstream_names;
+mod upstream_secret;
 mod upstream_status;
 mod upstreams;
 mod visits;

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hexagram_upstreams::{EraSetting, Timeouts, UpstreamName, UpstreamText};
 use kube::ResourceExt;
 
-use crate::upstream::{ACCEPTED, EraChoice, HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
+use crate::upstream::{EraChoice, HeaderEntry, RetryChoice, TimeoutSeconds, Upstream};
 use crate::upstream_endpoint::endpoint;
-use crate::upstream_names::{holders, served_as};
+use crate::upstream_names::{Whose, file_name, holders, is_served, served_as};
 
 /// What of the Secrets could be read, by name: their data, or why there is none.
 pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, String>>;
@@ -18,13 +18,12 @@ pub(crate) type Secrets = BTreeMap<String, Result<BTreeMap<String, Vec<u8>>, Str
 pub(crate) struct Compiled {
     pub(crate) files: BTreeMap<String, String>,
     /// Files of objects that cannot be used now: what stood in them before is served on, as
-    /// something may be missing for a moment only.
+    /// something may be missing for a moment only. No file is here that is another object's.
     pub(crate) refused: BTreeSet<String>,
+    /// Of which object each of both is.
+    pub(crate) whose: Whose,
     pub(crate) verdicts: BTreeMap<String, Verdict>,
 }
-
-/// The reason of [`Verdict::NameTaken`].
-const NAME_TAKEN: &str = "NameTaken";
 
 /// What is said of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +42,7 @@ impl Verdict {
             Self::Accepted => ("True", "Accepted", "workers are given it"),
             Self::Invalid(why) => ("False", "Invalid", why),
             Self::NoSecret(why) => ("False", "NoSecret", why),
-            Self::NameTaken(whose) => ("False", NAME_TAKEN, whose),
+            Self::NameTaken(whose) => ("False", "NameTaken", whose),
         }
     }
 
@@ -53,11 +52,12 @@ impl Verdict {
 }
 
 /// The files for `objects`, of which none may be served under a name that is `taken`, and no
-/// two under one.
+/// two under one; `whose` are those that workers have.
 pub(crate) fn compile<'a>(
     objects: impl Iterator<Item = &'a Upstream> + Clone,
     taken: &BTreeSet<String>,
     secrets: &Secrets,
+    whose: &Whose,
 ) -> Compiled {
     let mut all = Compiled::default();
     let holders = holders(objects.clone());
@@ -65,19 +65,36 @@ pub(crate) fn compile<'a>(
         let name = served_as(object);
         let text = is_free(&name, object, taken, &holders);
         let text = text.and_then(|()| file(&name, object, secrets));
-        let verdict = match text {
-            Ok(text) => {
-                all.files.insert(file_name(&name), text);
-                Verdict::Accepted
-            }
-            Err(verdict) => verdict,
-        };
-        if verdict.is_refusal() && !was_taken(object) {
-            all.refused.insert(file_name(&name));
-        }
-        all.verdicts.insert(object.name_any(), verdict);
+        all.add(object, text, whose);
     }
     all
+}
+
+impl Compiled {
+    fn add(&mut self, object: &Upstream, text: Result<String, Verdict>, whose: &Whose) {
+        let file = file_name(&served_as(object));
+        let verdict = match text {
+            Ok(text) => {
+                self.note_whose(&file, object);
+                self.files.insert(file, text);
+                Verdict::Accepted
+            }
+            Err(verdict) => {
+                if verdict.is_refusal() && is_served(object, whose) {
+                    self.note_whose(&file, object);
+                    self.refused.insert(file);
+                }
+                verdict
+            }
+        };
+        self.verdicts.insert(object.name_any(), verdict);
+    }
+
+    fn note_whose(&mut self, file: &str, object: &Upstream) {
+        if let Some(uid) = object.uid() {
+            self.whose.insert(file.to_owned(), uid);
+        }
+    }
 }
 
 /// Whether the object may be served under `name`.
@@ -101,17 +118,6 @@ fn is_free(
         ))),
         None => Ok(()),
     }
-}
-
-/// Whether the name was another's until now: what is served under it is not this object's.
-fn was_taken(object: &Upstream) -> bool {
-    let status = object.status.as_ref();
-    let accepted = status.and_then(|status| status.condition(ACCEPTED));
-    accepted.is_some_and(|accepted| accepted.reason == NAME_TAKEN)
-}
-
-fn file_name(name: &str) -> String {
-    format!("{name}.toml")
 }
 
 fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verdict> {
@@ -169,11 +175,8 @@ fn header(entry: &HeaderEntry, secrets: &Secrets) -> Result<(String, String), St
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
     use super::*;
-    use crate::upstream::{SecretKey, ServiceRef, UpstreamSpec, UpstreamStatus};
+    use crate::upstream::{SecretKey, ServiceRef, UpstreamSpec};
 
     fn spec(url: &str) -> UpstreamSpec {
         UpstreamSpec {
@@ -188,7 +191,7 @@ mod tests {
             .map(|(name, spec)| Upstream::new(name, spec.clone()))
             .collect();
         let taken = taken.iter().map(|name| (*name).to_owned()).collect();
-        compile(objects.iter(), &taken, &secrets())
+        compile(objects.iter(), &taken, &secrets(), &Whose::new())
     }
 
     fn keyed(secret: &str, key: &str) -> UpstreamSpec {
@@ -304,29 +307,6 @@ mod tests {
             assert!(message.contains(says), "{message}");
         }
         assert!(compiled.refused.is_empty());
-    }
-
-    #[test]
-    fn one_that_gets_a_name_does_not_serve_on_what_another_had() {
-        let mut object = Upstream::new("docs", keyed("gone", "key"));
-        let refused = |object: &Upstream| {
-            let compiled = compile([object].into_iter(), &BTreeSet::new(), &secrets());
-            compiled.refused.len()
-        };
-        assert_eq!(refused(&object), 1);
-        let accepted = Condition {
-            type_: ACCEPTED.to_owned(),
-            status: "False".to_owned(),
-            reason: NAME_TAKEN.to_owned(),
-            message: String::new(),
-            observed_generation: None,
-            last_transition_time: Time(Timestamp::UNIX_EPOCH),
-        };
-        object.status = Some(UpstreamStatus {
-            conditions: vec![accepted],
-            ..UpstreamStatus::default()
-        });
-        assert_eq!(refused(&object), 0);
     }
 
     #[test]

@@ -8,6 +8,22 @@ use kube::ResourceExt;
 
 use crate::upstream::Upstream;
 
+/// Of which object each file is that workers have: its uid, by the file's name.
+pub(crate) type Whose = BTreeMap<String, String>;
+
+/// What the names of files end with.
+const ENDING: &str = ".toml";
+
+/// The file of the upstream of this name.
+pub(crate) fn file_name(name: &str) -> String {
+    format!("{name}{ENDING}")
+}
+
+/// The name of the upstream whose file this is.
+pub(crate) fn name_of(file: &str) -> Option<&str> {
+    file.strip_suffix(ENDING)
+}
+
 /// The name that workers serve it under: its prefix, else its own.
 pub(crate) fn served_as(object: &Upstream) -> String {
     let prefix = object.spec.prefix.clone();
@@ -30,27 +46,36 @@ pub(crate) fn holders<'a>(
     holders
 }
 
+/// Whether what workers have under the object's name is of this object.
+pub(crate) fn is_served(object: &Upstream, whose: &Whose) -> bool {
+    let uid = whose.get(&file_name(&served_as(object)));
+    uid.is_some() && uid == object.metadata.uid.as_ref()
+}
+
 fn seniority(object: &Upstream) -> (Option<&Time>, Option<&str>) {
     let about = &object.metadata;
     (about.creation_timestamp.as_ref(), about.name.as_deref())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use jiff::Timestamp;
 
     use super::*;
     use crate::upstream::UpstreamSpec;
 
-    fn object(name: &str, prefix: Option<&str>, made: i64) -> Upstream {
-        let spec = UpstreamSpec {
-            prefix: prefix.map(str::to_owned),
-            ..UpstreamSpec::default()
-        };
-        let mut object = Upstream::new(name, spec);
-        let made = Timestamp::from_second(made).expect("a time");
-        object.metadata.creation_timestamp = Some(Time(made));
+    /// An object with this prefix that was made `at` this second, under a uid of its own.
+    pub(crate) fn made(name: &str, prefix: Option<&str>, at: i64, spec: UpstreamSpec) -> Upstream {
+        let prefix = prefix.map(str::to_owned);
+        let mut object = Upstream::new(name, UpstreamSpec { prefix, ..spec });
+        object.metadata.uid = Some(format!("{name}-{at}"));
+        let at = Timestamp::from_second(at).expect("a time");
+        object.metadata.creation_timestamp = Some(Time(at));
         object
+    }
+
+    fn object(name: &str, prefix: Option<&str>, at: i64) -> Upstream {
+        made(name, prefix, at, UpstreamSpec::default())
     }
 
     #[test]

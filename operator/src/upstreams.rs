@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use hexagram_control::{Controller, Sights};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::Event;
@@ -22,7 +21,7 @@ use crate::client::{Place, within};
 use crate::listing::Listing;
 use crate::pace::Pace;
 use crate::pods::{TOLD, WorkerPods};
-use crate::secret::{self, secret};
+use crate::secret;
 use crate::sight::seen;
 use crate::source::{events, watching};
 use crate::story::EventRecorder;
@@ -30,6 +29,7 @@ use crate::trouble::Trouble;
 use crate::upstream::{Upstream, UpstreamStatus};
 use crate::upstream_files::{Compiled, Secrets, Verdict, compile};
 use crate::upstream_names::served_as;
+use crate::upstream_secret::{next, whose};
 use crate::upstream_status::{self, status};
 
 /// Between two glances at what workers say of the upstreams.
@@ -105,8 +105,11 @@ impl Upstreams {
         // If this fails, nothing is said: what was found before may be of other objects.
         self.verdicts.clear();
         let secrets = self.secrets(objects).await?;
-        let compiled = compile(objects.values(), &self.taken, &secrets);
-        let version = self.write(&compiled).await?;
+        let api: Api<Secret> = self.place.api();
+        let known = within(api.get_opt(&self.secret)).await?;
+        let whose = whose(known.as_ref(), objects);
+        let compiled = compile(objects.values(), &self.taken, &secrets, &whose);
+        let version = self.write(&compiled, known).await?;
         self.verdicts = compiled.verdicts;
         match version {
             Some(version) => self.tell_pods(&version).await,
@@ -150,22 +153,19 @@ impl Upstreams {
         }
     }
 
-    /// Writes the files where they are others; the Secret's version, if there is one.
-    async fn write(&self, compiled: &Compiled) -> Result<Option<String>, kube::Error> {
+    /// Writes the files where they are others than those that are `known`; the Secret's
+    /// version, if there is one.
+    async fn write(
+        &self,
+        compiled: &Compiled,
+        known: Option<Secret>,
+    ) -> Result<Option<String>, kube::Error> {
         let api: Api<Secret> = self.place.api();
-        let known = within(api.get_opt(&self.secret)).await?;
-        let data = data(compiled, known.as_ref());
-        let written = match known {
-            None if data.is_empty() => return Ok(None),
-            None => secret::write(&api, &secret(&self.secret, data)).await?,
-            Some(known) if known.data.clone().unwrap_or_default() == data => known,
-            Some(known) => {
-                let data = Some(data);
-                let changed = Secret { data, ..known };
-                secret::write(&api, &changed).await?
-            }
+        let written = match next(&self.secret, compiled, known.as_ref()) {
+            Some(next) => Some(secret::write(&api, &next).await?),
+            None => known,
         };
-        Ok(written.resource_version())
+        Ok(written.and_then(|secret| secret.resource_version()))
     }
 
     async fn tell_pods(&self, version: &str) -> Result<(), kube::Error> {
@@ -311,16 +311,6 @@ fn is_change(objects: Option<&Objects>, event: &Event<Upstream>) -> bool {
     }
 }
 
-/// What the Secret is to hold, where `known` is what it holds.
-fn data(compiled: &Compiled, known: Option<&Secret>) -> BTreeMap<String, ByteString> {
-    let files = compiled.files.iter();
-    let files = files.map(|(name, text)| (name.clone(), ByteString(text.clone().into_bytes())));
-    let known = known.and_then(|known| known.data.as_ref());
-    let before = |name: &String| Some((name.clone(), known?.get(name)?.clone()));
-    let refused = compiled.refused.iter().filter_map(before);
-    files.chain(refused).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,22 +397,5 @@ mod tests {
             take(&mut objects, &mut pace, Event::Apply(newer.clone()));
             assert_eq!(objects.all().unwrap()["a"], newer);
         }
-    }
-
-    #[test]
-    fn what_is_refused_for_a_while_is_served_on() {
-        let mut compiled = Compiled::default();
-        compiled.files.insert("a.toml".to_owned(), "new".to_owned());
-        compiled.refused.insert("b.toml".to_owned());
-        let text = |text: &str| ByteString(text.as_bytes().to_vec());
-        let held = ["a", "b", "gone"].map(|name| (format!("{name}.toml"), text("old")));
-        let known = Secret {
-            data: Some(held.into()),
-            ..Secret::default()
-        };
-        let expected = [("a.toml", "new"), ("b.toml", "old")];
-        let expected = expected.map(|(name, held)| (name.to_owned(), text(held)));
-        assert_eq!(data(&compiled, Some(&known)), expected.into());
-        assert_eq!(data(&compiled, None).len(), 1);
     }
 }
