@@ -60,10 +60,12 @@ pub(crate) fn compile<'a>(
     whose: &Whose,
 ) -> Compiled {
     let mut all = Compiled::default();
-    let holders = holders(objects.clone());
+    let holders = holders(objects.clone(), whose);
     for object in objects {
         let name = served_as(object);
-        let text = is_free(&name, object, taken, &holders);
+        let rival = holders.get(&name).copied();
+        let rival = rival.filter(|rival| rival.name_any() != object.name_any());
+        let text = is_free(&name, taken, rival, whose);
         let text = text.and_then(|()| file(&name, object, secrets));
         all.add(object, text, whose);
     }
@@ -97,12 +99,12 @@ impl Compiled {
     }
 }
 
-/// Whether the object may be served under `name`.
+/// Whether an object may be served under `name`, which a `rival` may have.
 fn is_free(
     name: &str,
-    object: &Upstream,
     taken: &BTreeSet<String>,
-    holders: &BTreeMap<String, &Upstream>,
+    rival: Option<&Upstream>,
+    whose: &Whose,
 ) -> Result<(), Verdict> {
     if taken.contains(name) {
         return Err(Verdict::NameTaken(format!(
@@ -110,14 +112,17 @@ fn is_free(
              another `prefix`, or take that one out of `upstreams`"
         )));
     }
-    let holder = holders.get(name).map(|holder| holder.name_any());
-    match holder.filter(|holder| *holder != object.name_any()) {
-        Some(holder) => Err(Verdict::NameTaken(format!(
-            "the Upstream {holder} was there first and has the name {name}: give one of them \
-             another `prefix`"
-        ))),
-        None => Ok(()),
-    }
+    let Some(rival) = rival else {
+        return Ok(());
+    };
+    let also = match is_served(rival, whose) {
+        true => "serves it already",
+        false => "was there first",
+    };
+    Err(Verdict::NameTaken(format!(
+        "the Upstream {} has the name {name} and {also}: give one of them another `prefix`",
+        rival.name_any()
+    )))
 }
 
 fn file(name: &str, object: &Upstream, secrets: &Secrets) -> Result<String, Verdict> {
@@ -301,7 +306,10 @@ mod tests {
         assert_eq!(compiled.files.keys().collect::<Vec<_>>(), ["git.toml"]);
         assert!(compiled.files["git.toml"].contains("git.example"));
         assert_eq!(compiled.verdicts["a"], Verdict::Accepted);
-        for (name, says) in [("git", "the Upstream a was"), ("docs", "is called chart")] {
+        for (name, says) in [
+            ("git", "the Upstream a has the name git and was there first"),
+            ("docs", "is called chart"),
+        ] {
             let (_, reason, message) = compiled.verdicts[name].words();
             assert_eq!(reason, "NameTaken", "{message}");
             assert!(message.contains(says), "{message}");

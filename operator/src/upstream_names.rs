@@ -30,16 +30,18 @@ pub(crate) fn served_as(object: &Upstream) -> String {
     prefix.unwrap_or_else(|| object.name_any())
 }
 
-/// Who has each name: the object that was made first, of those of one second the first in
-/// the order of their own names. It has it also while it cannot be used: what was served
-/// under the name stays with it.
+/// Who has each name: the object that is served under it already, else the one that was made
+/// first, of those of one second the first in the order of their own names. It has it also
+/// while it cannot be used: what was served under the name stays with it.
 pub(crate) fn holders<'a>(
     objects: impl Iterator<Item = &'a Upstream>,
+    whose: &Whose,
 ) -> BTreeMap<String, &'a Upstream> {
     let mut holders = BTreeMap::new();
+    let rank = |object: &'a Upstream| (!is_served(object, whose), seniority(object));
     for object in objects {
         let holder = holders.entry(served_as(object)).or_insert(object);
-        if seniority(object) < seniority(holder) {
+        if rank(object) < rank(*holder) {
             *holder = object;
         }
     }
@@ -94,12 +96,26 @@ pub(crate) mod tests {
             objects.iter().rev().collect(),
         ];
         for order in orders {
-            let holders = holders(order.into_iter());
+            let holders = holders(order.into_iter(), &Whose::new());
             let found = holders
                 .iter()
                 .map(|(name, one)| (name.clone(), one.name_any()));
             let expected = expected.map(|(name, one)| (name.to_owned(), one.to_owned()));
             assert_eq!(found.collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn who_is_served_under_a_name_keeps_it_while_it_wants_it() {
+        let old = object("old", Some("docs"), 4);
+        let docs = object("docs", None, 5);
+        let moved = object("docs", Some("manual"), 5);
+        let whose = Whose::from([("docs.toml".to_owned(), "docs-5".to_owned())]);
+        for (now, expected) in [(&docs, "docs"), (&moved, "old")] {
+            for order in [[&old, now], [now, &old]] {
+                let holders = holders(order.into_iter(), &whose);
+                assert_eq!(holders["docs"].name_any(), expected);
+            }
         }
     }
 }

@@ -154,6 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn one_that_wants_the_name_of_another_gets_nothing_of_it() {
+        let mut given = Given::default();
+        given.apply(good("docs", None, 5));
+        given.pass();
+        for older in [bad("b", Some("docs"), 4), good("b", Some("docs"), 4)] {
+            given.apply(older);
+            let verdicts = given.pass();
+            assert_eq!(verdicts["docs"], Verdict::Accepted);
+            let (_, reason, message) = verdicts["b"].words();
+            assert_eq!(reason, "NameTaken");
+            assert!(message.contains("docs has the name docs and serves it already"));
+            assert!(given.serves("docs.toml", "http://docs/mcp"));
+        }
+        given.apply(bad("b", Some("docs"), 4));
+        given.objects.remove("docs");
+        assert!(is_no_secret(&given.pass()["b"]));
+        assert!(given.files().is_empty(), "what there was is the other's");
+    }
+
+    #[test]
     fn one_made_in_place_of_another_does_not_serve_on_what_that_had() {
         let mut given = Given::default();
         given.apply(good("b", Some("docs"), 5));
