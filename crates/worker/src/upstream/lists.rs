@@ -93,6 +93,7 @@ impl ToolsPage {
 
 #[cfg(test)]
 mod tests {
+    use hexagram_upstreams::EraSetting;
     use serde_json::json;
 
     use super::super::era::Spoken;
@@ -119,7 +120,7 @@ mod tests {
     /// Whether a list that is kept outlives what happens then.
     fn outlives(spoken: Spoken, what: impl FnOnce(&Upstream)) -> Option<bool> {
         let upstream = upstream("http://127.0.0.1:1/mcp");
-        upstream.describe(spoken, info());
+        upstream.describe(EraSetting::Auto, spoken, info());
         let asked = asked(&upstream)?;
         upstream.keep_list(asked.clone(), PAGE);
         what(&upstream);
@@ -138,7 +139,9 @@ mod tests {
         assert_eq!(progress, Some(true));
         let changed = outlives(Spoken::Both, says("notifications/tools/list_changed"));
         assert_eq!(changed, Some(false));
-        let again = outlives(Spoken::Modern, |it| it.describe(Spoken::Both, info()));
+        let again = outlives(Spoken::Modern, |it| {
+            it.describe(EraSetting::Auto, Spoken::Both, info());
+        });
         assert_eq!(again, Some(false), "another server may be there");
     }
 
@@ -176,14 +179,14 @@ mod tests {
         let changed = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
         upstream.heard(changed);
         assert_eq!(hear(&upstream, two), Some(2));
-        upstream.describe(Spoken::Legacy, info());
-        upstream.describe(Spoken::Legacy, info());
+        upstream.describe(EraSetting::Auto, Spoken::Legacy, info());
+        upstream.describe(EraSetting::Auto, Spoken::Legacy, info());
         assert_eq!(hear(&upstream, one), Some(2), "it is the same server");
         let other = ServerInfo {
             instructions: Some("i".to_owned()),
             ..info()
         };
-        upstream.describe(Spoken::Legacy, other);
+        upstream.describe(EraSetting::Auto, Spoken::Legacy, other);
         assert_eq!(hear(&upstream, one), Some(1));
     }
 
@@ -191,7 +194,7 @@ mod tests {
     async fn only_modern_upstreams_lists_are_kept() {
         assert_eq!(outlives(Spoken::Legacy, |_| ()), None);
         let command = upstream("cat");
-        command.describe(Spoken::Both, info());
+        command.describe(EraSetting::Auto, Spoken::Both, info());
         assert!(asked(&command).is_none());
     }
 }

@@ -215,11 +215,18 @@ impl Upstream {
     }
 
     fn described(self, info: ServerInfo) -> Self {
-        self.describe(Spoken::Both, info);
+        self.describe(self.told_era(), Spoken::Both, info);
         self
     }
 
-    fn describe(&self, spoken: Spoken, info: ServerInfo) {
+    /// Takes in what was found while it was `told` so; nothing where it is told something else
+    /// by now.
+    fn describe(&self, told: EraSetting, spoken: Spoken, info: ServerInfo) {
+        // Held to the end, so that another setting comes before all of it or after.
+        let now = self.told_era.lock();
+        if *now != told {
+            return;
+        }
         let info = Arc::new(info);
         let before = self.info.lock().replace(Arc::clone(&info));
         if before.is_some_and(|before| before != info) {
@@ -227,7 +234,7 @@ impl Upstream {
         }
         // Another server may be there now.
         self.forget_lists();
-        self.spoken.send_replace(spoken.within(self.told_era()));
+        self.spoken.send_replace(spoken.within(told));
         self.answered();
     }
 
@@ -329,13 +336,15 @@ impl Upstream {
     }
 
     async fn open_now(&self, facts: &ClientFacts) -> Result<Connection, UpstreamError> {
+        let told = self.told_era();
         let opened = self.handshake(facts, Duration::MAX).await;
         let (connection, result) = opened.inspect_err(|error| self.doubt_after(error))?;
         // What a server of both eras says in the modern one is more.
         if let Some(result) = result
             && *self.spoken.borrow() == Spoken::Legacy
         {
-            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
+            let info = ServerInfo::from_initialize(&result);
+            self.describe(told, Spoken::Legacy, info);
         }
         Ok(connection)
     }

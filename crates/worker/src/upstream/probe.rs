@@ -25,22 +25,24 @@ const DISCOVERY: Duration = Duration::from_secs(5);
 /// What a list of tools may take that is asked for to count them.
 const COUNTING: Duration = Duration::from_secs(5);
 
-/// Why an upstream could not describe itself, and when that was found.
+/// Why an upstream could not describe itself, and when and under which setting that was found.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: UpstreamError,
+    told: EraSetting,
     at: Instant,
 }
 
 impl Failure {
-    fn now(error: UpstreamError) -> Self {
+    fn now(error: UpstreamError, told: EraSetting) -> Self {
         let at = Instant::now();
-        Self { error, at }
+        Self { error, told, at }
     }
 
-    /// The error while it is fresh.
-    fn recent(&self, now: Instant) -> Option<UpstreamError> {
-        (now.duration_since(self.at) < MEMORY).then(|| self.error.clone())
+    /// The error while it is fresh. What was found under another setting says nothing of this.
+    fn recent(&self, told: EraSetting, now: Instant) -> Option<UpstreamError> {
+        let is_recent = self.told == told && now.duration_since(self.at) < MEMORY;
+        is_recent.then(|| self.error.clone())
     }
 }
 
@@ -124,40 +126,62 @@ impl Upstream {
         }
         if let Some(error) = failure
             .as_ref()
-            .and_then(|last| last.recent(Instant::now()))
+            .and_then(|last| last.recent(self.told_era(), Instant::now()))
         {
             return Err(error);
         }
-        let asked = self.probe(counts).await;
+        let (told, asked) = self.probe_as_told(counts).await;
         self.doubt.settle();
         if let Err(error) = &asked {
             self.failed(error);
         }
-        *failure = asked.as_ref().err().cloned().map(Failure::now);
+        let error = asked.as_ref().err().cloned();
+        *failure = error.map(|error| Failure::now(error, told));
         asked
     }
 
-    async fn probe(self: &Arc<Self>, counts: bool) -> Result<Arc<ServerInfo>, UpstreamError> {
-        match self.discover().await? {
+    /// What it answers, and the setting under which it was asked: again, where that has changed
+    /// meanwhile.
+    async fn probe_as_told(
+        self: &Arc<Self>,
+        counts: bool,
+    ) -> (EraSetting, Result<Arc<ServerInfo>, UpstreamError>) {
+        loop {
+            let told = self.told_era();
+            let asked = self.probe(told, counts).await;
+            if told == self.told_era() {
+                return (told, asked);
+            }
+        }
+    }
+
+    async fn probe(
+        self: &Arc<Self>,
+        told: EraSetting,
+        counts: bool,
+    ) -> Result<Arc<ServerInfo>, UpstreamError> {
+        match self.discover(told).await? {
             Some((spoken, info)) => {
-                let spoken = self.with_sessions(spoken).await;
-                self.describe(spoken, info);
+                let spoken = self.with_sessions(told, spoken).await;
+                self.describe(told, spoken, info);
                 if counts {
                     self.count_behind(None);
                 }
             }
-            None => self.initialize(counts).await?,
+            None => self.initialize(told, counts).await?,
         }
         self.known_info()
             .ok_or_else(|| UpstreamError::Garbage("it did not describe itself".to_owned()))
     }
 
     /// Asks in the modern era; `None` where the upstream does not speak it, or is said not to.
-    async fn discover(&self) -> Result<Option<(Spoken, ServerInfo)>, UpstreamError> {
+    async fn discover(
+        &self,
+        told: EraSetting,
+    ) -> Result<Option<(Spoken, ServerInfo)>, UpstreamError> {
         let Kind::Http(target) = &self.kind else {
             return Ok(None);
         };
-        let told = self.told_era();
         if told == EraSetting::Legacy {
             return Ok(None);
         }
@@ -187,9 +211,9 @@ impl Upstream {
 
     /// The official servers of both eras name their modern versions only, so
     /// whether such a one opens sessions too is tried out.
-    async fn with_sessions(&self, spoken: Spoken) -> Spoken {
+    async fn with_sessions(&self, told: EraSetting, spoken: Spoken) -> Spoken {
         let before = *self.spoken.borrow();
-        if spoken != Spoken::Modern || self.told_era() == EraSetting::Modern {
+        if spoken != Spoken::Modern || told == EraSetting::Modern {
             return spoken;
         }
         let facts = probe_facts();
@@ -204,10 +228,15 @@ impl Upstream {
         }
     }
 
-    async fn initialize(self: &Arc<Self>, counts: bool) -> Result<(), UpstreamError> {
+    async fn initialize(
+        self: &Arc<Self>,
+        told: EraSetting,
+        counts: bool,
+    ) -> Result<(), UpstreamError> {
         let (session, result) = self.handshake(&probe_facts(), Duration::MAX).await?;
         if let Some(result) = result {
-            self.describe(Spoken::Legacy, ServerInfo::from_initialize(&result));
+            let info = ServerInfo::from_initialize(&result);
+            self.describe(told, Spoken::Legacy, info);
         }
         // A child would run on for it.
         match counts && matches!(self.kind, Kind::Http(_)) {
@@ -288,10 +317,12 @@ mod tests {
 
     #[test]
     fn a_failure_is_forgotten() {
-        let failure = Failure::now(UpstreamError::SessionGone);
-        let later = |wait| failure.recent(failure.at + wait);
+        let failure = Failure::now(UpstreamError::SessionGone, EraSetting::Auto);
+        let later = |wait| failure.recent(EraSetting::Auto, failure.at + wait);
         assert!(later(Duration::ZERO).is_some());
         assert!(later(MEMORY - Duration::from_millis(1)).is_some());
         assert!(later(MEMORY).is_none());
+        let otherwise = failure.recent(EraSetting::Modern, failure.at);
+        assert!(otherwise.is_none(), "it is told something else");
     }
 }

@@ -64,7 +64,7 @@ fn made(name: &str, target: &str, limits: UpstreamLimits) -> Arc<Upstream> {
     Arc::new(upstream.expect("an upstream"))
 }
 
-fn facts() -> ClientFacts {
+pub(super) fn facts() -> ClientFacts {
     ClientFacts {
         version: ProtocolVersion::LATEST_LEGACY,
         capabilities: Capabilities::default(),

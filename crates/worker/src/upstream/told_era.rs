@@ -19,21 +19,18 @@ impl Upstream {
         *self.told_era.lock()
     }
 
-    /// Takes over what its settings say now. Where that is something else, it is asked anew.
+    /// Takes over what its settings say now. Where that is something else, it is asked anew, and
+    /// what it is being asked now counts for nothing.
     pub(super) fn take_era(&self, told: EraSetting) {
         if !matches!(self.kind, Kind::Http(_)) {
             return;
         }
-        let before = std::mem::replace(&mut *self.told_era.lock(), told);
-        if before == told {
+        let mut now = self.told_era.lock();
+        if std::mem::replace(&mut *now, told) == told {
             return;
         }
         let was_known = self.info.lock().take().is_some();
         self.forget_lists();
-        // What was found in another era says nothing of this one.
-        if let Ok(mut failure) = self.probing.try_lock() {
-            *failure = None;
-        }
         self.spoken.send_modify(|spoken| {
             *spoken = match told {
                 // Nothing but the setting before ever said what it speaks.
@@ -84,13 +81,13 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, OnceLock};
 
     use hexagram_core::Era;
     use serde_json::{Value, json};
 
     use super::super::http::tests::{Request, Server, reply};
-    use super::super::tests::{greeting, limits, soon, upstream};
+    use super::super::tests::{facts, greeting, limits, soon, upstream};
     use super::super::{ChildLimit, carry_over};
     use super::*;
 
@@ -214,6 +211,60 @@ mod tests {
         soon(upstream.info()).await.expect("it is legacy");
         assert_eq!(upstream.health().era, Some("legacy"));
         assert_eq!(upstream.era_for(Era::Modern), Era::Legacy);
+    }
+
+    /// A modern server that opens no sessions.
+    fn modern_only(request: &Request) -> Vec<u8> {
+        match request.body.contains("\"initialize\"") {
+            true => reply("400 Bad Request", "", "no such era"),
+            false => modern(request),
+        }
+    }
+
+    /// A server, and its upstream, whose setting is another while `initialize` is under way.
+    async fn turning(
+        from: EraSetting,
+        to: EraSetting,
+        answer: fn(&Request) -> Vec<u8>,
+    ) -> (Server, Arc<Upstream>) {
+        let slot: Arc<OnceLock<Arc<Upstream>>> = Arc::default();
+        let server = Server::start({
+            let slot = Arc::clone(&slot);
+            move |request: &Request| {
+                if request.body.contains("\"initialize\"")
+                    && let Some(upstream) = slot.get()
+                {
+                    upstream.take_era(to);
+                }
+                answer(request)
+            }
+        })
+        .await;
+        let upstream = told(&server.url(), from);
+        slot.set(Arc::clone(&upstream)).ok().expect("set once");
+        (server, upstream)
+    }
+
+    #[tokio::test]
+    async fn what_a_session_says_under_a_setting_that_is_gone_counts_for_nothing() {
+        let (_server, upstream) = turning(EraSetting::Legacy, EraSetting::Auto, modern).await;
+        soon(upstream.open(&facts())).await.expect("a session");
+        assert!(upstream.known_info().is_none(), "it is asked anew");
+        soon(upstream.info()).await.expect("it answers");
+        assert_eq!(upstream.health().era, Some("both"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_what_is_found_under_the_setting_of_now() {
+        for answer in [modern as fn(&Request) -> Vec<u8>, modern_only] {
+            let (server, upstream) = turning(EraSetting::Legacy, EraSetting::Modern, answer).await;
+            soon(upstream.info()).await.expect("it answers");
+            assert_eq!(
+                asked(&server).last().map(String::as_str),
+                Some("server/discover")
+            );
+            assert_eq!(upstream.health().era, Some("modern"));
+        }
     }
 
     #[tokio::test]
