@@ -135,8 +135,8 @@ impl Connection {
             .map_err(|error| UpstreamError::Garbage(error.to_string()))?;
         let result = &response["result"];
         if !result.is_object() {
-            let message = response["error"]["message"].as_str().unwrap_or("no result");
-            return Err(UpstreamError::Garbage(format!("initialize: {message}")));
+            let none = || UpstreamError::Garbage("initialize: no result".to_owned());
+            return Err(UpstreamError::denied("initialize", &response).unwrap_or_else(none));
         }
         if let Self::Http(http) = self {
             http.negotiated(result["protocolVersion"].as_str());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_mcp::error::Problem;
+use serde_json::Value;
 
 /// Why an upstream could not be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,6 +32,16 @@ pub enum UpstreamError {
     /// It answered what is not MCP.
     #[error("the upstream answered what is not MCP: {0}")]
     Garbage(String),
+    /// It answered its first message with a JSON-RPC error.
+    #[error("{method}: {message} (error {code})")]
+    Denied {
+        /// The message's method.
+        method: &'static str,
+        /// JSON-RPC's code.
+        code: i64,
+        /// Its own words.
+        message: String,
+    },
     /// It sent nothing for too long.
     #[error("the upstream sent nothing for {} s", .0.as_secs())]
     Silent(Duration),
@@ -71,6 +82,17 @@ impl UpstreamError {
         "other_era",
     ];
 
+    /// The error that a response to `method` has in place of a result.
+    pub(super) fn denied(method: &'static str, response: &Value) -> Option<Self> {
+        let error = &response["error"];
+        let message = error["message"].as_str().unwrap_or("no message");
+        Some(Self::Denied {
+            method,
+            code: error["code"].as_i64()?,
+            message: message.to_owned(),
+        })
+    }
+
     /// A stable word for machines: the label in metrics.
     pub(crate) fn kind(&self) -> &'static str {
         let place = match self {
@@ -79,7 +101,7 @@ impl UpstreamError {
             Self::Broken(_) => 2,
             Self::Refused { .. } => 3,
             Self::Answered(_) => 4,
-            Self::Garbage(_) => 5,
+            Self::Garbage(_) | Self::Denied { .. } => 5,
             Self::Silent(_) => 6,
             Self::TooSlow => 7,
             Self::TooManyChildren(_) => 8,
@@ -95,6 +117,7 @@ impl UpstreamError {
             Self::Unreachable(_)
             | Self::Broken(_)
             | Self::Garbage(_)
+            | Self::Denied { .. }
             | Self::Silent(_)
             | Self::OtherEra { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
@@ -113,6 +136,7 @@ impl UpstreamError {
             Self::Unreachable(_)
             | Self::SessionGone
             | Self::Answered(_)
+            | Self::Denied { .. }
             | Self::TooManyChildren(_)
             | Self::OtherEra { .. }
             | Self::Removed => false,
@@ -157,6 +181,11 @@ mod tests {
             UpstreamError::SessionGone,
             UpstreamError::TooManyChildren(1),
             UpstreamError::Removed,
+            UpstreamError::Denied {
+                method: "initialize",
+                code: -32603,
+                message: String::new(),
+            },
             UpstreamError::OtherEra {
                 told: "legacy",
                 why: String::new(),

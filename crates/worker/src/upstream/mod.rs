@@ -81,6 +81,7 @@ pub(crate) use http::Carried;
 use http::HttpConnection;
 use life::Life;
 use probe::Failure;
+use told_era::in_told_era;
 use tools::Tools;
 
 /// "This protocol version is not spoken here."
@@ -356,7 +357,7 @@ impl Upstream {
         facts: &ClientFacts,
         patience: Duration,
     ) -> Result<(Connection, Option<Value>), UpstreamError> {
-        let since = Instant::now();
+        let (since, told) = (Instant::now(), self.told_era());
         let (connection, limits) = match &self.kind {
             Kind::Http(target) => {
                 let target = target.lock().clone();
@@ -386,7 +387,7 @@ impl Upstream {
         if let Kind::Command(launcher) = &self.kind {
             launcher.started(since, initialized.as_ref().err());
         }
-        let (connection, result) = initialized.map_err(|error| self.in_told_era(error))?;
+        let (connection, result) = initialized.map_err(|error| in_told_era(told, error))?;
         Ok((connection, Some(result)))
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::era::{self, Spoken};
 use super::http::HttpConnection;
+use super::told_era::{in_told_era, told_modern};
 use super::{Connection, Kind, ServerInfo, Upstream, UpstreamError};
 use crate::facts::ClientFacts;
 use crate::upstream::requests;
@@ -197,10 +198,10 @@ impl Upstream {
         };
         let asked = tokio::time::timeout(patience, asked).await;
         match asked.unwrap_or(Err(UpstreamError::Silent(patience))) {
-            Ok(answer) if told == EraSetting::Modern => self.told_modern(&answer).map(Some),
+            Ok(answer) if told == EraSetting::Modern => told_modern(&answer).map(Some),
             Ok(answer) => Ok(era::discovered(&answer)),
             // There is no other way to ask it.
-            Err(error) if told == EraSetting::Modern => Err(self.in_told_era(error)),
+            Err(error) if told == EraSetting::Modern => Err(in_told_era(told, error)),
             // Nobody is there to be asked in another way.
             Err(error @ UpstreamError::Unreachable(_)) => Err(error),
             // A modern server that is busy or broken now is still a modern one.
@@ -291,7 +292,7 @@ impl Upstream {
 }
 
 /// Whether a server of the legacy era may have refused `server/discover` so.
-pub(super) fn is_refusal(error: &UpstreamError) -> bool {
+fn is_refusal(error: &UpstreamError) -> bool {
     matches!(
         error,
         UpstreamError::Refused {

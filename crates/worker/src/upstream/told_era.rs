@@ -1,11 +1,15 @@
 //! The era that an upstream's settings say it speaks, where they do (ADR 0011).
 
 use hexagram_upstreams::EraSetting;
+use serde_json::Value;
 
 use super::era::{Spoken, discovered};
-use super::probe::is_refusal;
-use super::{Kind, ServerInfo, Upstream, UpstreamError};
+use super::{Kind, ServerInfo, UNSUPPORTED_VERSION, Upstream, UpstreamError};
 use crate::raw::error_code;
+
+/// What a server says to a first message of an era that it does not speak: it knows no such
+/// method, request, parameters or version.
+const NOT_SPOKEN: [i64; 4] = [-32601, -32600, -32602, UNSUPPORTED_VERSION];
 
 impl Upstream {
     /// As it is, spoken to in the era that `told` says. Only what has a URL may speak either.
@@ -40,42 +44,64 @@ impl Upstream {
         });
     }
 
-    /// An error of its first message, with the setting that it may come of.
-    pub(super) fn in_told_era(&self, error: UpstreamError) -> UpstreamError {
-        match is_refusal(&error) || matches!(error, UpstreamError::Garbage(_)) {
-            true => self.blamed(error),
-            false => error,
-        }
-    }
-
-    /// The same for a client's message. One that has introduced itself speaks that era, and
-    /// refuses for a reason of its own.
+    /// As [`in_told_era`], for a client's message. One that has introduced itself speaks that
+    /// era, and refuses for a reason of its own.
     pub(crate) fn explained(&self, error: &UpstreamError) -> UpstreamError {
-        match is_refusal(error) && self.known_info().is_none() {
-            true => self.blamed(error.clone()),
-            false => error.clone(),
+        match self.known_info() {
+            Some(_) => error.clone(),
+            None => in_told_era(self.told_era(), error.clone()),
         }
     }
+}
 
-    fn blamed(&self, error: UpstreamError) -> UpstreamError {
-        match self.told_era() {
-            EraSetting::Auto => error,
-            told => UpstreamError::OtherEra {
-                told: told.as_str(),
-                why: error.to_string(),
-            },
-        }
+/// An error of the first message of one that is `told` so, with the setting where it comes of
+/// that.
+pub(super) fn in_told_era(told: EraSetting, error: UpstreamError) -> UpstreamError {
+    match is_not_spoken(&error) {
+        true => blamed(told, error),
+        false => error,
     }
+}
 
-    /// What the answer to `server/discover` says of one that is said to be modern.
-    pub(super) fn told_modern(&self, answer: &[u8]) -> Result<(Spoken, ServerInfo), UpstreamError> {
-        discovered(answer).ok_or_else(|| {
-            let why = match error_code(answer) {
-                Some(code) => format!("server/discover: error {code}"),
-                None => "server/discover: no version that is spoken here".to_owned(),
-            };
-            self.blamed(UpstreamError::Garbage(why))
-        })
+/// What the answer to `server/discover` says of one that is told to be modern.
+///
+/// # Errors
+/// Why it does not introduce itself, with the setting where it comes of that.
+pub(super) fn told_modern(answer: &[u8]) -> Result<(Spoken, ServerInfo), UpstreamError> {
+    discovered(answer).ok_or_else(|| {
+        let method = "server/discover";
+        let response: Value = serde_json::from_slice(answer).unwrap_or_default();
+        match UpstreamError::denied(method, &response) {
+            Some(error) => in_told_era(EraSetting::Modern, error),
+            None => {
+                let why = format!("{method}: no version that is spoken here");
+                blamed(EraSetting::Modern, UpstreamError::Garbage(why))
+            }
+        }
+    })
+}
+
+/// Whether it answered as one that does not speak the era.
+fn is_not_spoken(error: &UpstreamError) -> bool {
+    match error {
+        UpstreamError::Denied { code, .. } => NOT_SPOKEN.contains(code),
+        // An ingress says 404 too, while what is behind it is replaced; but not in JSON-RPC.
+        UpstreamError::Refused {
+            status: 404,
+            detail,
+        } => error_code(detail.as_bytes()).is_some_and(|code| NOT_SPOKEN.contains(&code)),
+        UpstreamError::Refused { status, .. } => matches!(status, 400 | 405 | 406 | 415),
+        _ => false,
+    }
+}
+
+fn blamed(told: EraSetting, error: UpstreamError) -> UpstreamError {
+    match told {
+        EraSetting::Auto => error,
+        told => UpstreamError::OtherEra {
+            told: told.as_str(),
+            why: error.to_string(),
+        },
     }
 }
 
@@ -84,7 +110,7 @@ mod tests {
     use std::sync::{Arc, OnceLock};
 
     use hexagram_core::Era;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::http::tests::{Request, Server, reply};
     use super::super::tests::{facts, greeting, limits, soon, upstream};
@@ -137,21 +163,29 @@ mod tests {
         }
     }
 
+    /// Answers each request with this status, and an error of this code that names the
+    /// request or none.
+    fn denies(status: &'static str, code: i64, is_named: bool) -> impl Fn(&Request) -> Vec<u8> {
+        move |request: &Request| {
+            let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+            let id = is_named.then(|| body["id"].clone());
+            let error = json!({"code": code, "message": "not here"});
+            let response = json!({"jsonrpc": "2.0", "id": id, "error": error});
+            let headers = "Content-Type: application/json\r\n";
+            reply(status, headers, &response.to_string())
+        }
+    }
+
     #[tokio::test]
     async fn one_that_does_not_speak_what_it_is_said_to_names_the_setting() {
-        let refuses = |_: &Request| reply("400 Bad Request", "", "what?");
-        let error = |code: i64| {
-            move |request: &Request| {
-                let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
-                let error = json!({"code": code, "message": "no such method"});
-                let response = json!({"jsonrpc": "2.0", "id": body["id"], "error": error});
-                let headers = "Content-Type: application/json\r\n";
-                reply("200 OK", headers, &response.to_string())
-            }
-        };
+        let not_found = "404 Not Found";
         for server in [
-            Server::start(refuses).await,
-            Server::start(error(-32601)).await,
+            Server::start(|_| reply("400 Bad Request", "", "what?")).await,
+            Server::start(|_| reply("405 Method Not Allowed", "", "")).await,
+            Server::start(denies("200 OK", -32601, true)).await,
+            Server::start(denies("400 Bad Request", -32022, true)).await,
+            Server::start(denies(not_found, -32601, true)).await,
+            Server::start(denies(not_found, -32601, false)).await,
         ] {
             for era in [EraSetting::Legacy, EraSetting::Modern] {
                 let upstream = told(&server.url(), era);
@@ -168,6 +202,23 @@ mod tests {
             let asked = soon(upstream(&server.url()).info()).await;
             let error = asked.expect_err("it does not");
             assert_ne!(error.kind(), "other_era", "nobody said what it speaks");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_in_its_era_does_not_name_the_setting() {
+        for server in [
+            Server::start(denies("200 OK", -32603, true)).await,
+            Server::start(denies("500 Internal Server Error", -32603, false)).await,
+            Server::start(|_| reply("404 Not Found", "", "default backend - 404")).await,
+            Server::start(|_| reply("503 Service Unavailable", "", "")).await,
+            Server::start(|_| reply("200 OK", "", "<html>")).await,
+        ] {
+            for era in [EraSetting::Legacy, EraSetting::Modern] {
+                let asked = soon(told(&server.url(), era).info()).await;
+                let error = asked.expect_err("it fails");
+                assert_ne!(error.kind(), "other_era", "{error}");
+            }
         }
     }
 
