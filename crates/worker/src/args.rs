@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use hexagram_upstreams::{
-    EraRule, RetryRule, Timeouts, UpstreamFile, UpstreamFolder, UpstreamName, UpstreamSpec,
-    UpstreamTarget,
+    EraRule, EraSetting, RetryRule, Timeouts, UpstreamFile, UpstreamFolder, UpstreamName,
+    UpstreamSpec, UpstreamTarget,
 };
 
 use crate::upstream::{ChildLimit, Upstream, UpstreamError, UpstreamLimits};
@@ -162,9 +162,10 @@ impl UpstreamArgs {
     }
 
     fn command_with_era(&self) -> Option<String> {
-        let mut named = self
-            .upstream_era
-            .iter()
+        // `auto` is what holds without a rule.
+        let rules = self.upstream_era.iter();
+        let mut named = rules
+            .filter(|rule| rule.value != EraSetting::Auto)
             .filter_map(|rule| self.given(rule.upstream.as_ref()?));
         let name = &named.find(|spec| is_command(spec))?.name;
         Some(format!(
@@ -291,6 +292,7 @@ mod tests {
                 "--upstream-retry=doc=never",
                 Some("--upstream-retry names doc"),
             ),
+            ("--upstream-era=cat=auto", None),
             ("--upstream-era=cat=legacy", Some("which is a command")),
         ] {
             let flags = [
