@@ -7,7 +7,8 @@ use super::{Kind, Upstream};
 
 /// The upstreams of `new`, where `old` has the same one that one: whoever uses
 /// it goes on. It takes the new limits for sessions opened from now on, the new rule
-/// for calls that may have run already, and the era that it is now said to speak. What is in both already stays as it is.
+/// for calls that may have run already, and the era that it is now said to speak.
+/// What is in both already stays as it is.
 #[must_use]
 pub fn carry_over(old: &[Arc<Upstream>], new: Vec<Arc<Upstream>>) -> Vec<Arc<Upstream>> {
     let carried = |new: Arc<Upstream>| {
