@@ -41,7 +41,7 @@ pub(crate) fn holders<'a>(
     let rank = |object: &'a Upstream| (!is_served(object, whose), seniority(object));
     for object in objects {
         let holder = holders.entry(served_as(object)).or_insert(object);
-        if rank(object) < rank(*holder) {
+        if rank(object) < rank(holder) {
             *holder = object;
         }
     }
