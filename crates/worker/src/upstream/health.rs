@@ -67,6 +67,13 @@ impl State {
             self.reachable = Some((reachable, Instant::now()));
         }
     }
+
+    fn failed(&mut self, error: &UpstreamError, is_down: bool) {
+        self.error = Some((error.to_string(), Instant::now()));
+        if is_down {
+            self.is(false);
+        }
+    }
 }
 
 impl Upstream {
@@ -77,11 +84,16 @@ impl Upstream {
 
     /// Notes why it could not be used.
     pub(crate) fn failed(&self, error: &UpstreamError) {
+        self.health.0.lock().failed(error, error.is_outage());
+    }
+
+    /// Notes why it did not say what it is. One that never did answers nobody, even where it
+    /// only refused: its path or its key is wrong, or missing.
+    pub(super) fn failed_probe(&self, error: &UpstreamError) {
         let mut state = self.health.0.lock();
-        state.error = Some((error.to_string(), Instant::now()));
-        if error.is_outage() {
-            state.is(false);
-        }
+        // Under the lock: who hears what it is meanwhile says after this that it answers.
+        let is_unknown = self.known_info().is_none();
+        state.failed(error, is_unknown || error.is_outage());
     }
 
     /// Notes how many tools it has.

@@ -134,7 +134,7 @@ impl Upstream {
         let (told, asked) = self.probe_as_told(counts).await;
         self.doubt.settle();
         if let Err(error) = &asked {
-            self.failed(error);
+            self.failed_probe(error);
         }
         let error = asked.as_ref().err().cloned();
         *failure = error.map(|error| Failure::now(error, told));

@@ -1,6 +1,7 @@
 //! What the tests of upstreams share, and tests of the upstream as a whole.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -229,6 +230,50 @@ async fn one_that_was_down_is_asked_again() {
     assert_eq!(upstream.health().reachable, Some(false), "nobody asked");
     assert!(upstream.is_to_be_revisited(Duration::ZERO));
     soon(upstream.visit(true)).await.expect("it answers");
+    assert_eq!(upstream.health().reachable, Some(true));
+}
+
+/// Answers with this status until it is mended.
+async fn refusing(line: &'static str, is_mended: &Arc<AtomicBool>) -> Server {
+    let is_mended = Arc::clone(is_mended);
+    let answer = move |request: &Request| match is_mended.load(Ordering::Relaxed) {
+        true => greeting(request),
+        false => reply(line, "", "words"),
+    };
+    Server::start(answer).await
+}
+
+#[tokio::test]
+async fn one_that_refuses_to_say_what_it_is_is_down_and_asked_again() {
+    for line in ["404 Not Found", "401 Unauthorized"] {
+        let is_mended = Arc::default();
+        let server = refusing(line, &is_mended).await;
+        let upstream = upstream(&server.url());
+        soon(upstream.visit(false)).await.expect_err("it refuses");
+        let health = upstream.health();
+        assert_eq!(health.reachable, Some(false), "{line}");
+        let why = health.last_error.expect("it failed").error;
+        assert!(why.ends_with("words"), "{why}");
+        assert!(upstream.is_to_be_revisited(Duration::ZERO));
+        is_mended.store(true, Ordering::Relaxed);
+        // As if that was long ago.
+        *upstream.probing.lock().await = None;
+        soon(upstream.visit(true)).await.expect("it answers");
+        assert_eq!(upstream.health().reachable, Some(true), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_has_said_what_it_is_may_refuse() {
+    let server = Server::start(greeting).await;
+    let upstream = upstream(&server.url());
+    soon(upstream.info()).await.expect("it answers");
+    let refused = UpstreamError::Refused {
+        status: 404,
+        detail: String::new(),
+    };
+    upstream.failed(&refused);
+    upstream.failed_probe(&refused);
     assert_eq!(upstream.health().reachable, Some(true));
 }
 
