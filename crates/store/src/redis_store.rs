@@ -67,6 +67,7 @@ impl RedisStore {
 
     /// The same store, which gives replicas that are known to be missing all their time once in
     /// `again`, where others do in 30 s: for tests, which cannot wait so long.
+    #[doc(hidden)]
     #[must_use]
     pub fn finding_replicas_again(mut self, again: Duration) -> Self {
         self.replicas.again = again;

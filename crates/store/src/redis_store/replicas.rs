@@ -28,8 +28,9 @@ pub(super) struct Replicas {
     /// Whether too few are known to be there. Beside the lock: who does not ask because of that
     /// does not wait for who asks.
     few: AtomicBool,
-    /// When they were given all the time last. Locked while they are asked: of many that ask at
-    /// once each would hold up the connection for the next.
+    /// When they were given all the time last; `None` again after groups that were given up.
+    /// Locked while they are asked: of many that ask at once each would hold up the connection
+    /// for the next.
     patient: Mutex<Option<Instant>>,
 }
 
@@ -46,14 +47,14 @@ pub(super) enum What {
 
 /// One asking; the next one waits for its end.
 pub(super) struct Asking<'a> {
+    what: What,
     wanted: u8,
     limit: Duration,
-    /// Whether too few have it. Who gives up before there is an answer leaves it so: they are
-    /// slow at least.
-    few: bool,
+    /// Whether too few have it; `None` until there is an answer.
+    few: Option<bool>,
     /// Where that is told at its end.
     known: &'a AtomicBool,
-    _turn: MutexGuard<'a, Option<Instant>>,
+    patient: MutexGuard<'a, Option<Instant>>,
 }
 
 impl Replicas {
@@ -72,17 +73,18 @@ impl Replicas {
         if self.is_vain(what) {
             return None;
         }
-        let mut turn = self.patient.lock().await;
+        let mut patient = self.patient.lock().await;
         // Whoever had the turn before may have found that.
         if self.is_vain(what) {
             return None;
         }
         Some(Asking {
+            what,
             wanted: self.wanted,
-            limit: self.limit(&mut turn, Instant::now()),
-            few: true,
+            limit: self.limit(&mut patient, Instant::now()),
+            few: None,
             known: &self.few,
-            _turn: turn,
+            patient,
         })
     }
 
@@ -108,7 +110,17 @@ impl Replicas {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.known.store(self.few, Ordering::Relaxed);
+        let few = match (self.few, self.what) {
+            (Some(few), _) => few,
+            // It was given up for a reason of its own, and says nothing of them.
+            (None, What::Claim) => return,
+            // They are slow at least, but nobody knows that all the time is too short.
+            (None, What::Groups) => {
+                *self.patient = None;
+                true
+            }
+        };
+        self.known.store(few, Ordering::Relaxed);
     }
 }
 
@@ -132,8 +144,9 @@ impl Asking<'_> {
         // With a sign: read without one, a number below zero would be a large one.
         let have = answer.and_then(|answer| redis::from_redis_value::<i64>(answer).ok());
         let (have, wanted) = (have.unwrap_or(0), self.wanted);
-        self.few = have < i64::from(wanted);
-        match self.few {
+        let few = have < i64::from(wanted);
+        self.few = Some(few);
+        match few {
             false => Ok(()),
             true => Err(StoreError::Unreplicated(format!(
                 "{address} has it confirmed by {have} of the {wanted} that are to have it"
@@ -224,10 +237,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_gives_up_waiting_keeps_claims_from_asking() {
+    async fn a_claim_that_is_given_up_says_nothing_of_them() {
         let replicas = Replicas::new(1);
         drop(replicas.turn(What::Claim).await.unwrap());
-        assert!(replicas.turn(What::Claim).await.is_none());
-        assert!(replicas.turn(What::Groups).await.is_some());
+        assert!(replicas.turn(What::Claim).await.is_some());
+        let asking = replicas.turn(What::Groups).await.unwrap();
+        assert_eq!(asking.limit, REPLICATION);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_keeps_claims_from_asking() {
+        let replicas = Replicas::new(1);
+        for limit in [REPLICATION, BRIEF] {
+            let asking = replicas.turn(What::Groups).await.unwrap();
+            assert_eq!(asking.limit, limit);
+            drop(asking);
+            assert!(replicas.turn(What::Claim).await.is_none());
+            let next = replicas.turn(What::Groups).await.unwrap();
+            assert_eq!(next.limit, REPLICATION, "the next has all the time");
+            assert!(next.answered(Some(Value::Int(0)), "here").is_err());
+        }
     }
 }
