@@ -23,6 +23,8 @@ pub enum UpstreamError {
     Refused {
         /// HTTP status.
         status: u16,
+        /// JSON-RPC's code, where the body is an error of that.
+        code: Option<i64>,
         /// The beginning of the body.
         detail: String,
     },
@@ -170,6 +172,7 @@ mod tests {
     fn refused(status: u16) -> UpstreamError {
         UpstreamError::Refused {
             status,
+            code: None,
             detail: String::new(),
         }
     }

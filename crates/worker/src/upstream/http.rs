@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use reqwest::{Client, Response};
 
 use super::{Incoming, UpstreamError, UpstreamLimits};
+use crate::raw::error_code;
 use events::{Position, Source, is_event_stream};
 
 /// Of an error reply, this much is quoted, in bytes.
@@ -272,6 +273,7 @@ impl HttpConnection {
         }
         Err(UpstreamError::Refused {
             status: status.as_u16(),
+            code: error_code(&body),
             detail: String::from_utf8_lossy(&body[..body.len().min(QUOTED)]).into_owned(),
         })
     }

@@ -270,6 +270,7 @@ async fn one_that_has_said_what_it_is_may_refuse() {
     soon(upstream.info()).await.expect("it answers");
     let refused = UpstreamError::Refused {
         status: 404,
+        code: None,
         detail: String::new(),
     };
     upstream.failed(&refused);

@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::era::{Spoken, discovered};
 use super::{Kind, ServerInfo, UNSUPPORTED_VERSION, Upstream, UpstreamError};
-use crate::raw::error_code;
 
 /// What a server says to a first message of an era that it does not speak: it knows no such
 /// method, request, parameters or version.
@@ -87,9 +86,8 @@ fn is_not_spoken(error: &UpstreamError) -> bool {
         UpstreamError::Denied { code, .. } => NOT_SPOKEN.contains(code),
         // An ingress says 404 too, while what is behind it is replaced; but not in JSON-RPC.
         UpstreamError::Refused {
-            status: 404,
-            detail,
-        } => error_code(detail.as_bytes()).is_some_and(|code| NOT_SPOKEN.contains(&code)),
+            status: 404, code, ..
+        } => code.is_some_and(|code| NOT_SPOKEN.contains(&code)),
         UpstreamError::Refused { status, .. } => matches!(status, 400 | 405 | 406 | 415),
         _ => false,
     }
@@ -164,12 +162,12 @@ mod tests {
     }
 
     /// Answers each request with this status, and an error of this code that names the
-    /// request or none.
+    /// request or none. It says more than is quoted of it.
     fn denies(status: &'static str, code: i64, is_named: bool) -> impl Fn(&Request) -> Vec<u8> {
         move |request: &Request| {
             let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
             let id = is_named.then(|| body["id"].clone());
-            let error = json!({"code": code, "message": "not here"});
+            let error = json!({"code": code, "message": "not here ".repeat(50)});
             let response = json!({"jsonrpc": "2.0", "id": id, "error": error});
             let headers = "Content-Type: application/json\r\n";
             reply(status, headers, &response.to_string())
@@ -226,6 +224,7 @@ mod tests {
     async fn what_is_down_or_refuses_for_a_reason_of_its_own_is_not_of_another_era() {
         let refused = UpstreamError::Refused {
             status: 400,
+            code: None,
             detail: String::new(),
         };
         let server = Server::start(modern).await;

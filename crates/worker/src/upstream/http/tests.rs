@@ -244,7 +244,7 @@ async fn refusals_keep_their_status() {
         ("500 Internal Server Error", 500),
     ] {
         let error = failure(reply(line, "", "words")).await;
-        let UpstreamError::Refused { status, detail } = error else {
+        let UpstreamError::Refused { status, detail, .. } = error else {
             panic!("{line}: {error}");
         };
         assert_eq!((status, detail.as_str()), (expected, "words"));
