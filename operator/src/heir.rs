@@ -114,17 +114,16 @@ impl Inheritance<'_> {
         R: Register,
         F: Future<Output = Result<Option<R>, RegisterError>>,
     {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
+        let (mut left, mut pause) = (TRIES - 1, PAUSE);
+        loop {
             match self.take_over_once(register().await?).await {
-                Err(Untaken::Register(RegisterError::Conflict { .. })) => {
+                Err(Untaken::Register(RegisterError::Conflict { .. })) if left > 0 => {
                     sleep(jittered(pause)).await;
                 }
                 went => return went,
             }
-            pause *= 2;
+            (left, pause) = (left - 1, pause * 2);
         }
-        self.take_over_once(register().await?).await
     }
 
     async fn take_over_once(&self, register: Option<impl Register>) -> Result<(), Untaken> {

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use hexagram_control::MemoryRegister;
 use hexagram_core::{Entry, Epoch, Incarnation};
@@ -61,6 +62,28 @@ impl Register for Far {
 
     async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
         self.0.compare_and_swap(map).await
+    }
+
+    fn watch(&self) -> Maps {
+        self.0.watch()
+    }
+}
+
+/// A register in which others always write first, and how often it was written to.
+#[derive(Clone)]
+struct Busy(MemoryRegister, Arc<AtomicU32>);
+
+impl Register for Busy {
+    async fn read(&self) -> Result<Option<Arc<RegisterMap>>, RegisterError> {
+        self.0.read().await
+    }
+
+    async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Err(RegisterError::Conflict {
+            stored: map.version(),
+            given: map.version(),
+        })
     }
 
     fn watch(&self) -> Maps {
@@ -141,6 +164,16 @@ async fn of_those_that_start_at_once_each_takes_over_in_turn() {
     assert_eq!(map.version(), 3, "they wrote one after the other");
     let owners = map.entries().map(|(_, entry)| entry.owner().clone());
     assert!(owners.eq([mine, other]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_writes_first_gives_up() {
+    let tried = Arc::<AtomicU32>::default();
+    let busy = Busy(owned_by(life(1)).await, Arc::clone(&tried));
+    let went = take_over(&busy, &life(2)).await;
+    let conflict = matches!(went, Err(Untaken::Register(RegisterError::Conflict { .. })));
+    assert!(conflict, "{went:?}");
+    assert_eq!(tried.load(Ordering::Relaxed), TRIES);
 }
 
 #[tokio::test]
