@@ -28,7 +28,7 @@ pub(super) struct Replicas {
     /// Whether too few are known to be there. Beside the lock: who does not ask because of that
     /// does not wait for who asks.
     few: AtomicBool,
-    /// When they were given all the time last; `None` again after groups that were given up.
+    /// When they were given all the time last; `None` again after an asking that was given up.
     /// Locked while they are asked: of many that ask at once each would hold up the connection
     /// for the next.
     patient: Mutex<Option<Instant>>,
@@ -47,7 +47,6 @@ pub(super) enum What {
 
 /// One asking; the next one waits for its end.
 pub(super) struct Asking<'a> {
-    what: What,
     wanted: u8,
     limit: Duration,
     /// Whether too few have it; `None` until there is an answer.
@@ -79,7 +78,6 @@ impl Replicas {
             return None;
         }
         Some(Asking {
-            what,
             wanted: self.wanted,
             limit: self.limit(&mut patient, Instant::now()),
             few: None,
@@ -110,17 +108,12 @@ impl Replicas {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        let few = match (self.few, self.what) {
-            (Some(few), _) => few,
-            // It was given up for a reason of its own, and says nothing of them.
-            (None, What::Claim) => return,
+        if self.few.is_none() {
             // They are slow at least, but nobody knows that all the time is too short.
-            (None, What::Groups) => {
-                *self.patient = None;
-                true
-            }
-        };
-        self.known.store(few, Ordering::Relaxed);
+            *self.patient = None;
+        }
+        self.known
+            .store(self.few.unwrap_or(true), Ordering::Relaxed);
     }
 }
 
@@ -237,10 +230,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_claim_that_is_given_up_says_nothing_of_them() {
+    async fn a_claim_that_is_given_up_keeps_others_from_asking_but_no_group_from_waiting() {
         let replicas = Replicas::new(1);
         drop(replicas.turn(What::Claim).await.unwrap());
-        assert!(replicas.turn(What::Claim).await.is_some());
+        assert!(replicas.turn(What::Claim).await.is_none());
         let asking = replicas.turn(What::Groups).await.unwrap();
         assert_eq!(asking.limit, REPLICATION);
     }
