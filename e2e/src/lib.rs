@@ -14,6 +14,7 @@ mod command;
 mod evidence;
 mod finally;
 mod forward;
+mod heat;
 mod keys;
 mod kubectl;
 mod load;
@@ -37,6 +38,7 @@ mod wait;
 
 pub use clients::tour;
 pub use finally::finally;
+pub use heat::{HOT, Heat};
 pub use kubectl::{Kubectl, Pod, Role};
 pub use load::{Drive, Figures, Load};
 pub use metrics::Metrics;
