@@ -4,16 +4,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::finally::finally;
 use crate::kubectl::Role;
 use crate::probe;
 use crate::scene::{Scene, Size};
 
 /// Of `helm install` until the first answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(180);
+/// The chart's `helm test`.
+const TEST_POD: &str = "hexagram-test";
+/// Less than its pod may take: what that said can still be asked for.
+const TEST_LIMIT: &str = "--timeout=90s";
 
 impl Scene {
     /// Installs the release where nothing is; the time until a call was answered.
@@ -37,6 +42,32 @@ impl Scene {
         self.helm_with(&how, changed).await?;
         probe::first_answer(self.setting.authority(), FIRST_ANSWER).await?;
         Ok(start.elapsed())
+    }
+
+    /// `helm test`: a pod of the cluster asks the Service what it speaks.
+    ///
+    /// # Errors
+    /// With what it said, when it is not served.
+    pub async fn test(&self) -> Result<()> {
+        // Helm leaves the pod of a test that failed, and no uninstall removes it.
+        let delete = ["delete", "pod", TEST_POD, "--ignore-not-found"];
+        let removed = async { self.kubectl.run_to_end(&delete).await.map(|_| ()) };
+        finally(self.tested(), removed).await
+    }
+
+    async fn tested(&self) -> Result<()> {
+        let test = ["test", "hexagram", TEST_LIMIT];
+        match self.kubectl.helm(&test).await {
+            Ok(tests) => {
+                ensure!(tests.contains(TEST_POD), "the release has no test: {tests}");
+                Ok(())
+            }
+            Err(failure) => {
+                let said = self.kubectl.run(&["logs", TEST_POD]).await;
+                let said = said.unwrap_or_else(|error| format!("{error:#}"));
+                Err(failure.context(said))
+            }
+        }
     }
 
     /// `helm upgrade` to what was installed with some values changed, until all pods are

@@ -16,12 +16,15 @@ const LEASE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_first_call_is_answered_after_helm_install() {
-    scenario("install", "first call answered in < 60 s", async |scene| {
+    let bar = "first call answered in < 60 s; `helm test` passes";
+    scenario("install", bar, async |scene| {
         let answered = scene.install().await?;
         let seconds = answered.as_secs_f64();
         scene.rest().await?;
+        scene.test().await?;
         Ok(Verdict::default()
             .shows(format!("first answer {seconds:.1} s after `helm install`"))
+            .shows("helm test passed")
             .requires(seconds < 60.0, "it took too long"))
     })
     .await;
