@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use crate::finally::finally;
 use crate::kubectl::Role;
 use crate::scene::Scene;
 use crate::wait;
@@ -47,6 +48,25 @@ impl Scene {
             "--ignore-not-found",
         ];
         self.kubectl.run_to_end(&server).await.map(|_| ())
+    }
+
+    /// `work` while a server of its own is all that is served, by the object `tour`.
+    ///
+    /// # Errors
+    /// When it is not served, the work fails, or what is installed is not served again.
+    pub async fn with_upstream<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let served = async {
+            self.run_upstream().await?;
+            let spec = json!({"url": "http://upstream/mcp"});
+            self.apply_upstream("tour", &spec).await?;
+            self.workers_serve(&["tour"]).await?;
+            work.await
+        };
+        let back = async {
+            self.remove_upstreams().await?;
+            self.workers_serve(&["demo"]).await
+        };
+        finally(served, back).await
     }
 
     /// Makes an object, or changes it.
