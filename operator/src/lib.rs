@@ -15,6 +15,7 @@ mod cost;
 mod form;
 mod heir;
 mod key_ring;
+mod kind;
 mod lease;
 mod link_certs;
 mod listing;

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use crate::client::within;
 use crate::form;
+use crate::kind;
 use crate::repair::{Judgement, judge};
 use crate::shard_map::{ShardMap, ShardMapSpec, ShardMapStatus};
 use crate::source::watched;
@@ -304,18 +305,6 @@ fn unwritten(error: &kube::Error) -> Unwritten {
     }
 }
 
-/// Where nobody knows the kind, that is the cause.
-fn without_kind(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            "the cluster has no kind ShardMap: install it with `hexagram crd | kubectl apply \
-             --server-side -f -`, or the chart with crds.install=true"
-                .to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
-
 fn unusable(error: &kube::Error) -> RegisterError {
-    RegisterError::Unusable(without_kind(error))
+    RegisterError::Unusable(kind::cause(error, "ShardMap"))
 }

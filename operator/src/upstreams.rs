@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::client::{Place, within};
+use crate::kind::cause_of_watch;
 use crate::listing::Listing;
 use crate::pace::Pace;
 use crate::pods::{TOLD, WorkerPods};
@@ -75,6 +76,7 @@ impl Upstreams {
         loop {
             let is_time = tokio::select! {
                 Some(event) = events.next() => {
+                    let event = event.map_err(|error| cause_of_watch(&error, "Upstream"));
                     blind.tell(event.map(|event| take(&mut objects, &mut pace, event)));
                     false
                 }
