@@ -53,30 +53,47 @@ async fn operator_may_not_write_for_a_while() {
     let bar = format!("{UNNOTICED}; the operator's log says why");
     let name = "the operator's RoleBinding removed for 30 s";
     scenario(name, &bar, async |scene| {
-        scene.installed().await?;
-        let load = scene.load().await?;
-        let binding = scene
-            .kubectl
-            .get(&["rolebinding", "hexagram-operator"])
-            .await?;
-        let line = finally(forbidden(scene), put_back(scene, binding)).await?;
-        scene.rest().await?;
-        Ok(Verdict::default()
-            .shows(line.clone().unwrap_or_default())
-            .requires(
-                line.is_some(),
-                "the operator's log does not say that it is forbidden",
-            )
-            .unnoticed(&load.end().await?))
+        without_rights(scene, &[Role::Operator]).await
     })
     .await;
 }
 
-/// What the operator said meanwhile of what it may not do.
-async fn forbidden(scene: &Scene) -> Result<Option<String>> {
-    let delete = ["delete", "rolebinding", "hexagram-operator"];
+#[tokio::test]
+async fn edges_and_workers_may_not_read_for_a_while() {
+    let bar = format!("{UNNOTICED}; each of their logs says why");
+    let name = "the RoleBindings of edges and workers removed for 30 s";
+    scenario(name, &bar, async |scene| {
+        without_rights(scene, &[Role::Edge, Role::Worker]).await
+    })
+    .await;
+}
+
+/// Takes from these roles all that they may do, for a while and under load.
+async fn without_rights(scene: &Scene, roles: &[Role]) -> Result<Verdict> {
+    scene.installed().await?;
+    let load = scene.load().await?;
+    let names: Vec<_> = roles
+        .iter()
+        .map(|role| format!("hexagram-{role}"))
+        .collect();
+    let mut bindings = Vec::new();
+    for name in &names {
+        bindings.push(scene.kubectl.get(&["rolebinding", name]).await?);
+    }
+    let verdict = finally(forbidden(scene, roles, &names), put_back(scene, bindings)).await?;
+    scene.rest().await?;
+    Ok(verdict.unnoticed(&load.end().await?))
+}
+
+/// What these roles said meanwhile of what they may not do.
+async fn forbidden(scene: &Scene, roles: &[Role], bindings: &[String]) -> Result<Verdict> {
+    let bindings = bindings.iter().map(String::as_str);
+    let delete: Vec<_> = ["delete", "rolebinding"]
+        .into_iter()
+        .chain(bindings)
+        .collect();
     scene.kubectl.run(&delete).await?;
-    said_meanwhile(scene, "forbidden").await
+    said_meanwhile(scene, roles, "forbidden").await
 }
 
 #[tokio::test]
@@ -84,52 +101,89 @@ async fn kind_is_missing_for_a_while() {
     let bar = format!("{UNNOTICED}; the operator's log says the cure; no epoch goes back");
     let name = "the kind ShardMap removed for 30 s, and its object with it";
     scenario(name, &bar, async |scene| {
-        scene.installed().await?;
-        let (load, before) = (scene.load().await?, scene.rest().await?);
-        let kind = scene
-            .kubectl
-            .get(&["crd", "shardmaps.hexagram.dev"])
-            .await?;
-        let line = finally(without_kind(scene), put_back(scene, kind)).await?;
-        let after = scene.rest().await?;
-        let verdict = Verdict::default().shows(line.clone().unwrap_or_default());
-        let verdict = verdict.requires(line.is_some(), "the operator's log does not say the cure");
-        Ok(grown(verdict, &after, &before).unnoticed(&load.end().await?))
+        without_kind(scene, "shardmaps.hexagram.dev").await
     })
     .await;
 }
 
-/// What the operator said of the kind that was not there.
-async fn without_kind(scene: &Scene) -> Result<Option<String>> {
-    let delete = ["delete", "crd", "shardmaps.hexagram.dev"];
-    scene.kubectl.run(&delete).await?;
-    said_meanwhile(scene, "hexagram crd | kubectl apply").await
+#[tokio::test]
+async fn kind_of_upstreams_is_missing_for_a_while() {
+    let bar = format!(
+        "{UNNOTICED}; the operator's log says the cure; an object that is made afterwards is served"
+    );
+    let name = "the kind Upstream removed for 30 s";
+    scenario(name, &bar, async |scene| {
+        let verdict = without_kind(scene, "upstreams.hexagram.dev").await?;
+        let answers = scene.upstream_is_seen("tour", "Answers");
+        scene.with_upstream(answers).await?;
+        scene.rest().await?;
+        Ok(verdict.shows("an object made afterwards is served"))
+    })
+    .await;
 }
 
-/// What the operator says with these words in a while from now.
-async fn said_meanwhile(scene: &Scene, words: &str) -> Result<Option<String>> {
-    let operator = scene.pod(Role::Operator).await?;
-    sleep(MEANWHILE).await;
-    let log = ["logs", &operator.name, "--since=40s"];
-    let said = scene.kubectl.run(&log).await?;
-    let line = said.lines().find(|line| line.contains(words));
-    Ok(line.map(str::to_owned))
+/// Removes a kind for a while, under load.
+async fn without_kind(scene: &Scene, kind: &str) -> Result<Verdict> {
+    scene.installed().await?;
+    let (load, before) = (scene.load().await?, scene.rest().await?);
+    let definition = scene.kubectl.get(&["crd", kind]).await?;
+    let removed = async {
+        scene.kubectl.run(&["delete", "crd", kind]).await?;
+        said_meanwhile(scene, &[Role::Operator], "hexagram crd | kubectl apply").await
+    };
+    let verdict = finally(removed, put_back(scene, vec![definition])).await?;
+    let definition = format!("crd/{kind}");
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        &definition,
+    ];
+    scene.kubectl.run(&wait).await?;
+    let after = scene.rest().await?;
+    Ok(grown(verdict, &after, &before).unnoticed(&load.end().await?))
 }
 
-/// Makes an object again as it was.
-async fn put_back(scene: &Scene, mut object: Value) -> Result<()> {
-    let metadata = object["metadata"].as_object_mut();
-    let metadata = metadata.context("it has metadata")?;
-    for member in [
-        "resourceVersion",
-        "uid",
-        "creationTimestamp",
-        "managedFields",
-    ] {
-        metadata.remove(member);
+/// What each pod of these roles says with these words in a while from now.
+async fn said_meanwhile(scene: &Scene, roles: &[Role], words: &str) -> Result<Verdict> {
+    let mut pods = Vec::new();
+    for role in roles {
+        pods.extend(scene.serving(*role).await?);
     }
+    sleep(MEANWHILE).await;
+    let mut said = Vec::new();
+    for pod in &pods {
+        let log = scene
+            .kubectl
+            .run(&["logs", &pod.name, "--since=40s"])
+            .await?;
+        let line = log.lines().find(|line| line.contains(words));
+        said.extend(line.map(str::to_owned));
+    }
+    let (some, all) = (said.len(), pods.len());
+    Ok(Verdict::default()
+        .shows(said.into_iter().next().unwrap_or_default())
+        .shows(format!("{some} of {all} logs say so"))
+        .requires(some == all, format!("not every log says `{words}`")))
+}
+
+/// Makes objects again as they were.
+async fn put_back(scene: &Scene, mut objects: Vec<Value>) -> Result<()> {
+    for object in &mut objects {
+        let metadata = object["metadata"].as_object_mut();
+        let metadata = metadata.context("it has metadata")?;
+        for member in [
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "managedFields",
+        ] {
+            metadata.remove(member);
+        }
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let file = scene.setting.folder.join("put-back.json");
-    tokio::fs::write(&file, object.to_string()).await?;
+    tokio::fs::write(&file, list.to_string()).await?;
     let file = format!("--filename={}", file.display());
     scene.kubectl.run(&["create", &file]).await.map(|_| ())
 }
