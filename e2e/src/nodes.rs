@@ -102,7 +102,11 @@ async fn exec(node: &str, words: &[&str]) -> Result<String> {
     docker(&[&["exec", node], words].concat()).await
 }
 
-async fn docker(words: &[&str]) -> Result<String> {
+/// What `docker` says.
+///
+/// # Errors
+/// When it is not there, or fails.
+pub(crate) async fn docker(words: &[&str]) -> Result<String> {
     let mut docker = Command::new("docker");
     docker.args(words);
     command::output(&mut docker, PROMPT).await

@@ -14,6 +14,8 @@ use crate::load::{Counts, Figures};
 pub const UNNOTICED: &str = "0 failed requests, 0 sessions lost, 0 streams closed";
 /// The bar of planned changes of edges, as [`Verdict::resumable`] judges it.
 pub const RESUMABLE: &str = "0 failed requests, 0 sessions lost, streams end resumably only";
+/// The bar of the image, in megabytes unpacked, as [`Verdict::image`] judges it.
+pub const SMALL: f64 = 40.0;
 /// The bar of losses, once they are seen or mended.
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -146,6 +148,17 @@ impl Verdict {
             .requires(back < limit, format!("full service took {seconds:.1} s"))
     }
 
+    /// The bar of the image: every node that runs something pulls it first.
+    #[must_use]
+    pub fn image(self, bytes: Option<u64>) -> Self {
+        let Some(bytes) = bytes else {
+            return self.shows("Docker here has no such image: how large it is was not seen");
+        };
+        let megabytes = bytes as f64 / 1e6;
+        self.shows(format!("image {megabytes:.1} MB"))
+            .requires(megabytes < SMALL, "the image is too large")
+    }
+
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let broken = self.broken.iter().map(|why| format!("**{why}**"));
@@ -263,6 +276,17 @@ mod tests {
             verdict.line(),
             "**full service took 12.0 s**; full service after 12.0 s"
         );
+    }
+
+    #[test]
+    fn the_image_is_small() {
+        let verdict = |bytes| Verdict::default().image(bytes);
+        assert_eq!(verdict(Some(39_900_000)).line(), "image 39.9 MB");
+        assert_eq!(
+            verdict(Some(40_000_000)).line(),
+            "**the image is too large**; image 40.0 MB"
+        );
+        assert_eq!(broken(&verdict(None)), [""; 0]);
     }
 
     #[test]

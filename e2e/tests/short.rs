@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use hexagram_e2e::{RESUMABLE, Role, SOON, Scene, UNNOTICED, Verdict, scenario, tour};
+use hexagram_e2e::{RESUMABLE, Role, SMALL, SOON, Scene, UNNOTICED, Verdict, scenario, tour};
 
 /// Losses. Without a store the legacy sessions of the lost worker end with 404.
 const BACK_SOON: &str = "full service in < 10 s";
@@ -16,8 +16,8 @@ const LEASE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_first_call_is_answered_after_helm_install() {
-    let bar = "first call answered in < 60 s; `helm test` passes";
-    scenario("install", bar, async |scene| {
+    let bar = format!("first call answered in < 60 s; `helm test` passes; image < {SMALL} MB");
+    scenario("install", &bar, async |scene| {
         let answered = scene.install().await?;
         let seconds = answered.as_secs_f64();
         scene.rest().await?;
@@ -25,7 +25,8 @@ async fn a_first_call_is_answered_after_helm_install() {
         Ok(Verdict::default()
             .shows(format!("first answer {seconds:.1} s after `helm install`"))
             .shows("helm test passed")
-            .requires(seconds < 60.0, "it took too long"))
+            .requires(seconds < 60.0, "it took too long")
+            .image(scene.image_size().await?))
     })
     .await;
 }

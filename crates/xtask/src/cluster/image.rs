@@ -43,7 +43,22 @@ pub(super) fn build(workspace: &Workspace, binary: &Path, task: &mut Task) -> Re
         .arg(workspace.root.join("Dockerfile"))
         .args(arguments(base.as_deref().unwrap_or(BASE)))
         .arg(context);
-    process::require(build, task).map(|_| ())
+    process::require(build, task)?;
+    task.print([format!("{IMAGE}: {}", size()?).as_str()]);
+    Ok(())
+}
+
+/// How large the image is, unpacked.
+fn size() -> Result<String> {
+    let mut inspect = Command::new("docker");
+    inspect.args(["image", "inspect", "--format={{.Size}}", IMAGE]);
+    let bytes = process::output(inspect)?;
+    let bytes = bytes.trim().parse::<u64>();
+    bytes.context("read the size of the image").map(megabytes)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// Gives the image its second name.
@@ -98,4 +113,14 @@ fn strip(binary: &Path, task: &mut Task) -> Result<()> {
     let mut strip = Command::new("strip");
     strip.arg(binary);
     process::require(strip, task).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_told_as_docker_tells_it() {
+        assert_eq!(megabytes(41_141_742), "41.1 MB");
+    }
 }
