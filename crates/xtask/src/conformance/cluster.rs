@@ -47,7 +47,8 @@ impl Cluster {
         let server = match shape {
             Shape::Workers => vec![DEMO.into(), TASKS.into()],
             Shape::Upstream | Shape::Moving => {
-                vec![format!("--upstream=fixture={}", url(launcher.local()?))]
+                let fixture = url(launcher.local().await?);
+                vec![format!("--upstream=fixture={fixture}")]
             }
         };
         let (members, control) = match shape {
@@ -124,11 +125,15 @@ struct Launcher<'a> {
 }
 
 impl Launcher<'_> {
-    /// A whole cluster in one process, as the server; gives its address.
-    fn local(&mut self) -> Result<SocketAddr> {
+    /// A whole cluster in one process, as the server; gives its address. It listens: a worker
+    /// that asks it too early remembers for a while that it was not there.
+    async fn local(&mut self) -> Result<SocketAddr> {
         let listen = self.ports.free()?;
         let args = ["local".into(), DEMO.into(), format!("--listen={listen}")];
         self.start("local", args.map(OsString::from))?;
+        for local in &mut self.processes {
+            local.ready().await?;
+        }
         Ok(listen)
     }
 
