@@ -10,8 +10,8 @@ pub const HOT: &str =
 const ENOUGH: usize = 8;
 /// Of a worker's mean load: whoever has a hotter shard has not much else to give away.
 const HOTTEST: f64 = 0.2;
-/// The busiest worker's load for the mean of all.
-const UNEVEN: f64 = 1.5;
+/// The busiest worker's load for the mean of all: more than what is to be had in the end.
+const UNEVEN: f64 = 1.35;
 /// Of one core: below that, no load matters to anybody.
 const BUSY: f64 = 0.2;
 

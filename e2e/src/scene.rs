@@ -249,29 +249,6 @@ impl Scene {
         self.kubectl.metrics(&self.leading().await?.name).await
     }
 
-    /// Waits until the operator shows something and goes on with that for `length`: how long
-    /// it took to begin, and all that was shown then.
-    ///
-    /// # Errors
-    /// With what is missing after `limit`.
-    pub async fn shown_for(
-        &self,
-        length: Duration,
-        what: &str,
-        limit: Duration,
-        holds: impl Fn(&Metrics) -> bool,
-    ) -> Result<(Duration, Metrics)> {
-        let (start, mut begun) = (Instant::now(), None);
-        wait::until(what, limit, async || {
-            // An operator that only starts shows nothing.
-            let shown = self.control_metrics().await.ok().filter(&holds);
-            begun = shown.map(|shown| begun.take().unwrap_or((start.elapsed(), shown)));
-            let lasts = |(at, _): &mut (Duration, _)| start.elapsed() - *at >= length;
-            begun.take_if(lasts).context("not yet")
-        })
-        .await
-    }
-
     /// Waits until an operator leads.
     ///
     /// # Errors
