@@ -37,15 +37,15 @@ mod store;
 mod upstreams;
 mod wait;
 
-pub use clients::tour;
+pub use clients::{Countdown, Counted, tour};
 pub use finally::finally;
 pub use heat::{HOT, Heat};
 pub use kubectl::{Kubectl, Pod, Role};
-pub use load::{Drive, Figures, Load};
+pub use load::{Drive, Figures, Load, Moment};
 pub use metrics::Metrics;
 pub use orders::Orders;
 pub use rendered::Accepted;
-pub use report::{RESUMABLE, SMALL, SOON, UNNOTICED, Verdict};
+pub use report::{AVAILABLE, RECOVERY, RESUMABLE, SMALL, SOON, UNNOTICED, Verdict};
 pub use scenario::scenario;
 pub use scene::{Scene, Size};
 pub use setting::Setting;

@@ -77,6 +77,18 @@ pub struct Figures {
     pub modern: Counts,
     /// The longest time in which no client had an answer.
     pub outage_ms: f64,
+    /// Second by second, from the first call on.
+    #[serde(default)]
+    pub timeline: Vec<Moment>,
+}
+
+/// What came of calls in one second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Moment {
+    /// Its number.
+    pub second: u64,
+    /// Requests that did not end in a result.
+    pub failed: u64,
 }
 
 /// What the clients of an era saw.
@@ -244,6 +256,18 @@ async fn follow(progress: ChildStderr, mut log: File, tell: watch::Sender<usize>
     let _ = log.flush().await;
 }
 
+impl Figures {
+    /// From the first second in which a request failed to the last one, both included.
+    #[must_use]
+    pub fn recovery(&self) -> Duration {
+        let failing = || self.timeline.iter().filter(|second| second.failed > 0);
+        let (first, last) = (failing().next(), failing().next_back());
+        let seconds = first.zip(last);
+        let seconds = seconds.map(|(first, last)| last.second - first.second + 1);
+        Duration::from_secs(seconds.unwrap_or_default())
+    }
+}
+
 impl Counts {
     /// Requests that did not end in a result.
     #[must_use]
@@ -284,6 +308,10 @@ mod tests {
         });
         let figures: Figures = serde_json::from_value(json!({
             "ok": false, "seconds": 3.0, "total": total, "legacy": total, "modern": {}, "outage_ms": 12.0,
+            "timeline": [
+                {"second": 4, "answered": 9, "failed": 0}, {"second": 5, "answered": 0, "failed": 2},
+                {"second": 6, "answered": 9, "failed": 0}, {"second": 7, "answered": 9, "failed": 1},
+            ],
         }))
         .unwrap();
         assert_eq!(figures.total.unanswered(), 3);
@@ -293,6 +321,7 @@ mod tests {
         );
         assert_eq!(figures.total.streams.broken, 1);
         assert_eq!(figures.modern, Counts::default());
+        assert_eq!(figures.recovery(), Duration::from_secs(3));
     }
 
     #[test]

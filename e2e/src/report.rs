@@ -19,6 +19,11 @@ pub const SMALL: f64 = 40.0;
 /// The bar of losses, once they are seen or mended.
 pub const SOON: Duration = Duration::from_secs(10);
 
+/// Percent of requests that are answered over ten minutes with one loss (S7).
+pub const AVAILABLE: f64 = 99.9;
+/// Until none fails any more (S7).
+pub const RECOVERY: Duration = Duration::from_secs(30);
+
 /// What came out of a scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -140,6 +145,24 @@ impl Verdict {
             .requires(lost == 0, format!("{lost} sessions were lost"))
     }
 
+    /// The bar of a window with one loss (S7): hardly any request fails, each of those is
+    /// told why, and only until the loss is mended.
+    #[must_use]
+    pub fn available(self, figures: &Figures) -> Self {
+        let total = &figures.total;
+        let answered = 100.0 - 100.0 * total.unanswered() as f64 / total.sent.max(1) as f64;
+        let (recovery, untold) = (figures.recovery(), total.failed + total.lost);
+        self.shows(format!(
+            "{answered:.3} % answered in {:.0} s; requests failed within {} s",
+            figures.seconds,
+            recovery.as_secs()
+        ))
+        .requires(answered >= AVAILABLE, "too few were answered")
+        .requires(untold == 0, format!("{untold} requests failed untold"))
+        .requires(recovery < RECOVERY, "it took too long until none failed")
+        .load(figures)
+    }
+
     /// The bar of losses: everybody is served again soon.
     #[must_use]
     pub fn back_within(self, limit: Duration, back: Duration) -> Self {
@@ -208,7 +231,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::{Sessions, Streams};
+    use crate::load::{Moment, Sessions, Streams};
 
     fn figures(failed: u64, lost: u64, ended: u64, broken: u64) -> Figures {
         let total = Counts {
@@ -230,6 +253,7 @@ mod tests {
             modern: Counts::default(),
             total,
             outage_ms: 0.0,
+            timeline: Vec::new(),
         }
     }
 
@@ -258,6 +282,23 @@ mod tests {
         assert_eq!(broken(&verdict(figures(0, 0, 9, 0))), [""; 0]);
         let noticed = verdict(figures(0, 0, 9, 1));
         assert_eq!(broken(&noticed), ["1 streams broke or did not open again"]);
+    }
+
+    #[test]
+    fn a_window_with_a_loss_is_judged_by_what_is_told_and_until_when() {
+        let mut seen = figures(0, 0, 0, 0);
+        seen.total.sent = 10_000;
+        seen.total.refused = 10;
+        let failed = |second| Moment { second, failed: 5 };
+        seen.timeline = vec![failed(3), failed(32)];
+        let verdict = |figures: &Figures| Verdict::default().available(figures);
+        let late = "it took too long until none failed";
+        assert_eq!(broken(&verdict(&seen)), [late]);
+        seen.timeline[1] = failed(31);
+        assert_eq!(broken(&verdict(&seen)), [""; 0]);
+        seen.total.failed = 1;
+        let few = ["too few were answered", "1 requests failed untold"];
+        assert_eq!(broken(&verdict(&seen)), few);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::kubectl::{Kubectl, Pod, Role};
@@ -144,6 +145,23 @@ impl Scene {
         Ok(pods)
     }
 
+    /// Waits until the edges have so many exchanges under way.
+    ///
+    /// # Errors
+    /// With how many they have.
+    pub async fn running(&self, exchanges: u64) -> Result<()> {
+        wait::until("exchanges", REST, async || {
+            let mut all = 0;
+            for edge in self.serving(Role::Edge).await? {
+                let status = self.kubectl.page(&edge.name, "status").await?;
+                all += in_flight(&serde_json::from_str(&status)?);
+            }
+            ensure!(all >= exchanges, "{all} run, not {exchanges}");
+            Ok(())
+        })
+        .await
+    }
+
     /// The load, begun.
     ///
     /// # Errors
@@ -274,6 +292,12 @@ impl Scene {
         })
         .await
     }
+}
+
+/// What an edge's links carry, by its status.
+fn in_flight(status: &Value) -> u64 {
+    let links = status["links"].as_array().into_iter().flatten();
+    links.filter_map(|link| link["in_flight"].as_u64()).sum()
 }
 
 /// The pods of a role, if they are as many as that, ready, and none is ending.

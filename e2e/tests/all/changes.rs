@@ -3,15 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{Figures, RESUMABLE, Role, Scene, Size, UNNOTICED, Verdict, finally, scenario};
-use tokio::time::{Instant, sleep};
+use hexagram_e2e::{Figures, RESUMABLE, Role, Scene, UNNOTICED, Verdict, finally, scenario};
+use tokio::time::Instant;
 
 use super::is_apart;
 
-/// Connections live for half a minute at most.
-const YOUNG: &str = "edge.connectionAgeSeconds=30";
-/// After which all clients have connected anew.
-const SHARING: Duration = Duration::from_secs(60);
 /// Steps of a rotation wait for nothing but who reports.
 const PROMPT: &str = "keys.settleSeconds=1";
 /// The release before, as far as links can tell: all speak an older version of it.
@@ -19,56 +15,6 @@ const BEFORE: [&str; 2] = [
     "edge.extraArgs={--link-version=2}",
     "worker.extraArgs={--link-version=2}",
 ];
-
-#[tokio::test]
-async fn edges_are_scaled_up_and_down() {
-    scenario("scale edges 1 -> 3 -> 1", RESUMABLE, async |scene| {
-        scene.installed().await?;
-        let (shares, figures) = finally(edges_one_three_one(scene), as_before(scene)).await?;
-        let whole: f64 = shares.iter().sum();
-        let least = shares.iter().copied().fold(whole, f64::min);
-        scene.rest().await?;
-        Ok(Verdict::default()
-            .shows(format!("connections of three edges: {shares:?}"))
-            .requires(least > whole / 6.0, "the new edges have no share")
-            .resumable(&figures))
-    })
-    .await;
-}
-
-async fn as_before(scene: &Scene) -> Result<()> {
-    scene
-        .kubectl
-        .scale(Role::Edge, Size::default().edges)
-        .await?;
-    scene.upgrade_with(&[]).await
-}
-
-async fn edges_one_three_one(scene: &Scene) -> Result<(Vec<f64>, Figures)> {
-    scene.upgrade_with(&[YOUNG]).await?;
-    scale_edges(scene, 1).await?;
-    let load = scene.load().await?;
-    scale_edges(scene, 3).await?;
-    sleep(SHARING).await;
-    let shares = connections(scene).await?;
-    scale_edges(scene, 1).await?;
-    Ok((shares, load.end().await?))
-}
-
-async fn scale_edges(scene: &Scene, edges: usize) -> Result<()> {
-    scene.kubectl.scale(Role::Edge, edges).await?;
-    let size = Size::default();
-    scene.rest_as(Size { edges, ..size }).await.map(|_| ())
-}
-
-async fn connections(scene: &Scene) -> Result<Vec<f64>> {
-    let mut connections = Vec::new();
-    for edge in scene.serving(Role::Edge).await? {
-        let metrics = scene.kubectl.metrics(&edge.name).await?;
-        connections.push(metrics.sum("hexagram_edge_connections", &[]));
-    }
-    Ok(connections)
-}
 
 #[tokio::test]
 async fn node_is_drained() {

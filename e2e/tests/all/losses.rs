@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{Figures, Pod, Role, SOON, Scene, Verdict, scenario};
-use tokio::time::Instant;
+use hexagram_e2e::{AVAILABLE, Figures, Pod, RECOVERY, Role, SOON, Scene, Verdict, scenario};
+use tokio::time::{Instant, sleep_until};
 
 use super::{NO_CONTAINERS, is_apart};
 
@@ -12,8 +12,36 @@ use super::{NO_CONTAINERS, is_apart};
 const SERVICE: Duration = Duration::from_secs(90);
 /// Until Kubernetes sends nobody to a lost node any more, and more.
 const NOTICED: Duration = Duration::from_secs(240);
+/// In which availability is measured (S7).
+const WINDOW: Duration = Duration::from_secs(600);
 /// Long enough for every timeout of a link.
 const CUT: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_window_of_ten_minutes_has_one_loss() {
+    let bar = format!(
+        "{AVAILABLE} % answered; every failure refused or unknown, within {} s",
+        RECOVERY.as_secs()
+    );
+    let name = "ten minutes with one kill -9 of a worker process";
+    scenario(name, &bar, async |scene| {
+        scene.installed().await?;
+        let worker = scene.pod(Role::Worker).await?;
+        if !scene.can_kill(&worker).await {
+            return Ok(Verdict::not_run(NO_CONTAINERS));
+        }
+        let (load, end) = (scene.load().await?, Instant::now() + WINDOW);
+        sleep_until(end - WINDOW / 2).await;
+        let back = scene.kill(&worker).await?;
+        sleep_until(end).await;
+        let figures = load.end().await?;
+        scene.rest().await?;
+        Ok(Verdict::default()
+            .back_within(SOON, back)
+            .available(&figures))
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn node_is_lost() {

@@ -8,6 +8,7 @@
 mod balance;
 mod changes;
 mod control;
+mod edges;
 mod losses;
 mod mistakes;
 mod scaling;

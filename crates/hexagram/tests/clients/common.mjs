@@ -14,11 +14,16 @@ const CALL_TIMEOUT_MS = 15_000;
 // With --loop: an edge that restarts may refuse connections for this long.
 const REFUSED_LIMIT_MS = 15_000;
 const REFUSED_PAUSE_MS = 50;
+// A countdown may take so much longer than its steps: its stream is opened again meanwhile.
+const COUNTDOWN_SLACK_MS = 60_000;
 
 const HELP = `options:
   --tools-only         list the tools and call echo, nothing else
   --loop SECONDS       repeat echo until the time is over; counts failed calls and
                        waits out refused connections
+  --countdown STEPS    count down instead, with --loop until the time is over: every step
+                       must be told once and in order, and no call may fail
+  --step-ms MS         how long a step takes (100)
   --header 'N: value'  sent with every request; may be repeated`;
 
 /** Loads an npm package from the folder that `cargo xtask tools` filled. */
@@ -53,6 +58,7 @@ export async function main({ name, modes, connect }) {
     process.exitCode = 1;
   }
   report.requests = fetch.counts;
+  report.resumed = fetch.seen.resumed;
   console.log(JSON.stringify(report));
   // Keep-alive connections and standing streams would hold the process.
   process.exit();
@@ -64,7 +70,9 @@ async function drive(session, args, report) {
   const echo = toolNamed(tools, 'echo');
   await callEcho(session, echo, 'hello');
   report.echo = 1;
-  if (args.loop > 0) {
+  if (args.countdown > 0) {
+    await loopCountdown(session, toolNamed(tools, 'countdown'), args, report);
+  } else if (args.loop > 0) {
     await loopEcho(session, echo, args.loop, report);
   } else if (!args.toolsOnly) {
     await callLong(session, toolNamed(tools, 'trigger-long-running-operation'), report);
@@ -125,6 +133,21 @@ async function loopEcho(session, tool, seconds, report) {
   assert.ok(report.ok > 0, 'not one call succeeded');
 }
 
+async function loopCountdown(session, tool, { countdown: steps, stepMs, loop }, report) {
+  const timeout = steps * stepMs + COUNTDOWN_SLACK_MS;
+  const every = Array.from({ length: steps }, (_, before) => before + 1);
+  const end = performance.now() + loop * 1000;
+  report.countdowns = 0;
+  do {
+    const told = [];
+    const onprogress = ({ progress }) => told.push(progress);
+    const result = await session.callTool(tool, { steps, step_ms: stepMs }, { timeout, onprogress });
+    assert.equal(result.content[0].text, `counted ${steps} steps`);
+    assert.deepEqual(told, every, 'steps are missing, told twice or out of order');
+    report.countdowns += 1;
+  } while (performance.now() < end);
+}
+
 /** All pages of a list. */
 async function listAll(page, key) {
   const items = [];
@@ -157,6 +180,7 @@ function first(items, what) {
 function roundRobin(urls, patienceMs) {
   let next = 0;
   const counts = urls.map(() => 0);
+  const seen = { resumed: 0 };
   const fetchNext = async (input, init) => {
     const deadline = performance.now() + patienceMs;
     for (;;) {
@@ -166,6 +190,7 @@ function roundRobin(urls, patienceMs) {
       try {
         const response = await fetch(target, init);
         counts[index] += 1;
+        if (new Headers(init?.headers).has('last-event-id')) seen.resumed += 1;
         return response;
       } catch (error) {
         if (!refused(error) || performance.now() > deadline) throw error;
@@ -173,7 +198,7 @@ function roundRobin(urls, patienceMs) {
       }
     }
   };
-  return Object.assign(fetchNext, { counts });
+  return Object.assign(fetchNext, { counts, seen });
 }
 
 const refused = (error) => error?.cause?.code === 'ECONNREFUSED';
@@ -196,6 +221,8 @@ function parse(name, modes) {
       headers: Object.fromEntries(values.header.map(splitHeader)),
       toolsOnly: values['tools-only'],
       loop: Number(values.loop),
+      countdown: Number(values.countdown),
+      stepMs: Number(values['step-ms']),
     };
   } catch (error) {
     console.error(`${error.message}\n${usage}`);
@@ -206,6 +233,8 @@ function parse(name, modes) {
 const OPTIONS = {
   'tools-only': { type: 'boolean', default: false },
   loop: { type: 'string', default: '0' },
+  countdown: { type: 'string', default: '0' },
+  'step-ms': { type: 'string', default: '100' },
   header: { type: 'string', multiple: true, default: [] },
 };
 
