@@ -2,6 +2,7 @@
 //! on whom, what a manifest may say, how long a file may be.
 
 pub mod arrows;
+pub mod image;
 pub mod manifest;
 pub mod size;
 
@@ -27,6 +28,7 @@ pub fn problems(root: &Path) -> Result<Vec<String>> {
     }
     let mut problems = arrows::problems(&graph);
     problems.extend(manifest_problems(&metadata)?);
+    problems.extend(image_problems(&metadata)?);
     problems.extend(size::problems(root)?);
     Ok(problems)
 }
@@ -60,6 +62,20 @@ pub(crate) fn report(root: &Path) -> Result<()> {
         0 => Ok(()),
         count => bail!("{count} problems"),
     }
+}
+
+fn image_problems(metadata: &Metadata) -> Result<Vec<String>> {
+    let root = &metadata.workspace_root;
+    let file = root.join(".dockerignore");
+    let ignore = std::fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
+    let packages = metadata.workspace_packages();
+    let folders = packages
+        .iter()
+        .filter_map(|package| package.manifest_path.parent()?.strip_prefix(root).ok());
+    Ok(image::problems(
+        &ignore,
+        folders.map(|folder| folder.as_std_path()),
+    ))
 }
 
 fn manifest_problems(metadata: &Metadata) -> Result<Vec<String>> {
