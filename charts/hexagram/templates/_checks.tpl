@@ -120,7 +120,12 @@
 {{- $map := lookup "hexagram.dev/v1alpha1" "ShardMap" .Release.Namespace $name }}
 {{- $shards := dig "spec" "shards" .Values.shards $map | int }}
 {{- if ne $shards (int .Values.shards) }}
-{{- fail (printf "shards is fixed for the cluster's life: the ShardMap %s has %d, the values say %d; set shards to %d, or delete the ShardMap and lose every session" $name $shards (int .Values.shards) $shards) }}
+{{- fail (printf "shards is fixed for the cluster's life: the ShardMap %s has %d, the values say %d; set shards to %d, or install another release" $name $shards (int .Values.shards) $shards) }}
+{{- end }}
+{{- $wanted := include "hexagram.cluster" . }}
+{{- $cluster := dig "spec" "cluster" $wanted $map }}
+{{- if ne $cluster $wanted }}
+{{- fail (printf "cluster is fixed for the cluster's life: the ShardMap %s has %s, the values say %s; set cluster to %s, or install another release" $name $cluster $wanted $cluster) }}
 {{- end }}
 {{- end }}
 {{- end }}
