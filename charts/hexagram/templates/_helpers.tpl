@@ -35,11 +35,16 @@ labels:
 {{- /* As many as run now, where the values give no number: an upgrade that leaves out what the
        one before had makes it 1, and an autoscaler has to begin anew. None where nothing is known
        of the cluster: first installs, and renders for GitOps. */ -}}
-{{- define "hexagram.liveReplicas" -}}
+{{- define "hexagram.replicas" -}}
+{{- $values := index .root.Values .role }}
+{{- if not (or $values.autoscaling.enabled (kindIs "invalid" $values.replicas)) -}}
+replicas: {{ $values.replicas }}
+{{- else }}
 {{- $name := printf "%s-%s" (include "hexagram.fullname" .root) .role }}
 {{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace $name }}
-{{- with $live.spec }}
+{{- with $live.spec -}}
 replicas: {{ int .replicas }}
+{{- end }}
 {{- end }}
 {{- end }}
 
