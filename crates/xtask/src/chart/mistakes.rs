@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 16] = [
+const TYPOS: [Mistake; 17] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -32,6 +32,7 @@ const TYPOS: [Mistake; 16] = [
     ("httpRoute.timeouts.request=15", "request"),
     ("httpRoute.parentRefs[0].sectionName=https", "name"),
     ("store.wait=-1", "wait"),
+    ("valkey.runAsUser=0", "runAsUser"),
 ];
 
 /// Refused by the chart's own checks: each value is right, together they are not.
