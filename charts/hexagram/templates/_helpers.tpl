@@ -119,10 +119,20 @@ replicas: {{ int .replicas }}
 {{- end }}
 {{- end }}
 
+{{- /* Where processes listen. `[::]` takes IPv4 as well, but a node may have no IPv6. */ -}}
+{{- define "hexagram.anywhere" -}}
+{{- ternary "[::]" "0.0.0.0" .Values.ipv6 }}
+{{- end }}
+
+{{- /* A Service of both families sends clients to edges by either. */ -}}
+{{- define "hexagram.anywhereForClients" -}}
+{{- ternary "[::]" (include "hexagram.anywhere" .) (hasSuffix "DualStack" .Values.service.ipFamilyPolicy) }}
+{{- end }}
+
 {{- /* Flags that all roles take. */ -}}
 {{- define "hexagram.commonArgs" -}}
 - --name=$(POD_NAME)
-- --admin=0.0.0.0:9090
+- --admin={{ include "hexagram.anywhere" . }}:9090
 - {{ printf "--cluster=%s" (include "hexagram.cluster" .) | quote }}
 - --shards={{ int .Values.shards }}
 - --shard-map={{ include "hexagram.fullname" . }}

@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 17] = [
+const TYPOS: [Mistake; 19] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -33,6 +33,8 @@ const TYPOS: [Mistake; 17] = [
     ("httpRoute.parentRefs[0].sectionName=https", "name"),
     ("store.wait=-1", "wait"),
     ("valkey.runAsUser=0", "runAsUser"),
+    ("ipv6=yes", "ipv6"),
+    ("service.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
 ];
 
 /// Refused by the chart's own checks: each value is right, together they are not.
