@@ -256,6 +256,14 @@ topologySpreadConstraints:
 {{- end }}
 
 {{- define "hexagram.scheduling" -}}
+{{- include "hexagram.nodes" . }}
+{{- with (index .root.Values .role).affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "hexagram.nodes" -}}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -270,10 +278,6 @@ nodeSelector:
 {{- end }}
 {{- with .tolerations }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .affinity }}
-affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

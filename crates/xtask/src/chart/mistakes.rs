@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 19] = [
+const TYPOS: [Mistake; 20] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -34,6 +34,7 @@ const TYPOS: [Mistake; 19] = [
     ("store.wait=-1", "wait"),
     ("valkey.runAsUser=0", "runAsUser"),
     ("ipv6=yes", "ipv6"),
+    ("test.podLabel.a=b", "podLabel"),
     ("service.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
 ];
 
