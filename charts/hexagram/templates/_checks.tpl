@@ -131,14 +131,15 @@
 {{- end }}
 
 {{- /* A rolling update to another store would wait for ever: a worker is not taken in
-       where its store is not that of the others. */ -}}
+       where its store is not that of the others. What a Secret holds only workers know: another
+       Secret may have the same store. */ -}}
 {{- define "hexagram.checkStoreChange" -}}
 {{- $name := printf "%s-worker" (include "hexagram.fullname" .) }}
 {{- $live := lookup "apps/v1" "Deployment" .Release.Namespace $name }}
 {{- if and $live (ne .Values.worker.updateStrategy "Recreate") }}
 {{- $now := dig "metadata" "annotations" "hexagram.dev/store" "none" $live }}
 {{- $wanted := include "hexagram.storePlace" . }}
-{{- if ne $now $wanted }}
+{{- if and (ne $now $wanted) (not (and (hasPrefix "secret " $now) (hasPrefix "secret " $wanted))) }}
 {{- fail (printf "the store changes from %s to %s: set worker.updateStrategy to Recreate for this upgrade, which ends all legacy sessions" $now $wanted) }}
 {{- end }}
 {{- end }}
