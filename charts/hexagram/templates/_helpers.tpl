@@ -9,11 +9,12 @@
 {{- default $full .Values.fullnameOverride | trunc 45 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* The helpers below take (dict "root" $ "role" "edge"). */ -}}
+{{- /* The helpers below take (dict "root" $ "role" "edge"). toYaml quotes names that YAML would
+       read as a number. */ -}}
 
 {{- define "hexagram.selector" -}}
-app.kubernetes.io/name: {{ include "hexagram.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "hexagram.name" .root | toYaml }}
+app.kubernetes.io/instance: {{ toYaml .root.Release.Name }}
 app.kubernetes.io/component: {{ .role }}
 {{- end }}
 
@@ -27,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{- define "hexagram.metadata" -}}
 name: {{ include "hexagram.fullname" .root }}-{{ .role }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ toYaml .root.Release.Namespace }}
 labels:
   {{- include "hexagram.labels" . | nindent 2 }}
 {{- end }}

@@ -20,6 +20,8 @@ use helm::Helm;
 
 /// Renders a chart and asks nobody.
 const PROGRAM: &str = "helm";
+/// What a release with its namespace, and the chart within it, may be called.
+const DIGITS: [&str; 2] = ["2024", "2025"];
 
 /// The help of `cargo xtask chart`, after its options.
 pub(crate) const HELP: &str = "\
@@ -59,6 +61,7 @@ pub(crate) fn step(workspace: &Workspace, task: &mut Task) -> Result<String> {
     }
     let helm = Helm::of(workspace);
     let sets = check_values(&helm, task)?;
+    check_digits(&helm, task)?;
     let mistakes = mistakes::check(&helm, task)?;
     plain::check(&helm, &workspace.root)?;
     Ok(format!(
@@ -91,6 +94,24 @@ fn check_values(helm: &Helm, task: &mut Task) -> Result<usize> {
     }
     ensure!(!sets.is_empty(), "the chart has no sets of values in ci/");
     Ok(sets.len())
+}
+
+/// A name of digits is a text in labels and namespaces too.
+fn check_digits(helm: &Helm, task: &mut Task) -> Result<()> {
+    let [release, name] = DIGITS;
+    task.line(release);
+    let everything = helm.chart().join("ci/everything-values.yaml");
+    let values = everything.display().to_string();
+    let set = format!("nameOverride={name}");
+    let rendered = helm.template_as(release, &["--values", &values, "--set-string", &set])?;
+    let numbers = DIGITS.map(|digits| format!(": {digits}"));
+    let is_number = |line: &&str| numbers.iter().any(|number| line.ends_with(number));
+    let bare = rendered.lines().find(is_number);
+    ensure!(
+        bare.is_none(),
+        "a release named {release} renders a number: {bare:?}"
+    );
+    Ok(())
 }
 
 fn value_sets(helm: &Helm) -> Result<Vec<PathBuf>> {

@@ -42,9 +42,17 @@ impl Helm {
     /// # Errors
     /// With why Helm refuses.
     pub(super) fn template(&self, args: &[&str]) -> Result<String> {
+        self.template_as(RELEASE, args)
+    }
+
+    /// The same for a release and a namespace of another name.
+    ///
+    /// # Errors
+    /// As [`Self::template`].
+    pub(super) fn template_as(&self, name: &str, args: &[&str]) -> Result<String> {
         let mut template = Command::new("helm");
-        template.args(["template", RELEASE]).arg(&self.chart);
-        template.args(["--namespace", RELEASE]).args(args);
+        template.args(["template", name]).arg(&self.chart);
+        template.args(["--namespace", name]).args(args);
         process::output(template)
     }
 }

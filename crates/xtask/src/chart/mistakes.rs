@@ -9,7 +9,7 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 20] = [
+const TYPOS: [Mistake; 23] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
@@ -35,6 +35,9 @@ const TYPOS: [Mistake; 20] = [
     ("valkey.runAsUser=0", "runAsUser"),
     ("ipv6=yes", "ipv6"),
     ("test.podLabel.a=b", "podLabel"),
+    ("nameOverride=hex_a", "nameOverride"),
+    ("fullnameOverride=1-hexagram", "fullnameOverride"),
+    ("edge.routing.spread=65536", "spread"),
     ("service.ipFamilyPolicy=DualStack", "ipFamilyPolicy"),
 ];
 
