@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::scene::Scene;
 
@@ -51,12 +52,13 @@ impl Scene {
         Ok(all)
     }
 
-    /// What the chart and the API server say to another number of shards.
+    /// What the chart and the API server say to another value of a field of the ShardMap, which
+    /// stands in the chart's values under the same name.
     ///
     /// # Errors
     /// When one of them takes it; nothing is changed by that either.
-    pub async fn refusals_of_shards(&self, shards: u32) -> Result<[String; 2]> {
-        let (chart, set) = (self.setting.chart(), format!("--set=shards={shards}"));
+    pub async fn refusals(&self, field: &str, value: &Value) -> Result<[String; 2]> {
+        let (chart, set) = (self.setting.chart(), format!("--set-json={field}={value}"));
         let upgrade = [
             "upgrade",
             "hexagram",
@@ -66,13 +68,14 @@ impl Scene {
             &set,
         ];
         let chart = self.kubectl.helm(&upgrade).await;
-        let patch = format!(r#"--patch={{"spec":{{"shards":{shards}}}}}"#);
+        let spec = json!({"spec": {field: value}});
         let object = "shardmaps.hexagram.dev/hexagram";
+        let patch = format!("--patch={spec}");
         let patch = ["patch", object, "--type=merge", "--dry-run=server", &patch];
         let server = self.kubectl.run(&patch).await;
         Ok([
-            refusal("the chart", chart)?,
-            refusal("the API server", server)?,
+            refusal(&format!("the chart takes another {field}"), chart)?,
+            refusal(&format!("the API server takes another {field}"), server)?,
         ])
     }
 
@@ -102,9 +105,9 @@ impl Scene {
     }
 }
 
-fn refusal(who: &str, answer: Result<String>) -> Result<String> {
+fn refusal(otherwise: &str, answer: Result<String>) -> Result<String> {
     match answer {
-        Ok(_) => bail!("{who} takes another number of shards"),
+        Ok(_) => bail!("{otherwise}"),
         Err(refusal) => Ok(refusal.to_string()),
     }
 }

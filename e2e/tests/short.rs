@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hexagram_e2e::{RESUMABLE, Role, SMALL, SOON, Scene, UNNOTICED, Verdict, scenario, tour};
+use serde_json::json;
 
 /// Losses. Without a store the legacy sessions of the lost worker end with 404.
 const BACK_SOON: &str = "full service in < 10 s";
@@ -77,18 +78,19 @@ async fn every_set_of_values_is_accepted_by_the_api_server() {
 }
 
 #[tokio::test]
-async fn number_of_shards_stays_as_it_was_installed() {
-    let bar = "chart and API server refuse another number, with the reason";
-    scenario("another number of shards", bar, async |scene| {
+async fn what_is_fixed_for_life_stays_as_it_was_installed() {
+    let bar = "chart and API server refuse them, with the reason";
+    let name = "another number of shards, another cluster name";
+    scenario(name, bar, async |scene| {
         scene.installed().await?;
-        let refusals = scene.refusals_of_shards(128).await?;
-        let verdict = Verdict::default();
-        Ok(refusals.iter().fold(verdict, |verdict, refusal| {
-            verdict.requires(
-                refusal.contains("fixed"),
-                format!("refused for another reason: {refusal}"),
-            )
-        }))
+        let mut verdict = Verdict::default();
+        for (field, other) in [("shards", json!(128)), ("cluster", json!("other"))] {
+            for refusal in scene.refusals(field, &other).await? {
+                let why = format!("{field} is refused for another reason: {refusal}");
+                verdict = verdict.requires(refusal.contains("fixed"), why);
+            }
+        }
+        Ok(verdict)
     })
     .await;
 }

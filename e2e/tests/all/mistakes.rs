@@ -189,33 +189,6 @@ async fn put_back(scene: &Scene, mut objects: Vec<Value>) -> Result<()> {
 }
 
 #[tokio::test]
-async fn shard_count_is_changed() {
-    let bar = "refused with the reason, by the API server and by helm upgrade";
-    scenario("shard count changed", bar, async |scene| {
-        scene.installed().await?;
-        let spec = json!({"spec": {"shards": 128}}).to_string();
-        let patch = [
-            "patch",
-            "shardmaps.hexagram.dev",
-            "hexagram",
-            "--type=merge",
-            "--patch",
-            &spec,
-        ];
-        let patched = scene.kubectl.run(&patch).await;
-        let upgraded = scene.upgrade_with(&["shards=128"]).await;
-        scene.rest().await?;
-        Ok(Verdict::default()
-            .shows(refusal(
-                patched,
-                "the number of shards is fixed for a cluster's life",
-            )?)
-            .shows(refusal(upgraded, "shards is fixed for the cluster's life")?))
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn status_is_edited_by_hand() {
     // A later epoch is another ownership, whoever wrote it.
     let bar = "refused or put right, no epoch goes back; only sessions of the shard whose epoch \
