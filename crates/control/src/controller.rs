@@ -14,6 +14,9 @@ use crate::overview::Overview;
 use crate::register::Register;
 use crate::request::{Answer, OrderError, Request, Settings, Written};
 
+#[cfg(test)]
+mod tests;
+
 /// Requests that wait.
 const QUEUE: usize = 256;
 /// News that wait for who follows them: every shard of the largest cluster, once.
@@ -127,6 +130,11 @@ impl Controller {
     #[must_use]
     pub fn overview(&self) -> Overview {
         self.overview.borrow().clone()
+    }
+
+    /// Waits until it controls no more: it was told to end, or it panicked.
+    pub async fn ended(&self) {
+        self.requests.closed().await;
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Option<T> {
