@@ -30,6 +30,7 @@ mod shard_map;
 mod sight;
 mod source;
 mod story;
+mod tasks;
 mod trouble;
 mod upstream;
 mod upstream_endpoint;
@@ -44,7 +45,7 @@ pub use client::{ConnectError, Place};
 pub use heir::Heir;
 pub use key_ring::{KeyMetrics, KeySettings, KeyTimes};
 pub use link_certs::LinkSecrets;
-pub use operator::{Deposed, Leading, Operator, Settings, Standing};
+pub use operator::{Ended, Leading, Operator, Settings, Standing};
 pub use register::KubeRegister;
 pub use shard_map::{
     MoveEntry, ShardEntry, ShardMap, ShardMapSpec, ShardMapStatus, Summary, WorkerEntry, crds,

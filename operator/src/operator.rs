@@ -1,8 +1,6 @@
 //! The operator: leads, and then runs the controller over the objects of one namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +9,7 @@ use hexagram_core::RegisterMap;
 use hexagram_runtime::random::jittered;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::Place;
 use crate::cost::annotate;
@@ -22,6 +19,7 @@ use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
 use crate::story::{self, EventRecorder};
+use crate::tasks::Tasks;
 use crate::trouble::Trouble;
 use crate::upstreams::Upstreams;
 
@@ -55,10 +53,16 @@ pub struct Settings {
     pub control: hexagram_control::Settings,
 }
 
-/// Another one leads: this one is to start anew, to stand by.
+/// Why an operator ends that was not told to.
 #[derive(Debug, thiserror::Error)]
-#[error("the lease was lost to {0}: starting anew, to stand by")]
-pub struct Deposed(String);
+pub enum Ended {
+    /// Another one leads: this one is to start anew, to stand by.
+    #[error("the lease was lost to {0}: starting anew, to stand by")]
+    Deposed(String),
+    /// It leads, and a part of it is gone: another one may lead at once.
+    #[error("{0}, which no leader can do without: starting anew")]
+    Broken(String),
+}
 
 /// Why an operator cannot lead yet.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +100,13 @@ pub struct Leading {
     pub api: Api<KubeRegister>,
 }
 
+/// All that a leader does; it ends with this.
+struct Work {
+    controller: Controller,
+    tasks: Tasks,
+    _end: DropGuard,
+}
+
 /// One operator.
 pub struct Operator {
     place: Place,
@@ -123,15 +134,15 @@ impl Operator {
     /// Stands by and leads until `shutdown`; then another one may at once.
     ///
     /// # Errors
-    /// When another one took the lease.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Deposed> {
+    /// When another one took the lease, or a part of this one ended.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Ended> {
         let candidate = Candidate::new(&self.place, &self.settings.lease, &self.settings.name);
         let led = shutdown.run_until_cancelled(async {
             candidate.lead(|holder| self.stand_by(holder)).await;
             tracing::info!(lease = self.settings.lease, "this operator leads");
             tokio::select! {
-                successor = candidate.keep() => Deposed(successor),
-                never = self.lead() => match never {},
+                successor = candidate.keep() => Ended::Deposed(successor),
+                broken = self.lead() => Ended::Broken(broken),
             }
         });
         let led = led.await;
@@ -150,11 +161,10 @@ impl Operator {
         });
     }
 
-    /// Does what a leader does.
-    async fn lead(&self) -> Infallible {
+    /// Does what a leader does until a part of that ends; gives which.
+    async fn lead(&self) -> String {
         let register = self.prepared().await;
-        let _tasks = self.start(register);
-        pending().await
+        self.start(register).broken().await
     }
 
     /// The register, once all is there that a leader needs.
@@ -188,8 +198,8 @@ impl Operator {
         Ok(KubeRegister::open(self.place.api(), shard_map, cluster, shards).await?)
     }
 
-    /// Starts all that a leader does; it ends with what is returned.
-    fn start(&self, register: KubeRegister) -> Vec<AbortOnDropHandle<()>> {
+    /// Starts all that a leader does.
+    fn start(&self, register: KubeRegister) -> Work {
         let Settings {
             control,
             name,
@@ -202,9 +212,12 @@ impl Operator {
         let (seen, workers) = watch::channel(WorkerPods::new());
         let (tell_heard, heard) = watch::channel(Heard::new());
         self.stand(&controller, &register);
-        let news = controller.news();
         let recorder = EventRecorder::new(&self.place, name);
-        let story = news.map(|news| spawn(story::tell(recorder.clone(), register.clone(), news)));
+        let mut tasks = Tasks::default();
+        if let Some(news) = controller.news() {
+            let tell = story::tell(recorder.clone(), register.clone(), news);
+            tasks.spawn("telling of what is written", tell);
+        }
         let rotation = Rotation {
             place: self.place.clone(),
             settings: self.settings.keys.clone(),
@@ -212,38 +225,51 @@ impl Operator {
             recorder: recorder.clone(),
             register: register.clone(),
         };
-        let upstreams = self.settings.upstreams_secret.clone().map(|secret| {
-            let upstreams = Upstreams {
-                place: self.place.clone(),
-                secret,
-                headers_from: self.settings.header_secrets.clone(),
-                taken: self.settings.names_taken.clone(),
-                pods: workers.clone(),
-                controller: controller.clone(),
-                recorder,
-                verdicts: BTreeMap::new(),
-                written: BTreeMap::new(),
-            };
-            spawn(upstreams.keep())
-        });
-        let links = links.clone();
-        let links = links.map(|links| spawn(links.renew(self.place.clone())));
-        let end = end.drop_guard();
-        let lasting = async move {
-            let _end = end;
-            register.tend().await;
-        };
-        let introduce = pods.clone();
-        let introduce = introduce.introduce(controller.clone(), workers.clone(), tell_heard);
-        let tasks = [
-            spawn(lasting),
-            spawn(pods.clone().follow(seen)),
-            spawn(rotation.keep()),
-            spawn(introduce),
-            spawn(annotate(pods, controller, workers)),
-        ];
-        let more = [story, upstreams, links].into_iter().flatten();
-        tasks.into_iter().chain(more).collect()
+        tasks.spawn("looking after the key ring", rotation.keep());
+        if let Some(secret) = self.settings.upstreams_secret.clone() {
+            let upstreams = self.upstreams(secret, &controller, &workers, recorder);
+            tasks.spawn(
+                "giving the Upstream objects to the workers",
+                upstreams.keep(),
+            );
+        }
+        if let Some(links) = links.clone() {
+            let renew = links.renew(self.place.clone());
+            tasks.spawn("renewing the links' certificates", renew);
+        }
+        let visits = pods
+            .clone()
+            .introduce(controller.clone(), workers.clone(), tell_heard);
+        tasks.spawn("visiting the workers", visits);
+        tasks.spawn("following the workers' pods", pods.clone().follow(seen));
+        tasks.spawn("looking after the shard map", register.tend());
+        let costs = annotate(pods, controller.clone(), workers);
+        tasks.spawn("writing what it costs to delete a pod", costs);
+        Work {
+            controller,
+            tasks,
+            _end: end.drop_guard(),
+        }
+    }
+
+    fn upstreams(
+        &self,
+        secret: String,
+        controller: &Controller,
+        pods: &watch::Receiver<WorkerPods>,
+        recorder: EventRecorder,
+    ) -> Upstreams {
+        Upstreams {
+            place: self.place.clone(),
+            secret,
+            headers_from: self.settings.header_secrets.clone(),
+            taken: self.settings.names_taken.clone(),
+            pods: pods.clone(),
+            controller: controller.clone(),
+            recorder,
+            verdicts: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     fn stand(&self, controller: &Controller, register: &KubeRegister) {
@@ -271,6 +297,18 @@ impl Operator {
     }
 }
 
+impl Work {
+    /// Waits until a part of it ends, though none should; gives which, and how.
+    async fn broken(&mut self) -> String {
+        tokio::select! {
+            // What follows the controller ends with it, and is not the cause.
+            biased;
+            () = self.controller.ended() => "the controller has ended".to_owned(),
+            broken = self.tasks.broken() => broken,
+        }
+    }
+}
+
 impl Standing {
     /// The running controller, where this operator leads.
     #[must_use]
@@ -288,8 +326,4 @@ impl Leading {
     pub fn map(&self) -> Option<Arc<RegisterMap>> {
         self.register.watch().borrow().clone()
     }
-}
-
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(task))
 }
