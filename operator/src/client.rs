@@ -14,7 +14,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) const SILENCE: Duration = Duration::from_secs(25);
 
 /// For one answer of the API server.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A namespace, and the way to its API server.
 #[derive(Clone)]

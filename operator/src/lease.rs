@@ -17,12 +17,20 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Place, within};
 use crate::trouble::Trouble;
 
+#[cfg(test)]
+mod tests;
+
 /// A lease that did not change for so long is free.
 const LENGTH: Duration = Duration::from_secs(30);
 /// Between two renewals: a few writes a minute.
 const RENEW: Duration = Duration::from_secs(15);
-/// Between two looks of those that stand by.
+/// After a renewal that failed: another comes before the lease is free, also where the API
+/// server let that one wait for as long as it may.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Between two looks of those that stand by, and between two tries to release it.
 const LOOK: Duration = Duration::from_secs(1);
+/// The last try to release it begins by then: a pod that is to end has 30 s.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// One of those that want to lead.
 pub(crate) struct Candidate {
@@ -65,7 +73,8 @@ impl Candidate {
             match &turn {
                 Ok(Turn::Take) => return,
                 Ok(Turn::Wait(holder)) => tell(holder),
-                Err(_) => {}
+                // The holder may have fared no better: it gets the time to renew.
+                Err(_) => seen.since = Instant::now(),
             }
             trouble.tell(turn.map(drop));
             sleep(jittered(LOOK)).await;
@@ -76,31 +85,42 @@ impl Candidate {
     /// API server is away nobody can take it.
     pub(crate) async fn keep(&self) -> String {
         let mut trouble = Trouble::new("renewing the lease");
+        let mut rest = RENEW;
         loop {
-            sleep(jittered(RENEW)).await;
+            sleep(jittered(rest)).await;
             let renewed = self.renew().await;
             if let Ok(Some(holder)) = renewed {
                 return holder;
             }
+            rest = match &renewed {
+                Ok(_) => RENEW,
+                Err(_) => AGAIN,
+            };
             trouble.tell(renewed.map(drop));
         }
     }
 
-    /// Lets another lead at once.
+    /// Lets another lead at once. A renewal that was given up may still come in between.
     pub(crate) async fn release(&self) {
-        let released = async {
-            let Some(mut lease) = self.get().await? else {
-                return Ok(());
-            };
-            if holder(&lease) != Some(&self.me) {
-                return Ok(());
+        let end = Instant::now() + FAREWELL;
+        while let Err(error) = self.try_to_release().await {
+            if !may_pass(&error) || Instant::now() >= end {
+                tracing::warn!(lease = self.name, %error, "the lease is not released: another operator takes it in {LENGTH:?}");
+                return;
             }
-            lease.spec.get_or_insert_default().holder_identity = None;
-            self.replace(&lease).await
-        };
-        if let Err(error) = released.await {
-            tracing::warn!(lease = self.name, %error, "the lease is not released: another operator takes it in {LENGTH:?}");
+            sleep(jittered(LOOK)).await;
         }
+    }
+
+    async fn try_to_release(&self) -> Result<(), kube::Error> {
+        let Some(mut lease) = self.get().await? else {
+            return Ok(());
+        };
+        if holder(&lease) != Some(&self.me) {
+            return Ok(());
+        }
+        lease.spec.get_or_insert_default().holder_identity = None;
+        self.replace(&lease).await
     }
 
     async fn try_to_lead(&self, seen: &mut Seen) -> Result<Turn, kube::Error> {
@@ -182,30 +202,16 @@ fn holder(lease: &Lease) -> Option<&str> {
     holder.filter(|holder| !holder.is_empty())
 }
 
+/// Whether the same may succeed in a moment: not where the API server refuses it.
+fn may_pass(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 409 | 429 | 500..),
+        _ => true,
+    }
+}
+
 /// For people: nobody decides by it.
 #[expect(clippy::unnecessary_wraps, reason = "the fields are optional")]
 fn now() -> Option<MicroTime> {
     Some(MicroTime(Timestamp::now()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_free_or_forgotten_lease_is_taken() {
-        let young = LENGTH - Duration::from_millis(1);
-        assert_eq!(turn(None, "me", Duration::ZERO), Turn::Take);
-        assert_eq!(turn(Some("me"), "me", Duration::ZERO), Turn::Take);
-        assert_eq!(turn(Some("you"), "me", young), Turn::Wait("you".to_owned()));
-        assert_eq!(turn(Some("you"), "me", LENGTH), Turn::Take);
-    }
-
-    #[test]
-    fn a_released_lease_has_no_holder() {
-        let mut lease = Lease::default();
-        assert_eq!(holder(&lease), None);
-        lease.spec.get_or_insert_default().holder_identity = Some(String::new());
-        assert_eq!(holder(&lease), None);
-    }
 }

@@ -31,6 +31,8 @@ mod sight;
 mod source;
 mod story;
 mod tasks;
+#[cfg(test)]
+mod testing;
 mod trouble;
 mod upstream;
 mod upstream_endpoint;
