@@ -25,6 +25,7 @@ mod pods;
 mod register;
 mod repair;
 mod rollout;
+mod said;
 mod secret;
 mod shard_map;
 mod sight;

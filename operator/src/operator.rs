@@ -18,6 +18,7 @@ use crate::lease::Candidate;
 use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
 use crate::register::KubeRegister;
+use crate::said::Said;
 use crate::story::{self, EventRecorder};
 use crate::tasks::Tasks;
 use crate::trouble::Trouble;
@@ -268,7 +269,7 @@ impl Operator {
             controller: controller.clone(),
             recorder,
             verdicts: BTreeMap::new(),
-            written: BTreeMap::new(),
+            said: Said::default(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::kind::cause_of_watch;
 use crate::listing::Listing;
 use crate::pace::Pace;
 use crate::pods::{TOLD, WorkerPods};
+use crate::said::Said;
 use crate::secret;
 use crate::sight::seen;
 use crate::source::{events, watching};
@@ -35,10 +36,6 @@ use crate::upstream_status::{self, status};
 
 /// Between two glances at what workers say of the upstreams.
 const GLANCE: Duration = Duration::from_secs(2);
-/// After a write, before it is written of the same object that it went or came back.
-const REST: Duration = Duration::from_secs(5);
-/// The same for other words: they may change with each call of a client.
-const LONG_REST: Duration = Duration::from_secs(60);
 
 /// Gives the objects of a namespace to its workers.
 pub(crate) struct Upstreams {
@@ -55,8 +52,8 @@ pub(crate) struct Upstreams {
     pub(crate) recorder: EventRecorder,
     /// Of the last pass.
     pub(crate) verdicts: BTreeMap<String, Verdict>,
-    /// When what stands on an object was written.
-    pub(crate) written: BTreeMap<String, Instant>,
+    /// What stands on the objects.
+    pub(crate) said: Said,
 }
 
 type Objects = BTreeMap<String, Upstream>;
@@ -198,9 +195,12 @@ impl Upstreams {
         let news = objects.all().map(|all| self.news(all, &told));
         let mut done = Ok(());
         for (object, status) in news.unwrap_or_default() {
-            self.written.insert(object.name_any(), Instant::now());
+            self.said.tries(&object, Instant::now());
             match self.tell_one(&object, &status).await {
-                Ok(Some(written)) => take_written(objects, pace, &object, written),
+                Ok(Some(written)) => {
+                    self.said.wrote(&object, &status);
+                    take_written(objects, pace, &object, written);
+                }
                 // It was deleted meanwhile.
                 Ok(None) => {}
                 Err(error) => done = done.and(Err(error)),
@@ -209,31 +209,22 @@ impl Upstreams {
         done
     }
 
-    /// The objects that are to say something else, and what. A verdict is said at once.
+    /// The objects that are to say something else now, and what.
     fn news(
         &mut self,
         objects: &Objects,
         told: &BTreeMap<String, Sights>,
     ) -> Vec<(Upstream, UpstreamStatus)> {
-        self.written.retain(|name, _| objects.contains_key(name));
+        self.said.keep(objects);
+        let now = Instant::now();
         let news = objects.iter().filter_map(|(name, object)| {
             let verdict = self.verdicts.get(name)?;
             let seen = seen(&served_as(object), told);
             let news = status(object, verdict, seen.as_ref())?;
-            let is_verdict = || status(object, verdict, None).is_some();
-            let is_due = self.is_rested(object, &news) || is_verdict();
+            let is_due = self.said.is_due(object, &news, now);
             is_due.then(|| (object.clone(), news))
         });
         news.collect()
-    }
-
-    fn is_rested(&self, object: &Upstream, news: &UpstreamStatus) -> bool {
-        let rest = match upstream_status::is_turn(object.status.as_ref(), news) {
-            true => REST,
-            false => LONG_REST,
-        };
-        let written = self.written.get(&object.name_any());
-        written.is_none_or(|at| at.elapsed() >= rest)
     }
 
     async fn tell_one(
