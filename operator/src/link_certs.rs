@@ -19,8 +19,13 @@ use crate::secret;
 use crate::trouble::Trouble;
 use due::{Authorities, Held, due};
 
+#[cfg(test)]
+mod tests;
+
 /// Between two looks at what is due.
 const ROUND: Duration = Duration::from_secs(300);
+/// After a look of which something could not be done.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the certificates are to be, and who uses one here.
 #[derive(Clone, Debug)]
@@ -49,43 +54,85 @@ pub(crate) enum LinkCertsError {
     Make(#[from] TlsError),
 }
 
-/// The Secret of a role, as it was found.
+/// Who signs, and what edges and workers have, as of one look.
+pub(crate) struct Look {
+    now: u64,
+    api: Api<Secret>,
+    authorities: Authorities,
+    leaves: [Leaf; 2],
+}
+
+/// The Secret of a role, as it was found, unless it could not be read.
 struct Leaf {
     role: Role,
     name: String,
-    found: Option<Secret>,
+    found: Result<Option<Secret>, LinkCertsError>,
 }
 
 impl Leaf {
+    /// Nothing also where it is not known: no CA is thought to have spread then.
     fn held(&self) -> Option<Held> {
-        secrets::held(self.found.as_ref()?)
+        secrets::held(self.found.as_ref().ok()?.as_ref()?)
     }
 }
 
 impl LinkSecrets {
-    /// Makes and renews what is due now.
-    pub(crate) async fn ensure(&self, place: &Place) -> Result<(), LinkCertsError> {
+    /// Takes a certificate of the CA for the operator itself, which is all that it needs to
+    /// lead; gives what it saw of others'.
+    pub(crate) async fn take(&self, place: &Place) -> Result<Look, LinkCertsError> {
         let (now, api) = (unix_seconds(), place.api());
         let leaves = [
-            self.leaf(&api, Role::Edge).await?,
-            self.leaf(&api, Role::Worker).await?,
+            self.leaf(&api, Role::Edge).await,
+            self.leaf(&api, Role::Worker).await,
         ];
         let authorities = self.authorities(&api, &leaves, now).await?;
-        for leaf in leaves {
-            self.renew_leaf(&api, leaf, &authorities, now).await?;
-        }
         // Nobody else holds it, so a fresh one each time costs nothing.
         let own = self.issue(&authorities, Role::Controller, now)?;
-        Ok(self.tls.take(&own)?)
+        self.tls.take(&own)?;
+        Ok(Look {
+            now,
+            api,
+            authorities,
+            leaves,
+        })
     }
 
-    /// Does so again and again.
+    /// Makes and renews what edges and workers need now; what is wrong with one of them keeps
+    /// nothing from the other.
+    pub(crate) async fn renew_leaves(&self, look: Look) -> Result<(), LinkCertsError> {
+        let Look {
+            now,
+            api,
+            authorities,
+            leaves,
+        } = look;
+        let mut done = Ok(());
+        for leaf in leaves {
+            let renewed = self.renew_leaf(&api, leaf, &authorities, now).await;
+            done = done.and(renewed);
+        }
+        done
+    }
+
+    /// Makes and renews what is due, again and again; soon at first, since the operator leads
+    /// also where something could not be made.
     pub(crate) async fn renew(self, place: Place) {
         let mut trouble = Trouble::new("renewing the links' certificates");
+        let mut rest = AGAIN;
         loop {
-            sleep(jittered(ROUND)).await;
-            trouble.tell(self.ensure(&place).await);
+            sleep(jittered(rest)).await;
+            let renewed = self.ensure(&place).await;
+            rest = match &renewed {
+                Ok(()) => ROUND,
+                Err(_) => AGAIN,
+            };
+            trouble.tell(renewed);
         }
+    }
+
+    async fn ensure(&self, place: &Place) -> Result<(), LinkCertsError> {
+        let look = self.take(place).await?;
+        self.renew_leaves(look).await
     }
 
     /// The CAs, after the step that is due.
@@ -112,10 +159,10 @@ impl LinkSecrets {
         Ok(authorities)
     }
 
-    async fn leaf(&self, api: &Api<Secret>, role: Role) -> Result<Leaf, LinkCertsError> {
+    async fn leaf(&self, api: &Api<Secret>, role: Role) -> Leaf {
         let name = self.name(role.word());
-        let found = get(api, &name).await?;
-        Ok(Leaf { role, name, found })
+        let found = get(api, &name).await;
+        Leaf { role, name, found }
     }
 
     async fn renew_leaf(
@@ -127,6 +174,7 @@ impl LinkSecrets {
     ) -> Result<(), LinkCertsError> {
         let held = leaf.held();
         let Leaf { role, name, found } = leaf;
+        let found = found?;
         match held.map(|held| due(&held, role, authorities, now)) {
             Some(Ok(())) => return Ok(()),
             Some(Err(why)) => tracing::info!(secret = name, %why, "a certificate is made anew"),

@@ -13,7 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::client::Place;
 use crate::cost::annotate;
-use crate::key_ring::{self, Heard, KeyRingError, KeySettings, Rotation};
+use crate::key_ring::{self, Heard, KeySettings, Rotation};
 use crate::lease::Candidate;
 use crate::link_certs::{LinkCertsError, LinkSecrets};
 use crate::pods::{Pods, WorkerPods};
@@ -23,6 +23,9 @@ use crate::story::{self, EventRecorder};
 use crate::tasks::Tasks;
 use crate::trouble::Trouble;
 use crate::upstreams::Upstreams;
+
+#[cfg(test)]
+mod tests;
 
 /// Between two tries to have what a leader needs.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -68,8 +71,6 @@ pub enum Ended {
 /// Why an operator cannot lead yet.
 #[derive(Debug, thiserror::Error)]
 enum Unprepared {
-    #[error(transparent)]
-    Keys(#[from] KeyRingError),
     #[error(transparent)]
     Links(#[from] LinkCertsError),
     #[error(transparent)]
@@ -168,11 +169,16 @@ impl Operator {
         self.start(register).broken().await
     }
 
-    /// The register, once all is there that a leader needs.
+    /// The register, once all is there that a leader needs. What only edges and workers need
+    /// is made before that, and where it cannot be, by the leader's tasks.
     async fn prepared(&self) -> KubeRegister {
         let mut trouble = Trouble::new("preparing to lead");
+        let mut keys = Trouble::new("making the key ring");
+        let mut leaves = Trouble::new("making the certificates of edges and workers");
         loop {
-            let error = match self.prepare().await {
+            let ring = &self.settings.keys.secret;
+            keys.tell(key_ring::ensure(&self.place, ring).await);
+            let error = match self.prepare(&mut leaves).await {
                 Ok(register) => return register,
                 Err(error) => error,
             };
@@ -183,17 +189,16 @@ impl Operator {
         }
     }
 
-    async fn prepare(&self) -> Result<KubeRegister, Unprepared> {
+    async fn prepare(&self, leaves: &mut Trouble) -> Result<KubeRegister, Unprepared> {
         let Settings {
             control,
             shard_map,
-            keys,
             links,
             ..
         } = &self.settings;
-        key_ring::ensure(&self.place, &keys.secret).await?;
         if let Some(links) = links {
-            links.ensure(&self.place).await?;
+            let look = links.take(&self.place).await?;
+            leaves.tell(links.renew_leaves(look).await);
         }
         let (cluster, shards) = (&control.cluster, control.shards);
         Ok(KubeRegister::open(self.place.api(), shard_map, cluster, shards).await?)
