@@ -3,7 +3,7 @@
 //! the workers' reports, except what people ordered to be drained.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::placement::Memory;
@@ -23,7 +23,9 @@ use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
 use crate::request::{OrderError, Request, Settings, Written};
-use crate::watcher::{Sign, Watcher};
+use crate::watcher::Sign;
+
+mod lives;
 
 /// Between two looks at what no sign announces: that workers ceased to join.
 const TICK: Duration = Duration::from_millis(250);
@@ -175,28 +177,6 @@ impl<R: Register> Driver<R> {
         }
     }
 
-    fn hear(&mut self, owner: &Owner, sign: Sign) {
-        let before = self.fleet.life(owner);
-        match sign {
-            Sign::Report(report) => self.fleet.reported(owner, report),
-            Sign::Silent => self.fleet.suspect(owner),
-            Sign::Died => self.fleet.died(owner),
-        }
-        let life = self.fleet.life(owner);
-        if life != before {
-            self.tell_life(owner, life);
-        }
-    }
-
-    fn tell_life(&self, worker: &Owner, life: Life) {
-        let has_crashed = life == Life::Dead && !self.fleet.ended(worker);
-        match life {
-            _ if has_crashed => tracing::warn!(%worker, "a worker died"),
-            Life::Suspect => tracing::warn!(%worker, "a worker is silent"),
-            _ => tracing::info!(%worker, ?life, "a worker's life changed"),
-        }
-    }
-
     async fn serve(&mut self, request: Request) {
         // Who asked may have gone; what was asked for holds.
         match request {
@@ -319,16 +299,7 @@ impl<R: Register> Driver<R> {
             return self.begin().await;
         };
         self.waits = None;
-        for (owner, address) in map.addresses() {
-            if self.fleet.recall(owner, address) {
-                tracing::info!(
-                    worker = %owner,
-                    address,
-                    "the register names a worker that has not been heard of: it is asked, and \
-                     declared dead where it does not answer twice within a second"
-                );
-            }
-        }
+        self.recall(&map);
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;
@@ -436,35 +407,6 @@ impl<R: Register> Driver<R> {
         members
             .map(|(owner, member)| (owner.clone(), member.address.clone()))
             .collect()
-    }
-
-    /// Has everybody watched who may live, and nobody else.
-    fn employ(&mut self) {
-        let (fleet, settings, signs) = (&self.fleet, &self.settings, &self.signs);
-        let watched = || fleet.members().filter(|(owner, _)| !fleet.successor(owner));
-        let wanted = |owner: &Owner, address: &str| {
-            watched().any(|(known, member)| known == owner && member.address == address)
-        };
-        self.watchers
-            .retain(|owner, (address, _)| wanted(owner, address));
-        for (owner, member) in watched() {
-            let watch = || {
-                let watcher = Watcher {
-                    owner: owner.clone(),
-                    address: (settings.dial)(&member.address),
-                    cluster: settings.cluster.clone(),
-                    shards: settings.shards,
-                    signs: signs.clone(),
-                    unreached: OnceLock::new(),
-                    unheard: OnceLock::new(),
-                };
-                (
-                    member.address.clone(),
-                    AbortOnDropHandle::new(tokio::spawn(watcher.run())),
-                )
-            };
-            self.watchers.entry(owner.clone()).or_insert_with(watch);
-        }
     }
 }
 

@@ -10,6 +10,7 @@ use hexagram_proto::admin::{self, Phase};
 use crate::introduction::{Introduction, Misfit};
 use crate::sights::{self, Sights};
 
+mod silence;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ pub enum Life {
     Suspect,
     /// It reports.
     Alive,
-    /// Its process ended, or it failed a probe after its silence.
+    /// Its process ended, or it failed the probes after its silence.
     Dead,
 }
 
@@ -71,10 +72,14 @@ pub struct Member {
     pub left: bool,
     /// What it said it works with when it joined.
     pub setup: Setup,
+    /// Whether this controller has heard it, rather than of it.
+    pub heard: bool,
     /// Whether a controller of this cluster had taken it in before this one.
     again: bool,
     /// It was put out: nothing that it says makes it live.
     out: bool,
+    /// It is dead, and only its silence says so.
+    silent: bool,
     /// Counts those that were taken in.
     number: u64,
 }
@@ -169,7 +174,7 @@ impl Fleet {
         self.put_out(who);
         for (earlier, member) in &mut self.members {
             if earlier.worker == owner.worker {
-                member.life = Life::Dead;
+                member.die();
             }
         }
         self.members.remove(owner);
@@ -184,6 +189,7 @@ impl Fleet {
             member.address.clone_from(&who.address);
             member.setup.clone_from(&who.setup);
             member.again |= who.again;
+            member.heard = true;
         }
     }
 
@@ -227,7 +233,8 @@ impl Fleet {
         for misfit in misfits {
             if let Some(member) = self.members.get_mut(&misfit) {
                 tracing::warn!(worker = %misfit, by = %who.owner, "a worker is put out: it does not go with one that was here before");
-                (member.life, member.out) = (Life::Dead, true);
+                member.die();
+                member.out = true;
             }
         }
     }
@@ -256,8 +263,10 @@ impl Fleet {
             report: None,
             left: false,
             setup: Setup::default(),
+            heard: false,
             again: false,
             out: false,
+            silent: false,
             number: self.taken,
         };
         self.members.entry(owner.clone()).or_insert_with(member);
@@ -296,7 +305,7 @@ impl Fleet {
             report.upstreams = report.upstreams.or(known);
             member.life = Life::Alive;
             member.report = Some(report);
-            member.left = false;
+            (member.left, member.silent, member.heard) = (false, false, true);
         }
     }
 
@@ -309,17 +318,17 @@ impl Fleet {
         }
     }
 
-    /// `owner` is dead.
+    /// `owner` is dead, beyond doubt.
     pub fn died(&mut self, owner: &Owner) {
         if let Some(member) = self.members.get_mut(owner) {
-            member.life = Life::Dead;
+            member.die();
         }
     }
 
     /// `owner` says that its process ends.
     pub fn left(&mut self, owner: &Owner) {
         if let Some(member) = self.members.get_mut(owner) {
-            member.life = Life::Dead;
+            member.die();
             member.left = true;
         }
     }
@@ -426,6 +435,13 @@ impl Fleet {
             .as_ref()
             .filter(|_| member.life == Life::Alive)?;
         Some(report.shards.get(&shard).copied().unwrap_or(Held::NOTHING))
+    }
+}
+
+impl Member {
+    /// It is dead, and more than its silence says so.
+    const fn die(&mut self) {
+        (self.life, self.silent) = (Life::Dead, false);
     }
 }
 

@@ -1,5 +1,5 @@
 //! One worker, watched over its own gRPC port: what it reports, and whether it
-//! lives (DESIGN section 8, "Detection").
+//! lives (DESIGN section 8, "Detection"; ADR 0027).
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin;
 use hexagram_runtime::random::jittered;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Streaming};
 
 use crate::fleet::Report;
@@ -17,7 +17,10 @@ use crate::visit::{PROBE, Unheard, reports};
 
 /// A worker reports each second; one that missed three is suspect.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Between two probes of a dead worker: it may have been taken for dead.
+/// One that this controller never heard fails its probes for so long before it is dead: the
+/// network may not let them through yet, or refuse them.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Between two probes that fail at once, and of a dead worker: it may have been taken for dead.
 const REST: Duration = Duration::from_secs(1);
 
 /// What a watcher finds out.
@@ -27,8 +30,17 @@ pub(crate) enum Sign {
     Report(Report),
     /// It is silent.
     Silent,
-    /// Its process ended, or it failed a probe after its silence.
-    Died,
+    /// It is dead, by this.
+    Died(Death),
+}
+
+/// By what a worker is known to be dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Nobody listens where it did, or another process does.
+    Refused,
+    /// It failed the probes after its silence: it may be cut off from who asks.
+    Silent,
 }
 
 pub(crate) struct Watcher {
@@ -37,6 +49,8 @@ pub(crate) struct Watcher {
     pub(crate) cluster: String,
     pub(crate) shards: ShardCount,
     pub(crate) signs: mpsc::Sender<(Owner, Sign)>,
+    /// Whether this controller has heard it: then a refusal is proof that it ended.
+    pub(crate) heard: bool,
     /// Why it could not be reached, the first time.
     pub(crate) unreached: OnceLock<String>,
     /// What it answered instead of a report, the first time.
@@ -45,8 +59,10 @@ pub(crate) struct Watcher {
 
 /// Why a probe failed.
 enum Lost {
-    /// Nobody listens there, or another process does: the worker is gone.
-    Gone,
+    /// Nobody listens there.
+    Refused,
+    /// Another process answers there: the worker is gone.
+    Replaced,
     Silent,
     /// It lives, and does not talk to this controller: their certificates do not fit.
     Mistrusted,
@@ -54,38 +70,73 @@ enum Lost {
 
 impl Watcher {
     /// Watches until nobody wants to know any more.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         while !self.signs.is_closed() {
-            let lost = match self.probe().await {
-                Ok((first, reports)) => match self.follow(first, reports).await {
-                    // An end is proof of nothing until the redial.
-                    true => continue,
-                    false => self.probe_again().await,
-                },
-                Err(Lost::Gone) => true,
-                Err(Lost::Silent) => self.probe_again().await,
-                Err(Lost::Mistrusted) => {
-                    self.tell(Sign::Silent).await;
-                    sleep(jittered(REST)).await;
-                    false
-                }
-            };
-            if lost {
-                self.tell(Sign::Died).await;
+            if let Some(death) = self.look().await {
+                self.tell(Sign::Died(death)).await;
                 sleep(jittered(REST)).await;
             }
         }
     }
 
-    /// Suspects the worker; gives whether it fails the probe that decides.
-    async fn probe_again(&self) -> bool {
+    /// Watches the worker for as long as it reports; gives by what it is dead then, if it is.
+    async fn look(&mut self) -> Option<Death> {
+        let tried = Instant::now();
+        let lost = match self.probe().await {
+            Ok((first, reports)) => return self.listen(first, reports).await,
+            Err(lost) => lost,
+        };
+        if self.is_proof(&lost) {
+            return Some(Death::Refused);
+        }
         self.tell(Sign::Silent).await;
-        match self.probe().await {
-            Ok((first, _)) => {
-                self.tell(Sign::Report(first)).await;
-                false
+        sleep_until(tried + REST).await;
+        match lost {
+            Lost::Mistrusted => None,
+            _ => self.probe_again(tried).await,
+        }
+    }
+
+    async fn listen(&mut self, first: Report, reports: Streaming<admin::Report>) -> Option<Death> {
+        self.heard = true;
+        if self.follow(first, reports).await {
+            // An end is proof of nothing until the redial.
+            return None;
+        }
+        let since = Instant::now();
+        self.tell(Sign::Silent).await;
+        self.probe_again(since).await
+    }
+
+    /// Whether a failed probe alone says that the worker is dead. A refusal may be that of a
+    /// network which does not know this controller yet.
+    const fn is_proof(&self, lost: &Lost) -> bool {
+        match lost {
+            Lost::Replaced => true,
+            Lost::Refused => self.heard,
+            Lost::Silent | Lost::Mistrusted => false,
+        }
+    }
+
+    /// Probes a worker that is silent `since` then; gives by what it is dead once it has
+    /// failed for long enough.
+    async fn probe_again(&mut self, since: Instant) -> Option<Death> {
+        let enough = if self.heard { PROBE } else { PATIENCE };
+        loop {
+            let tried = Instant::now();
+            let lost = match self.probe().await {
+                Ok((first, _)) => {
+                    self.heard = true;
+                    self.tell(Sign::Report(first)).await;
+                    return None;
+                }
+                Err(Lost::Mistrusted) => return None,
+                Err(lost) => lost,
+            };
+            if self.is_proof(&lost) || since.elapsed() >= enough {
+                return Some(lost.death());
             }
-            Err(lost) => !matches!(lost, Lost::Mistrusted),
+            sleep_until(tried + REST).await;
         }
     }
 
@@ -98,7 +149,7 @@ impl Watcher {
     async fn connect(&self) -> Result<(Report, Streaming<admin::Report>), Lost> {
         let asked = reports(&self.address, &self.cluster, self.shards).await;
         let (first, reports) = asked.map_err(|unheard| match unheard {
-            Unheard::Refused(_) => Lost::Gone,
+            Unheard::Refused(_) => Lost::Refused,
             Unheard::Unreached(_) => self.unreached(&unheard),
             Unheard::Mistrusted(_) => {
                 self.unreached(&unheard);
@@ -134,7 +185,7 @@ impl Watcher {
     fn read(&self, report: &admin::Report) -> Result<Report, Lost> {
         let named = report.name == self.owner.worker.as_str();
         if !named || report.incarnation != self.owner.incarnation.get() {
-            return Err(Lost::Gone);
+            return Err(Lost::Replaced);
         }
         Report::read(report, self.shards).map_err(|error| {
             tracing::warn!(worker = %self.owner, %error, "a worker's report makes no sense");
@@ -161,5 +212,89 @@ impl Watcher {
     async fn tell(&self, sign: Sign) {
         // A controller that ended needs no more signs.
         let _ = self.signs.send((self.owner.clone(), sign)).await;
+    }
+}
+
+impl Lost {
+    const fn death(&self) -> Death {
+        match self {
+            Self::Refused | Self::Replaced => Death::Refused,
+            Self::Silent | Self::Mistrusted => Death::Silent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use hexagram_proto::Connector;
+    use tokio::io::DuplexStream;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+    use crate::testing::{count, owner};
+
+    /// By what a worker is found dead whose dials fail so, and after how long.
+    async fn found(heard: bool, kind: ErrorKind) -> (Death, Duration) {
+        let fails = move || async move { Err::<DuplexStream, _>(kind.into()) };
+        dead(heard, Connector::new("here".to_owned(), fails)).await
+    }
+
+    async fn dead(heard: bool, connector: Connector) -> (Death, Duration) {
+        let (signs, mut told) = mpsc::channel(16);
+        let watcher = Watcher {
+            owner: owner(0, 1),
+            address: WorkerAddress::By(connector),
+            cluster: "c".to_owned(),
+            shards: count(1),
+            signs,
+            heard,
+            unreached: OnceLock::new(),
+            unheard: OnceLock::new(),
+        };
+        let start = Instant::now();
+        let _watches = AbortOnDropHandle::new(tokio::spawn(watcher.run()));
+        loop {
+            let (_, sign) = told.recv().await.expect("it watches");
+            if let Sign::Died(death) = sign {
+                return (death, start.elapsed());
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_heard_and_refuses_is_dead_at_once() {
+        let (death, after) = found(true, ErrorKind::ConnectionRefused).await;
+        assert_eq!(death, Death::Refused);
+        assert!(after < PROBE, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_be_reached_is_asked_again_a_while_later() {
+        let (death, after) = found(true, ErrorKind::HostUnreachable).await;
+        assert_eq!(death, Death::Silent);
+        assert!(after >= REST && after < REST + PROBE, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_never_heard_is_given_longer_also_where_it_refuses() {
+        for (kind, expected) in [
+            (ErrorKind::ConnectionRefused, Death::Refused),
+            (ErrorKind::HostUnreachable, Death::Silent),
+        ] {
+            let (death, after) = found(false, kind).await;
+            assert_eq!(death, expected);
+            assert!(after >= PATIENCE, "{after:?}");
+            assert!(after < PATIENCE + REST, "{after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_answer_is_dead_as_soon() {
+        let hangs = || std::future::pending::<std::io::Result<DuplexStream>>();
+        let (death, after) = dead(false, Connector::new("here".to_owned(), hangs)).await;
+        assert_eq!(death, Death::Silent);
+        assert!(after >= PATIENCE && after < PATIENCE + REST, "{after:?}");
     }
 }

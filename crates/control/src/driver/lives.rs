@@ -1,0 +1,80 @@
+//! Who lives, as the driver hears it: from the watchers that it employs.
+
+use std::sync::OnceLock;
+
+use hexagram_core::{Owner, RegisterMap};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Driver;
+use crate::fleet::Life;
+use crate::watcher::{Death, Sign, Watcher};
+
+impl<R> Driver<R> {
+    pub(super) fn hear(&mut self, owner: &Owner, sign: Sign) {
+        let before = self.fleet.life(owner);
+        match sign {
+            Sign::Report(report) => self.fleet.reported(owner, report),
+            Sign::Silent => self.fleet.suspect(owner),
+            Sign::Died(Death::Refused) => self.fleet.died(owner),
+            Sign::Died(Death::Silent) => self.fleet.fell_silent(owner),
+        }
+        let life = self.fleet.life(owner);
+        if life != before {
+            self.tell_life(owner, life);
+        }
+    }
+
+    fn tell_life(&self, worker: &Owner, life: Life) {
+        let has_crashed = life == Life::Dead && !self.fleet.ended(worker);
+        let silent = self.fleet.is_silent(worker);
+        match life {
+            _ if has_crashed => tracing::warn!(%worker, silent, "a worker died"),
+            Life::Suspect => tracing::warn!(%worker, "a worker is silent"),
+            _ => tracing::info!(%worker, ?life, "a worker's life changed"),
+        }
+    }
+
+    /// Takes in whom the map names.
+    pub(super) fn recall(&mut self, map: &RegisterMap) {
+        for (owner, address) in map.addresses() {
+            if self.fleet.recall(owner, address) {
+                tracing::info!(
+                    worker = %owner,
+                    address,
+                    "the register names a worker that has not been heard of: it is asked, and \
+                     declared dead where it does not answer for some seconds"
+                );
+            }
+        }
+    }
+
+    /// Has everybody watched who may live, and nobody else.
+    pub(super) fn employ(&mut self) {
+        let (fleet, settings, signs) = (&self.fleet, &self.settings, &self.signs);
+        let watched = || fleet.members().filter(|(owner, _)| !fleet.successor(owner));
+        let wanted = |owner: &Owner, address: &str| {
+            watched().any(|(known, member)| known == owner && member.address == address)
+        };
+        self.watchers
+            .retain(|owner, (address, _)| wanted(owner, address));
+        for (owner, member) in watched() {
+            let watch = || {
+                let watcher = Watcher {
+                    owner: owner.clone(),
+                    address: (settings.dial)(&member.address),
+                    cluster: settings.cluster.clone(),
+                    shards: settings.shards,
+                    signs: signs.clone(),
+                    heard: member.heard,
+                    unreached: OnceLock::new(),
+                    unheard: OnceLock::new(),
+                };
+                (
+                    member.address.clone(),
+                    AbortOnDropHandle::new(tokio::spawn(watcher.run())),
+                )
+            };
+            self.watchers.entry(owner.clone()).or_insert_with(watch);
+        }
+    }
+}
