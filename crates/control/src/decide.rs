@@ -9,11 +9,12 @@ use std::time::Duration;
 use hexagram_core::placement::{Layout, Memory};
 use hexagram_core::{Entry, EntryError, Incarnation, Owner, RegisterMap, ShardId, WorkerId};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Life};
 
 mod adopt;
 mod first;
 mod heal;
+mod hold;
 mod inherit;
 mod isolate;
 mod moves;
@@ -25,6 +26,7 @@ mod waiting;
 
 pub use first::{Patience, first_map};
 use heal::Verdict;
+pub use hold::Hold;
 pub use inherit::inherit;
 use moves::Roll;
 pub use orders::{Refusal, check_cancel, check_drain, order_move};
@@ -44,6 +46,8 @@ pub struct View<'a> {
     pub memory: &'a Memory,
     /// As well; see [`Decision::suspicions`].
     pub suspicions: &'a Suspicions,
+    /// Whose silence is not believed to be death.
+    pub hold: &'a Hold,
     /// Since the controller's start.
     pub now: Duration,
 }
@@ -104,7 +108,7 @@ impl View<'_> {
         suspicions.forget(self.now);
         let mut orphans = Vec::new();
         for (shard, entry) in self.map.entries() {
-            match heal::heal(shard, entry, self.fleet) {
+            match heal::heal(shard, entry, self) {
                 Verdict::Sound => {}
                 Verdict::Change(entry, why) => draft.set(shard, entry, why),
                 Verdict::Orphan => orphans.push(shard),
@@ -117,6 +121,15 @@ impl View<'_> {
             changes: draft.changes(),
             memory,
             suspicions,
+        }
+    }
+
+    /// Whether `owner` lives. Of one that is held only its silence is known.
+    fn life(&self, owner: &Owner) -> Life {
+        let is_held = self.fleet.is_silent(owner) && self.hold.holds(owner);
+        match is_held {
+            true => Life::Suspect,
+            false => self.fleet.life(owner),
         }
     }
 

@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::decide::{
-    Change, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain, first_map,
-    order_move,
+    Change, Hold, Patience, Refusal, Suspicions, View, Waiting, check_cancel, check_drain,
+    first_map, order_move,
 };
 use crate::fleet::{Fleet, Life, NotTaken};
 use crate::introduction::Introduction;
@@ -26,6 +26,8 @@ use crate::request::{OrderError, Request, Settings, Written};
 use crate::watcher::Sign;
 
 mod lives;
+#[cfg(test)]
+mod tests;
 
 /// Between two looks at what no sign announces: that workers ceased to join.
 const TICK: Duration = Duration::from_millis(250);
@@ -48,6 +50,7 @@ pub(crate) struct Driver<R> {
     drains: BTreeMap<WorkerId, Incarnation>,
     memory: Memory,
     suspicions: Suspicions,
+    hold: Hold,
     started: Instant,
     /// When loads were looked at last.
     balanced: Instant,
@@ -107,6 +110,7 @@ impl<R: Register> Driver<R> {
             drains: BTreeMap::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
+            hold: Hold::default(),
             started: Instant::now(),
             balanced: Instant::now(),
             known: 0,
@@ -278,6 +282,7 @@ impl<R: Register> Driver<R> {
             drains: &self.drains,
             memory: &self.memory,
             suspicions: &self.suspicions,
+            hold: &self.hold,
             now: self.started.elapsed(),
         }
     }
@@ -300,6 +305,7 @@ impl<R: Register> Driver<R> {
         };
         self.waits = None;
         self.recall(&map);
+        self.look();
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;

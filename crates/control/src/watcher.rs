@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// network may not let them through yet, or refuse them.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Between two probes that fail at once, and of a dead worker: it may have been taken for dead.
-const REST: Duration = Duration::from_secs(1);
+pub(crate) const REST: Duration = Duration::from_secs(1);
 
 /// What a watcher finds out.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use hexagram_core::{Entry, EntryError, Epoch, Owner, ShardId};
 use hexagram_proto::admin::Phase;
 
-use super::Why;
-use crate::fleet::{Fleet, Held, Life};
+use super::{View, Why};
+use crate::fleet::{Held, Life};
 
 /// What there is to do for a shard.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,15 +17,13 @@ pub(super) enum Verdict {
     Orphan,
 }
 
-pub(super) fn heal(shard: ShardId, entry: &Entry<Owner>, fleet: &Fleet) -> Verdict {
+pub(super) fn heal(shard: ShardId, entry: &Entry<Owner>, view: &View<'_>) -> Verdict {
     // First of all: no epoch below those in use is given away (DESIGN 6).
-    let raised = fleet
-        .spent(shard)
-        .map_or_else(|| entry.clone(), |seen| entry.above(seen));
+    let raised = view.raised(shard, entry);
     let case = Case {
         shard,
         entry: &raised,
-        fleet,
+        view,
     };
     let verdict = case
         .served()
@@ -41,18 +39,18 @@ pub(super) fn heal(shard: ShardId, entry: &Entry<Owner>, fleet: &Fleet) -> Verdi
 struct Case<'a> {
     shard: ShardId,
     entry: &'a Entry<Owner>,
-    fleet: &'a Fleet,
+    view: &'a View<'a>,
 }
 
 impl Case<'_> {
     fn held(&self, owner: &Owner) -> Option<Held> {
-        self.fleet.held(owner, self.shard)
+        self.view.fleet.held(owner, self.shard)
     }
 
     /// The living worker that holds the shard in the highest epoch from `least` on,
     /// among those in one of `phases`.
     fn holder(&self, least: Epoch, phases: &[Phase]) -> Option<(Owner, Epoch)> {
-        let holds = self.fleet.living().filter_map(|(owner, _)| {
+        let holds = self.view.fleet.living().filter_map(|(owner, _)| {
             let held = self.held(owner)?;
             let epoch = held.epoch.filter(|epoch| *epoch >= least)?;
             phases.contains(&held.phase).then(|| (owner.clone(), epoch))
@@ -87,10 +85,7 @@ impl Case<'_> {
             return aborted();
         }
         let granted = |held: Held| held.phase == Phase::Granted;
-        match (
-            self.fleet.life(self.entry.owner()),
-            self.fleet.life(&plan.to),
-        ) {
+        match (self.view.life(self.entry.owner()), self.view.life(&plan.to)) {
             // Only the giver knows whether a taker that may live was granted it.
             (Life::Alive | Life::Suspect, Life::Alive | Life::Suspect)
             | (Life::Dead, Life::Suspect) => None,
@@ -110,7 +105,7 @@ impl Case<'_> {
     /// No move is planned: may the owner serve?
     fn owned(&self) -> Option<Verdict> {
         let owner = self.entry.owner();
-        match self.fleet.life(owner) {
+        match self.view.life(owner) {
             _ if self.entry.plan().is_some() || self.entry.is_quarantined() => None,
             Life::Suspect => None,
             Life::Dead => Some(self.orphan()),

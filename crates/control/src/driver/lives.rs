@@ -21,6 +21,7 @@ impl<R> Driver<R> {
         let life = self.fleet.life(owner);
         if life != before {
             self.tell_life(owner, life);
+            self.look();
         }
     }
 
@@ -45,6 +46,21 @@ impl<R> Driver<R> {
                      declared dead where it does not answer for some seconds"
                 );
             }
+        }
+    }
+
+    /// Decides anew whose silence is believed. At each change: one who came back for a moment
+    /// between two decisions was heard.
+    pub(super) fn look(&mut self) {
+        let was_on = self.hold.is_on();
+        self.hold.look(&self.fleet, self.started.elapsed());
+        match (was_on, self.hold.is_on()) {
+            (false, true) => tracing::warn!(
+                "most workers, or all, fell silent together: this controller may be cut off, and \
+                 leaves them their shards until they had time to be heard again"
+            ),
+            (true, false) => tracing::info!("silence is believed again: who is silent is dead"),
+            _ => {}
         }
     }
 

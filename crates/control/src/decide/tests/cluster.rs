@@ -9,7 +9,7 @@ use hexagram_core::{
 };
 use hexagram_proto::admin;
 
-use super::super::{Change, Decision, Suspicions, View};
+use super::super::{Change, Decision, Hold, Suspicions, View};
 use crate::fleet::{Fleet, Held, Report};
 use crate::testing::{epoch, held, introduced, map, owner, report};
 
@@ -23,6 +23,7 @@ pub(super) struct Cluster {
     pub(super) drains: BTreeMap<WorkerId, Incarnation>,
     pub(super) memory: Memory,
     pub(super) suspicions: Suspicions,
+    pub(super) hold: Hold,
     pub(super) now: Duration,
     /// Between two decisions.
     pub(super) look: Duration,
@@ -43,6 +44,7 @@ impl Cluster {
             drains: BTreeMap::new(),
             memory: Memory::default(),
             suspicions: Suspicions::default(),
+            hold: Hold::default(),
             now: Duration::ZERO,
             look: LOOK,
             failed: BTreeMap::new(),
@@ -133,12 +135,14 @@ impl Cluster {
             drains: &self.drains,
             memory: &self.memory,
             suspicions: &self.suspicions,
+            hold: &self.hold,
             now: self.now,
         }
     }
 
     /// A decision and what follows from it; gives whether anything changed.
     pub(super) fn round(&mut self) -> bool {
+        self.hold.look(&self.fleet, self.now);
         let Decision {
             changes,
             memory,

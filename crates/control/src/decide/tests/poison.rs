@@ -354,6 +354,7 @@ fn a_shard_that_moves_is_left_to_its_move() {
         drains: &BTreeMap::new(),
         memory: &hexagram_core::placement::Memory::default(),
         suspicions: &super::super::Suspicions::default(),
+        hold: &super::super::Hold::default(),
         now: LOOK,
     };
     assert_eq!(view.decide().changes, []);

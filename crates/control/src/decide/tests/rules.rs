@@ -8,7 +8,7 @@ use hexagram_core::{Entry, Owner};
 use hexagram_proto::admin::Phase::{Absent, Claiming, Frozen, Granted, Serving};
 
 use super::super::{
-    Patience, Refusal, Suspicions, View, Waiting, Why, check_cancel, check_drain, first_map,
+    Hold, Patience, Refusal, Suspicions, View, Waiting, Why, check_cancel, check_drain, first_map,
     order_move,
 };
 use crate::fleet::{Fleet, Held};
@@ -23,6 +23,7 @@ fn next(entry: &Entry<Owner>, fleet: &Fleet) -> Option<(Entry<Owner>, Why)> {
         drains: &BTreeMap::new(),
         memory: &Memory::default(),
         suspicions: &Suspicions::default(),
+        hold: &Hold::default(),
         now: Duration::ZERO,
     };
     let mut changes = view.decide().changes;
@@ -244,6 +245,7 @@ fn orders_are_refused_with_the_reason() {
             drains,
             memory: &Memory::default(),
             suspicions: &Suspicions::default(),
+            hold: &Hold::default(),
             now: Duration::ZERO,
         };
         let change = order_move(&view, shard, &to.worker);
@@ -284,12 +286,14 @@ fn the_last_worker_is_not_drained() {
     let fleet = fleet(&[(&a, held(Serving, 3)), (&b, held(Absent, 0))]);
     let map = map(1, vec![own()]);
     let (memory, suspicions) = (Memory::default(), Suspicions::default());
+    let hold = Hold::default();
     let view = |drains| View {
         map: &map,
         fleet: &fleet,
         drains,
         memory: &memory,
         suspicions: &suspicions,
+        hold: &hold,
         now: Duration::ZERO,
     };
     let none = BTreeMap::new();
@@ -324,6 +328,7 @@ fn only_an_ordered_drain_can_be_cancelled() {
                 .collect(),
             memory: &Memory::default(),
             suspicions: &Suspicions::default(),
+            hold: &Hold::default(),
             now: Duration::ZERO,
         };
         check_cancel(&view, &worker.worker)
@@ -369,6 +374,7 @@ fn moves(fleet: &Fleet, drains: &[u8]) -> Vec<Owner> {
         drains: &drained.collect(),
         memory: &Memory::default(),
         suspicions: &Suspicions::default(),
+        hold: &Hold::default(),
         now: Duration::ZERO,
     };
     let changes = view.decide().changes.into_iter();

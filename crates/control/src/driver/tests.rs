@@ -1,0 +1,115 @@
+//! What is written when many fall silent.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at what it cannot use")]
+
+use hexagram_core::{Entry, ShardId};
+use hexagram_proto::WorkerAddress;
+use hexagram_proto::admin::Phase;
+use hexagram_runtime::metrics::Metrics;
+use tokio::time::advance;
+
+use super::*;
+use crate::metrics::ControlMetrics;
+use crate::register::MemoryRegister;
+use crate::testing::{count, epoch, held, map, owner, report};
+use crate::watcher::Death;
+
+const WORKERS: u8 = 4;
+/// In which all are heard again.
+const OTHERS: Duration = Duration::from_secs(4);
+
+fn shard(number: u8) -> ShardId {
+    count(WORKERS.into()).shard(number.into()).unwrap()
+}
+
+/// Worker n serves shard n.
+fn serving(worker: u8) -> Sign {
+    Sign::Report(report(&[(shard(worker), held(Phase::Serving, 1))]))
+}
+
+fn settings() -> Settings {
+    Settings {
+        cluster: "c".to_owned(),
+        shards: count(WORKERS.into()),
+        expected: None,
+        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+        metrics: ControlMetrics::register(&Metrics::new()),
+    }
+}
+
+/// A driver whose workers all report; worker n owns shard n.
+async fn driver<R: Register>(register: R) -> Driver<R> {
+    let entries = (0..WORKERS).map(|worker| Entry::new(owner(worker, 1), epoch(1)));
+    let first = map(1, entries.collect());
+    let addresses = (0..WORKERS).map(|worker| (owner(worker, 1), "127.0.0.1:1".to_owned()));
+    let first = first.with_addresses(addresses.collect());
+    register.compare_and_swap(Arc::new(first)).await.unwrap();
+    let (shown, _) = watch::channel(Overview::default());
+    let (written, _) = broadcast::channel(8);
+    let mut driver = Driver::new(register, settings(), shown, written);
+    driver.settle().await.unwrap();
+    // Nobody listens there, and nobody is to say so.
+    driver.watchers.clear();
+    for worker in 0..WORKERS {
+        driver.hear(&owner(worker, 1), serving(worker));
+    }
+    driver
+}
+
+impl<R: Register> Driver<R> {
+    /// What is written now, without watchers that say what these workers are.
+    async fn owners(&mut self) -> Vec<Owner> {
+        self.settle().await.unwrap();
+        self.watchers.clear();
+        let map = self.register.read().await.unwrap().unwrap();
+        map.entries()
+            .map(|(_, entry)| entry.owner().clone())
+            .collect()
+    }
+
+    fn lose(&mut self, workers: &[u8], death: Death) {
+        for worker in workers {
+            self.hear(&owner(*worker, 1), Sign::Silent);
+        }
+        for worker in workers {
+            self.hear(&owner(*worker, 1), Sign::Died(death));
+        }
+    }
+}
+
+fn all() -> Vec<Owner> {
+    (0..WORKERS).map(|worker| owner(worker, 1)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_is_cut_off_gives_nothing_to_who_is_near() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    driver.lose(&[1, 2, 3], Death::Silent);
+    assert_eq!(driver.owners().await, all());
+    driver.hear(&owner(1, 1), serving(1));
+    assert_eq!(driver.owners().await, all(), "the others have a moment");
+    driver.hear(&owner(2, 1), serving(2));
+    advance(OTHERS).await;
+    let owners = driver.owners().await;
+    assert_eq!(owners[..3], all()[..3]);
+    assert_ne!(owners[3], owner(3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_heard_first_after_a_cut_gets_nothing_of_the_others() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    driver.lose(&[0, 1, 2, 3], Death::Silent);
+    assert_eq!(driver.owners().await, all());
+    advance(100 * OTHERS).await;
+    for worker in 0..WORKERS {
+        driver.hear(&owner(worker, 1), serving(worker));
+        assert_eq!(driver.owners().await, all());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_ended_are_followed_at_once_however_many() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    driver.lose(&[1, 2, 3], Death::Refused);
+    assert_eq!(driver.owners().await, vec![owner(0, 1); WORKERS.into()]);
+}
