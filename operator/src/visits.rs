@@ -1,11 +1,12 @@
 //! Workers' pods are visited: each is asked who it is, and joins the controller's cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use hexagram_control::{Controller, Visited, visit};
+use hexagram_core::WorkerId;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -21,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Pods {
     /// Visits all workers, again and again, has them join, and shows what they say of keys.
+    /// The controller hears first who is there at all.
     pub(crate) async fn introduce(
         self,
         controller: Controller,
@@ -30,6 +32,7 @@ impl Pods {
         let (mut rollout, mut silent) = (Rollout::new(&self), Silent::default());
         loop {
             let now = pods.borrow_and_update().clone();
+            controller.present(names(&now)).await;
             controller.outgoing(rollout.outgoing(&now).await).await;
             let visits = now.iter().filter_map(|(name, pod)| {
                 let host = pod.host.as_deref()?;
@@ -57,6 +60,14 @@ impl Pods {
         let _ = controller.join(who).await;
         Ok(Held { keys, lacked })
     }
+}
+
+/// The names of all workers whose pods are there, also of those that are being deleted: the
+/// process of such a one may run for long. Until all pods are listed there are none.
+fn names(pods: &WorkerPods) -> BTreeSet<WorkerId> {
+    // What is no worker's name is no worker's pod.
+    let names = pods.keys().filter_map(|name| name.parse().ok());
+    names.collect()
 }
 
 /// Of a pod that is being deleted only its answer counts: one on a node that is lost would
@@ -128,6 +139,18 @@ mod tests {
         let visited = [(&a, silent()), (&b, silent()), (&c, Ok(Held::default()))];
         let expected = [(name("a"), None), (name("c"), Some(Held::default()))];
         assert_eq!(keys_heard(&pods, &visited), expected.into());
+    }
+
+    #[test]
+    fn a_pod_that_goes_is_there_still() {
+        let going = WorkerPod {
+            is_going: true,
+            ..WorkerPod::default()
+        };
+        let pods = [("a", WorkerPod::default()), ("b", going)];
+        let pods = pods.map(|(pod, state)| (pod.to_owned(), state)).into();
+        let names: Vec<_> = names(&pods).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a", "b"]);
     }
 
     #[test]

@@ -119,6 +119,14 @@ impl Controller {
         let _ = self.requests.send(Request::Outgoing(workers)).await;
     }
 
+    /// The platform has workers of these names, and of no others; none where it does not
+    /// say. One that is about to end is there still. Who does not report and is not there is
+    /// dead.
+    pub async fn present(&self, workers: BTreeSet<WorkerId>) {
+        // A controller that ended declares nobody dead.
+        let _ = self.requests.send(Request::Present(workers)).await;
+    }
+
     /// What is written from now on; `None` when the controller has ended. Who is slow
     /// misses some.
     #[must_use]

@@ -204,6 +204,7 @@ impl<R: Register> Driver<R> {
                 let _ = answer.send(self.drain(worker).await);
             }
             Request::Outgoing(workers) => self.fleet.set_outgoing(workers),
+            Request::Present(workers) => self.fleet.set_present(workers),
             Request::CancelDrain(worker, answer) => {
                 let _ = answer.send(self.cancel_drain(&worker).await);
             }
@@ -305,6 +306,7 @@ impl<R: Register> Driver<R> {
         };
         self.waits = None;
         self.recall(&map);
+        self.bury();
         self.look();
         let decision = self.view(&map).decide();
         let map = self.write(&map, decision.changes).await?;

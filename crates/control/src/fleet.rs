@@ -116,6 +116,8 @@ pub struct Fleet {
     taken: u64,
     /// Those whose end is near, as somebody outside says.
     outgoing: BTreeSet<WorkerId>,
+    /// The names of all that are there, as the platform says.
+    present: BTreeSet<WorkerId>,
 }
 
 impl Report {

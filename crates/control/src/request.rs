@@ -55,6 +55,8 @@ pub(crate) enum Request {
     CancelDrain(WorkerId, Answer<Result<(), OrderError>>),
     /// The end of these is near.
     Outgoing(BTreeSet<WorkerId>),
+    /// The platform has these, and no others.
+    Present(BTreeSet<WorkerId>),
 }
 
 /// A change that the register took.

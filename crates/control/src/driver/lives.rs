@@ -1,4 +1,4 @@
-//! Who lives, as the driver hears it: from the watchers that it employs.
+//! Who lives, as the driver hears it: from the watchers that it employs, and from the platform.
 
 use std::sync::OnceLock;
 
@@ -46,6 +46,13 @@ impl<R> Driver<R> {
                      declared dead where it does not answer for some seconds"
                 );
             }
+        }
+    }
+
+    /// Takes the platform's word for who is gone.
+    pub(super) fn bury(&mut self) {
+        for worker in self.fleet.bury() {
+            tracing::info!(%worker, "a worker is dead: the platform has none of its name");
         }
     }
 

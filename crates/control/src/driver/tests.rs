@@ -113,3 +113,14 @@ async fn processes_that_ended_are_followed_at_once_however_many() {
     driver.lose(&[1, 2, 3], Death::Refused);
     assert_eq!(driver.owners().await, vec![owner(0, 1); WORKERS.into()]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whom_the_platform_does_not_have_is_followed_at_once() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    driver.lose(&[1, 2, 3], Death::Silent);
+    let present = [0, 2, 3].map(|worker| owner(worker, 1).worker);
+    driver.serve(Request::Present(present.into())).await;
+    let owners = driver.owners().await;
+    assert_eq!(owners[1], owner(0, 1), "it has no pod");
+    assert_eq!(owners[2..], all()[2..], "they have");
+}

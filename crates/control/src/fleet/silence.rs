@@ -1,6 +1,8 @@
-//! Those of whom only their silence is known (ADR 0027).
+//! Those of whom only their silence is known, and what the platform says of them (ADR 0027).
 
-use hexagram_core::Owner;
+use std::collections::BTreeSet;
+
+use hexagram_core::{Owner, WorkerId};
 
 use super::{Fleet, Life, Member};
 
@@ -33,6 +35,27 @@ impl Fleet {
     pub fn is_unheard(&self, owner: &Owner) -> bool {
         self.members.get(owner).is_some_and(Member::is_unheard)
     }
+
+    /// The names of all workers that the platform has, also of those that are about to end.
+    /// Where there are none it says nothing.
+    pub fn set_present(&mut self, present: BTreeSet<WorkerId>) {
+        self.present = present;
+    }
+
+    /// Ends those who do not report and whose names the platform does not have; gives them.
+    ///
+    /// It is believed once somebody reports whom it has. Before that workers may be called
+    /// otherwise than it calls them, and nobody could follow those that are dead.
+    pub fn bury(&mut self) -> Vec<Owner> {
+        let is_present = |owner: &Owner| self.present.contains(&owner.worker);
+        if !self.living().any(|(owner, _)| is_present(owner)) {
+            return Vec::new();
+        }
+        let gone = self.unheard().filter(|owner| !is_present(owner));
+        let gone: Vec<_> = gone.cloned().collect();
+        gone.iter().for_each(|owner| self.died(owner));
+        gone
+    }
 }
 
 impl Member {
@@ -51,6 +74,11 @@ mod tests {
 
     use super::*;
     use crate::testing::{fleet, held, introduced, owner};
+
+    fn names(workers: &[u8]) -> BTreeSet<WorkerId> {
+        let names = workers.iter().map(|worker| owner(*worker, 1).worker);
+        names.collect()
+    }
 
     /// Workers 0 and 1, which report.
     fn two() -> Fleet {
@@ -80,5 +108,37 @@ mod tests {
             .join(&introduced(&owner(0, 2)))
             .expect("its name is free");
         assert!(!fleet.is_unheard(&owner(0, 1)));
+    }
+
+    #[test]
+    fn who_is_in_no_pod_and_does_not_report_is_dead() {
+        let mut fleet = two();
+        let [here, ends, recalled] = [owner(0, 1), owner(2, 1), owner(3, 1)];
+        for owner in [&ends, &recalled] {
+            fleet.recall(owner, "127.0.0.1:1");
+        }
+        assert_eq!(fleet.bury(), [], "nobody has told");
+        fleet.set_present(names(&[0, 2]));
+        assert_eq!(fleet.bury(), [recalled.clone()]);
+        assert_eq!(fleet.life(&recalled), Life::Dead);
+        assert_eq!(fleet.life(&ends), Life::Suspect, "its pod is there");
+        assert_eq!(fleet.life(&owner(1, 1)), Life::Alive, "it reports");
+        fleet.fell_silent(&owner(1, 1));
+        assert_eq!(fleet.bury(), [owner(1, 1)]);
+        assert!(!fleet.is_silent(&owner(1, 1)), "there is no doubt");
+        assert_eq!(fleet.life(&here), Life::Alive);
+    }
+
+    #[test]
+    fn a_platform_that_has_nobody_who_reports_is_not_believed() {
+        let mut fleet = two();
+        fleet.suspect(&owner(0, 1));
+        fleet.set_present(names(&[7, 8]));
+        assert_eq!(fleet.bury(), [], "it calls them otherwise");
+        fleet.suspect(&owner(1, 1));
+        fleet.set_present(names(&[1]));
+        assert_eq!(fleet.bury(), [], "nobody reports");
+        fleet.reported(&owner(1, 1), crate::Report::default());
+        assert_eq!(fleet.bury(), [owner(0, 1)]);
     }
 }
