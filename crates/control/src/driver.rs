@@ -269,7 +269,7 @@ impl<R: Register> Driver<R> {
         for _ in 0..ATTEMPTS {
             let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
             match self.write(&map, order(&self.view(&map))?).await {
-                Err(RegisterError::Conflict { .. }) => {}
+                Err(RegisterError::Conflict { .. }) => self.catch_up(),
                 done => return Ok(done.map(drop)?),
             }
         }
@@ -292,7 +292,7 @@ impl<R: Register> Driver<R> {
     async fn settle(&mut self) -> Result<(), RegisterError> {
         for _ in 0..ATTEMPTS {
             match self.step().await {
-                Err(RegisterError::Conflict { .. }) => {}
+                Err(RegisterError::Conflict { .. }) => self.catch_up(),
                 done => return done,
             }
         }

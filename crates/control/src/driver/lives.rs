@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use hexagram_core::{Owner, RegisterMap};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Driver;
+use super::{Driver, QUEUE};
 use crate::fleet::Life;
 use crate::watcher::{Death, Sign, Watcher};
 
@@ -32,6 +32,16 @@ impl<R> Driver<R> {
             _ if has_crashed => tracing::warn!(%worker, silent, "a worker died"),
             Life::Suspect => tracing::warn!(%worker, "a worker is silent"),
             _ => tracing::info!(%worker, ?life, "a worker's life changed"),
+        }
+    }
+
+    /// Hears what was said while something was awaited, which may have taken long.
+    pub(super) fn catch_up(&mut self) {
+        for _ in 0..QUEUE {
+            let Ok((owner, sign)) = self.heard.try_recv() else {
+                return;
+            };
+            self.hear(&owner, sign);
         }
     }
 

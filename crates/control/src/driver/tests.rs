@@ -1,6 +1,9 @@
-//! What is written when many fall silent.
+//! What is written when many fall silent, and when another controller wrote first.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at what it cannot use")]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hexagram_core::{Entry, ShardId};
 use hexagram_proto::WorkerAddress;
@@ -10,13 +13,44 @@ use tokio::time::advance;
 
 use super::*;
 use crate::metrics::ControlMetrics;
-use crate::register::MemoryRegister;
+use crate::register::{Maps, MemoryRegister};
 use crate::testing::{count, epoch, held, map, owner, report};
 use crate::watcher::Death;
 
 const WORKERS: u8 = 4;
 /// In which all are heard again.
 const OTHERS: Duration = Duration::from_secs(4);
+
+/// Another controller writes first, once, and worker 1 reports meanwhile.
+#[derive(Clone, Default)]
+struct Contested {
+    inner: MemoryRegister,
+    is_contested: Arc<AtomicBool>,
+    signs: Arc<OnceLock<mpsc::Sender<(Owner, Sign)>>>,
+}
+
+impl Register for Contested {
+    async fn read(&self) -> Result<Option<Arc<RegisterMap>>, RegisterError> {
+        self.inner.read().await
+    }
+
+    async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
+        if self.is_contested.swap(false, Ordering::SeqCst) {
+            let signs = self.signs.get().unwrap();
+            signs.try_send((owner(1, 1), serving(1))).unwrap();
+            let given = map.version();
+            return Err(RegisterError::Conflict {
+                stored: given,
+                given,
+            });
+        }
+        self.inner.compare_and_swap(map).await
+    }
+
+    fn watch(&self) -> Maps {
+        self.inner.watch()
+    }
+}
 
 fn shard(number: u8) -> ShardId {
     count(WORKERS.into()).shard(number.into()).unwrap()
@@ -123,4 +157,15 @@ async fn whom_the_platform_does_not_have_is_followed_at_once() {
     let owners = driver.owners().await;
     assert_eq!(owners[1], owner(0, 1), "it has no pod");
     assert_eq!(owners[2..], all()[2..], "they have");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_while_another_controller_writes_counts_at_the_next_try() {
+    let register = Contested::default();
+    let mut driver = driver(register.clone()).await;
+    driver.lose(&[1], Death::Refused);
+    register.signs.set(driver.signs.clone()).unwrap();
+    register.is_contested.store(true, Ordering::SeqCst);
+    assert_eq!(driver.owners().await, all());
+    assert!(!register.is_contested.load(Ordering::SeqCst), "it wrote");
 }
