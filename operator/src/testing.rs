@@ -30,10 +30,16 @@ impl Asked {
     }
 }
 
-/// That it does not want to.
+/// That it does not want to, or that there is no such object.
 pub(crate) fn refusal(code: u16) -> Answer {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "",
+    };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": code,
+        "reason": reason,
     });
     Some((code, status))
 }
