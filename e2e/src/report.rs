@@ -19,6 +19,9 @@ pub const SMALL: f64 = 40.0;
 /// The bar of losses, once they are seen or mended.
 pub const SOON: Duration = Duration::from_secs(10);
 
+/// What S7 wants of a process's death. It is told, not judged: machines that do other things as
+/// well miss it now and then.
+const PROMPT: Duration = Duration::from_secs(2);
 /// Percent of requests that are answered over ten minutes with one loss (S7).
 pub const AVAILABLE: f64 = 99.9;
 /// Until none fails any more (S7).
@@ -171,6 +174,19 @@ impl Verdict {
             .requires(back < limit, format!("full service took {seconds:.1} s"))
     }
 
+    /// The bar of a process that dies, and whether it was as soon as S7 wants.
+    #[must_use]
+    pub fn back_after_death(self, back: Duration) -> Self {
+        let seconds = PROMPT.as_secs();
+        let kept = if back < PROMPT {
+            "within"
+        } else {
+            "NOT within"
+        };
+        self.back_within(SOON, back)
+            .shows(format!("{kept} S7's {seconds} s"))
+    }
+
     /// The bar of the image: every node that runs something pulls it first.
     #[must_use]
     pub fn image(self, bytes: Option<u64>) -> Self {
@@ -317,6 +333,16 @@ mod tests {
             verdict.line(),
             "**full service took 12.0 s**; full service after 12.0 s"
         );
+    }
+
+    #[test]
+    fn a_death_is_held_against_s7_and_judged_by_the_bar() {
+        let verdict = |ms| Verdict::default().back_after_death(Duration::from_millis(ms));
+        assert!(verdict(1_900).line().ends_with("; within S7's 2 s"));
+        let late = verdict(2_000);
+        assert_eq!(broken(&late), [""; 0]);
+        assert!(late.line().ends_with("NOT within S7's 2 s"), "{late:?}");
+        assert_eq!(broken(&verdict(10_000)), ["full service took 10.0 s"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use hexagram_e2e::{RESUMABLE, Role, SMALL, SOON, Scene, UNNOTICED, Verdict, scenario, tour};
+use hexagram_e2e::{RESUMABLE, Role, SMALL, Scene, UNNOTICED, Verdict, scenario, tour};
 use serde_json::json;
 
 /// Losses. Without a store the legacy sessions of the lost worker end with 404.
@@ -185,5 +185,5 @@ async fn lose_a_worker(
     let back = lose(scene).await?;
     scene.rest().await?;
     let figures = load.end().await?;
-    Ok(Verdict::default().back_within(SOON, back).load(&figures))
+    Ok(Verdict::default().back_after_death(back).load(&figures))
 }

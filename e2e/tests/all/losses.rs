@@ -37,7 +37,7 @@ async fn a_window_of_ten_minutes_has_one_loss() {
         let figures = load.end().await?;
         scene.rest().await?;
         Ok(Verdict::default()
-            .back_within(SOON, back)
+            .back_after_death(back)
             .available(&figures))
     })
     .await;

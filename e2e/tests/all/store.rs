@@ -1,7 +1,7 @@
 //! The release with a session store of its own: what its loss costs, and what it saves.
 
 use anyhow::Result;
-use hexagram_e2e::{Role, SOON, Scene, UNNOTICED, Verdict, finally, scenario};
+use hexagram_e2e::{Role, Scene, UNNOTICED, Verdict, finally, scenario};
 
 use super::NO_CONTAINERS;
 
@@ -33,7 +33,7 @@ async fn worker_process_is_killed_with_a_store() {
             let figures = load.end().await?;
             let lost = figures.total.sessions.lost;
             Ok(Verdict::default()
-                .back_within(SOON, back)
+                .back_after_death(back)
                 .requires(lost == 0, format!("{lost} sessions were lost"))
                 .load(&figures))
         })
