@@ -1,5 +1,6 @@
 {{- /* What the schema cannot say. Each message names the values to change. */ -}}
 {{- define "hexagram.checks" -}}
+{{- include "hexagram.checkNames" . }}
 {{- include "hexagram.checkIngress" .Values }}
 {{- include "hexagram.checkHttpRoute" .Values }}
 {{- include "hexagram.checkService" .Values.service }}
@@ -10,6 +11,14 @@
 {{- include "hexagram.checkStoreChange" . }}
 {{- include "hexagram.checkLinksChange" . }}
 {{- include "hexagram.checkUpstreamSecrets" . }}
+{{- end }}
+
+{{- /* The API server says so too, once half of the objects are there. */ -}}
+{{- define "hexagram.checkNames" -}}
+{{- $name := include "hexagram.fullname" . }}
+{{- if not (regexMatch "^[a-z]" $name) }}
+{{- fail (printf "the objects would be called %s, and a Service's name begins with a letter: set fullnameOverride" $name) }}
+{{- end }}
 {{- end }}
 
 {{- /* An Upstream object could have them sent to its own server. */ -}}

@@ -206,7 +206,7 @@ impl<R: Register> Api<R> {
             );
             return Err((StatusCode::NOT_FOUND, error));
         }
-        if !peer.ip().is_loopback() {
+        if !is_here(peer) {
             let error = format!("orders are taken from this machine only, not from {peer}");
             return Err((StatusCode::FORBIDDEN, error));
         }
@@ -225,6 +225,11 @@ impl<R: Register> Api<R> {
         };
         done.map_err(refused)
     }
+}
+
+/// Whether it comes from this machine, also where the listener takes IPv4 as mapped IPv6.
+const fn is_here(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
 }
 
 /// The worker of a drain.
@@ -287,5 +292,20 @@ fn page(done: Result<(), Refused>) -> Page {
     match done {
         Ok(()) => json(StatusCode::OK, &value!({})),
         Err((code, error)) => refusal(code, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_three_names() {
+        for here in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(is_here(here.parse().unwrap()), "{here}");
+        }
+        for elsewhere in ["10.0.0.1:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"] {
+            assert!(!is_here(elsewhere.parse().unwrap()), "{elsewhere}");
+        }
     }
 }

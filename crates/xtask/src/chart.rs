@@ -96,13 +96,21 @@ fn check_values(helm: &Helm, task: &mut Task) -> Result<usize> {
     Ok(sets.len())
 }
 
-/// A name of digits is a text in labels and namespaces too.
+/// A name of digits is a text in labels and namespaces too, and no object's name begins with it.
 fn check_digits(helm: &Helm, task: &mut Task) -> Result<()> {
     let [release, name] = DIGITS;
     task.line(release);
     let everything = helm.chart().join("ci/everything-values.yaml");
     let values = everything.display().to_string();
-    let set = format!("nameOverride={name}");
+    let refusal = helm.template_as(release, &[]).err();
+    let refusal = refusal
+        .map(|error| format!("{error:#}"))
+        .unwrap_or_default();
+    ensure!(
+        refusal.contains("fullnameOverride"),
+        "a release named {release} is not refused for its objects' names: {refusal}"
+    );
+    let set = format!("nameOverride={name},fullnameOverride=hexagram");
     let rendered = helm.template_as(release, &["--values", &values, "--set-string", &set])?;
     let numbers = DIGITS.map(|digits| format!(": {digits}"));
     let is_number = |line: &&str| numbers.iter().any(|number| line.ends_with(number));
