@@ -42,7 +42,29 @@ pub(crate) struct Candidate {
 /// What was seen last of a lease that is another's.
 struct Seen {
     version: Option<String>,
+    /// For how long it stands: the time before looks that failed does not count.
     since: Instant,
+    /// When it was looked at last.
+    looked: Instant,
+}
+
+impl Seen {
+    fn new(now: Instant) -> Self {
+        Self {
+            version: None,
+            since: now,
+            looked: now,
+        }
+    }
+
+    /// It was looked at. Where that failed, the holder may have fared no better since the look
+    /// before: it gets as much time more to renew.
+    fn look(&mut self, is_answered: bool, now: Instant) {
+        if !is_answered {
+            self.since = (self.since + (now - self.looked)).min(now);
+        }
+        self.looked = now;
+    }
 }
 
 /// What to do about a lease.
@@ -63,18 +85,15 @@ impl Candidate {
 
     /// Waits until this one leads; `tell` hears who does meanwhile.
     pub(crate) async fn lead(&self, tell: impl Fn(&str)) {
-        let mut seen = Seen {
-            version: None,
-            since: Instant::now(),
-        };
+        let mut seen = Seen::new(Instant::now());
         let mut trouble = Trouble::new("asking for the lease");
         loop {
             let turn = self.try_to_lead(&mut seen).await;
+            seen.look(turn.is_ok(), Instant::now());
             match &turn {
                 Ok(Turn::Take) => return,
                 Ok(Turn::Wait(holder)) => tell(holder),
-                // The holder may have fared no better: it gets the time to renew.
-                Err(_) => seen.since = Instant::now(),
+                Err(_) => {}
             }
             trouble.tell(turn.map(drop));
             sleep(jittered(LOOK)).await;

@@ -86,9 +86,28 @@ async fn an_api_server_that_comes_back_leaves_the_holder_time_to_renew() {
         _ => written(asked),
     });
     let mut leads = pin!(candidate.lead(|_| {}));
-    let too_soon = timeout(back + LENGTH - 2 * LOOK, &mut leads).await;
+    let counted = Duration::from_secs(10);
+    let too_soon = timeout(back + LENGTH - counted - 2 * LOOK, &mut leads).await;
     assert!(too_soon.is_err(), "after {:?}", start.elapsed());
     timeout(LENGTH, leads).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_holder_is_gone_is_taken_though_every_third_look_fails() {
+    let (start, mut looks) = (Instant::now(), 0);
+    let candidate = candidate(move |asked| {
+        if asked.method != Method::GET {
+            return written(asked);
+        }
+        looks += 1;
+        match looks % 3 {
+            0 => refusal(500),
+            _ => of("you"),
+        }
+    });
+    let most = LENGTH * 3 / 2 + 5 * LOOK;
+    timeout(most, candidate.lead(|_| {})).await.unwrap();
+    assert!(start.elapsed() >= LENGTH, "after {:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
