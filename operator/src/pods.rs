@@ -37,6 +37,8 @@ pub(crate) struct WorkerPod {
     pub(crate) made: Option<Timestamp>,
     /// It is being deleted.
     pub(crate) is_going: bool,
+    /// Its processes have ended for good.
+    pub(crate) has_ended: bool,
 }
 
 /// All of them, by name.
@@ -94,6 +96,7 @@ fn read(pod: &Pod) -> WorkerPod {
         template: pod.labels().get(TEMPLATE).cloned(),
         made: made.map(|time| time.0),
         is_going: pod.metadata.deletion_timestamp.is_some(),
+        has_ended: matches!(phase, Some("Failed" | "Succeeded")),
     }
 }
 
@@ -140,5 +143,13 @@ mod tests {
         assert_eq!(read(&pod("a", "Running")).host.as_deref(), Some("10.0.0.7"));
         assert_eq!(read(&pod("a", "Pending")).host, None);
         assert_eq!(read(&pod("a", "Failed")).host, None);
+    }
+
+    #[test]
+    fn a_pod_of_a_last_phase_has_ended() {
+        let has_ended = |phase| read(&pod("a", phase)).has_ended;
+        assert!(has_ended("Failed") && has_ended("Succeeded"));
+        assert!(!has_ended("Running") && !has_ended("Pending") && !has_ended("Unknown"));
+        assert!(!read(&Pod::default()).has_ended);
     }
 }

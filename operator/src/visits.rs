@@ -63,10 +63,12 @@ impl Pods {
 }
 
 /// The names of all workers whose pods are there, also of those that are being deleted: the
-/// process of such a one may run for long. Until all pods are listed there are none.
+/// process of such a one may run for long. One that has ended is gone, though it is listed.
+/// Until all pods are listed there are none.
 fn names(pods: &WorkerPods) -> BTreeSet<WorkerId> {
+    let there = pods.iter().filter(|(_, pod)| !pod.has_ended);
     // What is no worker's name is no worker's pod.
-    let names = pods.keys().filter_map(|name| name.parse().ok());
+    let names = there.filter_map(|(name, _)| name.parse().ok());
     names.collect()
 }
 
@@ -142,12 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_goes_is_there_still() {
+    fn a_pod_that_goes_is_there_still_and_one_that_has_ended_is_not() {
         let going = WorkerPod {
             is_going: true,
             ..WorkerPod::default()
         };
-        let pods = [("a", WorkerPod::default()), ("b", going)];
+        let ended = WorkerPod {
+            has_ended: true,
+            ..WorkerPod::default()
+        };
+        let pods = [("a", WorkerPod::default()), ("b", going), ("c", ended)];
         let pods = pods.map(|(pod, state)| (pod.to_owned(), state)).into();
         let names: Vec<_> = names(&pods).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a", "b"]);
