@@ -31,7 +31,8 @@ pub(crate) struct Said {
 struct Last {
     /// When it was said, or at least tried to.
     at: Instant,
-    /// The verdict that was written last.
+    /// The verdict that stands, as far as is known. Of a write without an answer it is not: the
+    /// next one counts as the first.
     verdict: Option<Condition>,
 }
 
@@ -70,12 +71,11 @@ impl Said {
 
     /// It is about to be written on the object.
     pub(crate) fn tries(&mut self, object: &Upstream, now: Instant) {
-        let first = Last {
+        let unknown = Last {
             at: now,
             verdict: None,
         };
-        let last = self.last.entry(object.name_any()).or_insert(first);
-        last.at = now;
+        self.last.insert(object.name_any(), unknown);
     }
 
     /// This stands on the object.
@@ -226,6 +226,20 @@ mod tests {
         let news = status(&object, &operator.verdict, None).unwrap();
         operator.said.tries(&object, now);
         assert!(operator.said.is_due(&object, &news, now));
+        assert!(!operator.said.is_told);
+    }
+
+    #[test]
+    fn an_own_write_whose_answer_was_lost_is_nobody_elses() {
+        let mut object = object();
+        let mut operator = Operator::of(Verdict::Accepted);
+        let now = Instant::now();
+        assert!(operator.glance(&mut object, None, now));
+        let unanswered = status(&object, &no_secret(), None).unwrap();
+        operator.said.tries(&object, now);
+        object.status = Some(unanswered);
+        // Its verdict is the earlier one again.
+        assert!(operator.glance(&mut object, None, now));
         assert!(!operator.said.is_told);
     }
 
