@@ -20,6 +20,9 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// One that this controller never heard fails its probes for so long before it is dead: the
 /// network may not let them through yet, or refuse them.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// After the first failed probe of one that was heard: a process that ends resets its last
+/// connections before its port refuses.
+const BREATH: Duration = Duration::from_millis(100);
 /// Between two probes that fail at once, and of a dead worker: it may have been taken for dead.
 pub(crate) const REST: Duration = Duration::from_secs(1);
 
@@ -37,7 +40,7 @@ pub(crate) enum Sign {
 /// By what a worker is known to be dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Nobody listens where it did, or another process does.
+    /// Nobody listens where it was heard, or another process does.
     Refused,
     /// It failed the probes after its silence: it may be cut off from who asks.
     Silent,
@@ -90,10 +93,18 @@ impl Watcher {
             return Some(Death::Refused);
         }
         self.tell(Sign::Silent).await;
-        sleep_until(tried + REST).await;
+        sleep_until(tried + self.rest_after(&lost)).await;
         match lost {
             Lost::Mistrusted => None,
             _ => self.probe_again(tried).await,
+        }
+    }
+
+    const fn rest_after(&self, lost: &Lost) -> Duration {
+        match lost {
+            Lost::Mistrusted => REST,
+            _ if self.heard => BREATH,
+            _ => REST,
         }
     }
 
@@ -133,8 +144,11 @@ impl Watcher {
                 Err(Lost::Mistrusted) => return None,
                 Err(lost) => lost,
             };
-            if self.is_proof(&lost) || since.elapsed() >= enough {
-                return Some(lost.death());
+            if self.is_proof(&lost) {
+                return Some(Death::Refused);
+            }
+            if since.elapsed() >= enough {
+                return Some(Death::Silent);
             }
             sleep_until(tried + REST).await;
         }
@@ -215,18 +229,10 @@ impl Watcher {
     }
 }
 
-impl Lost {
-    const fn death(&self) -> Death {
-        match self {
-            Self::Refused | Self::Replaced => Death::Refused,
-            Self::Silent | Self::Mistrusted => Death::Silent,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use hexagram_proto::Connector;
     use tokio::io::DuplexStream;
@@ -278,13 +284,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_was_heard_and_ends_its_last_connection_is_asked_again_at_once() {
+        let ends = AtomicBool::new(true);
+        let fails = move || {
+            let kind = match ends.swap(false, Ordering::SeqCst) {
+                true => ErrorKind::BrokenPipe,
+                false => ErrorKind::ConnectionRefused,
+            };
+            async move { Err::<DuplexStream, _>(kind.into()) }
+        };
+        let (death, after) = dead(true, Connector::new("here".to_owned(), fails)).await;
+        assert_eq!(death, Death::Refused);
+        assert!(after >= BREATH && after < 2 * BREATH, "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_was_never_heard_is_given_longer_also_where_it_refuses() {
-        for (kind, expected) in [
-            (ErrorKind::ConnectionRefused, Death::Refused),
-            (ErrorKind::HostUnreachable, Death::Silent),
-        ] {
+        for kind in [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable] {
             let (death, after) = found(false, kind).await;
-            assert_eq!(death, expected);
+            assert_eq!(death, Death::Silent, "its refusal is no proof");
             assert!(after >= PATIENCE, "{after:?}");
             assert!(after < PATIENCE + REST, "{after:?}");
         }
