@@ -80,6 +80,8 @@ pub struct Member {
     out: bool,
     /// It is dead, and only its silence says so.
     silent: bool,
+    /// Its reports stopped, or a probe failed, since it was heard last.
+    missed: bool,
     /// Counts those that were taken in.
     number: u64,
 }
@@ -269,6 +271,7 @@ impl Fleet {
             again: false,
             out: false,
             silent: false,
+            missed: false,
             number: self.taken,
         };
         self.members.entry(owner.clone()).or_insert_with(member);
@@ -307,16 +310,18 @@ impl Fleet {
             report.upstreams = report.upstreams.or(known);
             member.life = Life::Alive;
             member.report = Some(report);
-            (member.left, member.silent, member.heard) = (false, false, true);
+            (member.left, member.silent, member.missed) = (false, false, false);
+            member.heard = true;
         }
     }
 
     /// `owner` is silent.
     pub fn suspect(&mut self, owner: &Owner) {
-        if let Some(member) = self.members.get_mut(owner)
-            && member.life == Life::Alive
-        {
-            member.life = Life::Suspect;
+        if let Some(member) = self.members.get_mut(owner) {
+            member.missed = true;
+            if member.life == Life::Alive {
+                member.life = Life::Suspect;
+            }
         }
     }
 

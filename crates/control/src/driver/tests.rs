@@ -21,12 +21,13 @@ const WORKERS: u8 = 4;
 /// In which all are heard again.
 const OTHERS: Duration = Duration::from_secs(4);
 
-/// Another controller writes first, once, and worker 1 reports meanwhile.
+/// Another controller writes first, once, and worker 1 reports meanwhile, or another map stands.
 #[derive(Clone, Default)]
 struct Contested {
     inner: MemoryRegister,
     is_contested: Arc<AtomicBool>,
     signs: Arc<OnceLock<mpsc::Sender<(Owner, Sign)>>>,
+    others: Arc<OnceLock<Arc<RegisterMap>>>,
 }
 
 impl Register for Contested {
@@ -36,8 +37,12 @@ impl Register for Contested {
 
     async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
         if self.is_contested.swap(false, Ordering::SeqCst) {
-            let signs = self.signs.get().unwrap();
-            signs.try_send((owner(1, 1), serving(1))).unwrap();
+            if let Some(signs) = self.signs.get() {
+                signs.try_send((owner(1, 1), serving(1))).unwrap();
+            }
+            if let Some(map) = self.others.get() {
+                self.inner.compare_and_swap(Arc::clone(map)).await?;
+            }
             let given = map.version();
             return Err(RegisterError::Conflict {
                 stored: given,
@@ -168,4 +173,24 @@ async fn what_is_said_while_another_controller_writes_counts_at_the_next_try() {
     register.is_contested.store(true, Ordering::SeqCst);
     assert_eq!(driver.owners().await, all());
     assert!(!register.is_contested.load(Ordering::SeqCst), "it wrote");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_another_controller_has_taken_in_is_asked_before_the_platform_is_believed() {
+    let (register, new) = (Contested::default(), owner(WORKERS, 1));
+    let mut driver = driver(register.clone()).await;
+    let present = (0..WORKERS).map(|worker| owner(worker, 1).worker);
+    driver.serve(Request::Present(present.collect())).await;
+    driver.lose(&[1], Death::Refused);
+    let stored = register.read().await.unwrap().unwrap();
+    let mut entries: Vec<_> = stored.entries().map(|(_, entry)| entry.clone()).collect();
+    entries[1] = Entry::new(new.clone(), epoch(2));
+    let mut addresses = stored.addresses().clone();
+    addresses.insert(new.clone(), "127.0.0.1:1".to_owned());
+    let given = map(stored.version(), entries).with_addresses(addresses);
+    register.others.set(Arc::new(given)).unwrap();
+    register.is_contested.store(true, Ordering::SeqCst);
+    assert_eq!(driver.owners().await[1], new, "nobody has asked it");
+    driver.hear(&new, Sign::Silent);
+    assert_ne!(driver.owners().await[1], new);
 }

@@ -12,7 +12,7 @@ impl Fleet {
     pub fn fell_silent(&mut self, owner: &Owner) {
         if let Some(member) = self.members.get_mut(owner) {
             member.silent |= member.life != Life::Dead;
-            member.life = Life::Dead;
+            (member.life, member.missed) = (Life::Dead, true);
         }
     }
 
@@ -36,13 +36,21 @@ impl Fleet {
         self.members.get(owner).is_some_and(Member::is_unheard)
     }
 
+    /// Whether `owner` was asked and is not heard. Of one that has just joined, or that the
+    /// register has just named, nothing is known yet.
+    #[must_use]
+    pub fn has_missed(&self, owner: &Owner) -> bool {
+        self.members.get(owner).is_some_and(|member| member.missed)
+    }
+
     /// The names of all workers that the platform has, also of those that are about to end.
     /// Where there are none it says nothing.
     pub fn set_present(&mut self, present: BTreeSet<WorkerId>) {
         self.present = present;
     }
 
-    /// Ends those who do not report and whose names the platform does not have; gives them.
+    /// Ends those who were asked in vain and whose names the platform does not have; gives them.
+    /// Who was not asked yet may be younger than the platform's word.
     ///
     /// It is believed once somebody reports whom it has. Before that workers may be called
     /// otherwise than it calls them, and nobody could follow those that are dead.
@@ -51,7 +59,8 @@ impl Fleet {
         if !self.living().any(|(owner, _)| is_present(owner)) {
             return Vec::new();
         }
-        let gone = self.unheard().filter(|owner| !is_present(owner));
+        let gone = self.unheard().filter(|owner| self.has_missed(owner));
+        let gone = gone.filter(|owner| !is_present(owner));
         let gone: Vec<_> = gone.cloned().collect();
         gone.iter().for_each(|owner| self.died(owner));
         gone
@@ -119,6 +128,10 @@ mod tests {
         }
         assert_eq!(fleet.bury(), [], "nobody has told");
         fleet.set_present(names(&[0, 2]));
+        assert_eq!(fleet.bury(), [], "nobody was asked");
+        for owner in [&ends, &recalled] {
+            fleet.suspect(owner);
+        }
         assert_eq!(fleet.bury(), [recalled.clone()]);
         assert_eq!(fleet.life(&recalled), Life::Dead);
         assert_eq!(fleet.life(&ends), Life::Suspect, "its pod is there");
