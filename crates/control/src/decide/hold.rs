@@ -103,10 +103,14 @@ impl Hold {
     }
 
     /// Whether two or more fell silent together, and more than half of all. Those count whom
-    /// nobody has found dead yet: else the first ones would be given up before the last.
+    /// nobody has found dead yet: else the first ones would be given up before the last. Who
+    /// has only just joined is not silent.
     fn are_most(&self, fleet: &Fleet, now: Duration) -> bool {
-        let quiet = self.quiet.values();
-        let together = quiet.filter(|quiet| quiet.is_recent(now)).count();
+        let missed = self
+            .quiet
+            .iter()
+            .filter(|(owner, _)| fleet.has_missed(owner));
+        let together = missed.filter(|(_, quiet)| quiet.is_recent(now)).count();
         together > 1 && together > fleet.living().count()
     }
 

@@ -157,6 +157,19 @@ fn who_was_silent_for_long_weighs_nothing() {
     assert!(!scene.hold.is_on());
 }
 
+#[test]
+fn who_has_only_just_joined_is_not_silent() {
+    let mut scene = Scene::new(3);
+    for worker in [3, 4] {
+        let new = introduced(&owner(worker, 1));
+        scene.after(Duration::ZERO, |fleet| {
+            assert_eq!(fleet.join(&new), Ok(true))
+        });
+    }
+    scene.lose(&[2]);
+    assert!(!scene.hold.is_on());
+}
+
 /// Shards of three workers, two of which the controller hears no more.
 #[test]
 fn shards_of_those_that_are_held_stay_where_they_are() {
