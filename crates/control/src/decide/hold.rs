@@ -15,8 +15,10 @@ use crate::watcher::REST;
 const TOGETHER: Duration = Duration::from_secs(8);
 /// So long after one is heard again all are that can be: each was probed twice.
 const OTHERS: Duration = PROBE.saturating_add(REST).saturating_mul(2);
-/// For so long silence is doubted where somebody reports who could take the shards.
-const LONGEST: Duration = Duration::from_secs(20);
+/// For so long silence is doubted where somebody reports who could take the shards, and none of
+/// those that are held is heard again. Three seconds of silence and up to two of probes come
+/// before: a node with most of the workers is made up for within ten.
+const LONGEST: Duration = Duration::from_secs(4);
 
 /// Who is silent, and whether that is believed to be death.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,7 +124,8 @@ impl Hold {
         let heard = doubt.heard.or_else(|| is_heard.then_some(now));
         let heard = heard.filter(|_| !is_alone);
         let had_time = heard.is_some_and(|heard| now.saturating_sub(heard) >= OTHERS);
-        let is_long = !was_alone && now.saturating_sub(doubt.since) >= LONGEST;
+        let may_be_long = !was_alone && heard.is_none();
+        let is_long = may_be_long && now.saturating_sub(doubt.since) >= LONGEST;
         let is_over = had_time || is_long || !self.is_waited_for(fleet, now);
         (!is_over).then_some(Doubt {
             was_alone,
