@@ -124,13 +124,9 @@ impl View<'_> {
         }
     }
 
-    /// Whether `owner` lives. Of one that is held only its silence is known.
-    fn life(&self, owner: &Owner) -> Life {
-        let is_held = self.fleet.is_silent(owner) && self.hold.holds(owner);
-        match is_held {
-            true => Life::Suspect,
-            false => self.fleet.life(owner),
-        }
+    /// Whether `owner` lives, as far as it is believed.
+    pub(crate) fn life(&self, owner: &Owner) -> Life {
+        self.hold.life(self.fleet, owner)
     }
 
     /// `entry`, above every epoch of `shard` that is in use.

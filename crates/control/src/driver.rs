@@ -312,9 +312,10 @@ impl<R: Register> Driver<R> {
         let map = self.write(&map, decision.changes).await?;
         self.memory = decision.memory;
         self.suspicions = decision.suspicions;
-        let lost = self.losses.note(&self.fleet, self.started.elapsed());
+        let now = self.started.elapsed();
+        let lost = self.losses.note(&self.fleet, &self.hold, now);
         self.settings.metrics.lost(lost);
-        self.fleet.forget(&map);
+        self.forget(&map);
         let overview = Overview::of(&self.view(&map), &self.losses);
         self.settings.metrics.show(&map, &overview);
         self.shown.send_replace(overview);
@@ -408,10 +409,11 @@ impl<R: Register> Driver<R> {
             .flatten()
             .collect();
         let kept = |owner: &Owner, life| life != Life::Dead || named.contains(owner);
+        let life = |owner: &Owner| self.hold.life(&self.fleet, owner);
         let members = self
             .fleet
             .members()
-            .filter(|(owner, member)| kept(owner, member.life));
+            .filter(|(owner, _)| kept(owner, life(owner)));
         members
             .map(|(owner, member)| (owner.clone(), member.address.clone()))
             .collect()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hexagram_core::Owner;
 
+use crate::decide::Hold;
 use crate::fleet::{Fleet, Life};
 
 /// A lost worker is shown for so long.
@@ -31,11 +32,11 @@ pub(crate) struct Losses {
 
 impl Losses {
     /// Takes note of who is dead now, before the fleet forgets them. Who was told to
-    /// end is not lost. Gives how many are news.
-    pub(crate) fn note(&mut self, fleet: &Fleet, now: Duration) -> u64 {
+    /// end is not lost, nor is who is held. Gives how many are news.
+    pub(crate) fn note(&mut self, fleet: &Fleet, hold: &Hold, now: Duration) -> u64 {
         let mut news = 0;
         for (owner, member) in fleet.members() {
-            if member.life == Life::Dead && !fleet.ended(owner) {
+            if hold.life(fleet, owner) == Life::Dead && !fleet.ended(owner) {
                 let loss = || Loss {
                     address: member.address.clone(),
                     at: now,
@@ -85,6 +86,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// Nobody's silence is doubted.
+    fn hold() -> Hold {
+        Hold::default()
+    }
+
     /// So many workers that live.
     fn living(workers: u8) -> Fleet {
         let owners: Vec<_> = (0..workers).map(|number| owner(number, 1)).collect();
@@ -109,15 +115,15 @@ mod tests {
         let (mut fleet, mut losses) = (living(4), Losses::default());
         for number in 1..=2 {
             fleet.died(&owner(number, 1));
-            losses.note(&fleet, u32::from(number) * SECOND);
+            losses.note(&fleet, &hold(), u32::from(number) * SECOND);
             forget(&mut fleet);
         }
-        losses.note(&fleet, 4 * SECOND);
+        losses.note(&fleet, &hold(), 4 * SECOND);
         assert_eq!(names(&losses, 5 * SECOND), ["worker-2", "worker-1"]);
         assert_eq!(losses.since(&owner(1, 1), 5 * SECOND), Some(4 * SECOND));
-        losses.note(&fleet, 601 * SECOND);
+        losses.note(&fleet, &hold(), 601 * SECOND);
         assert_eq!(names(&losses, 601 * SECOND), ["worker-2"]);
-        losses.note(&fleet, 700 * SECOND);
+        losses.note(&fleet, &hold(), 700 * SECOND);
         assert!(losses.all.is_empty());
     }
 
@@ -126,12 +132,30 @@ mod tests {
         let (mut fleet, mut losses) = (living(2), Losses::default());
         fleet.left(&owner(0, 1));
         fleet.died(&owner(1, 1));
-        assert_eq!(losses.note(&fleet, SECOND), 1);
-        assert_eq!(losses.note(&fleet, SECOND), 0, "it is noted already");
+        assert_eq!(losses.note(&fleet, &hold(), SECOND), 1);
+        assert_eq!(
+            losses.note(&fleet, &hold(), SECOND),
+            0,
+            "it is noted already"
+        );
         assert_eq!(names(&losses, SECOND), ["worker-1"]);
         fleet.reported(&owner(1, 1), crate::Report::default());
-        losses.note(&fleet, SECOND);
+        losses.note(&fleet, &hold(), SECOND);
         assert_eq!(names(&losses, SECOND), [""; 0]);
+    }
+
+    #[test]
+    fn who_is_held_is_lost_once_its_silence_is_believed() {
+        let (mut fleet, mut losses) = (living(3), Losses::default());
+        for number in 1..=2 {
+            fleet.fell_silent(&owner(number, 1));
+        }
+        let mut hold = Hold::default();
+        hold.look(&fleet, SECOND);
+        assert_eq!(losses.note(&fleet, &hold, SECOND), 0);
+        assert_eq!(losses.since(&owner(1, 1), SECOND), None);
+        hold.look(&fleet, 100 * SECOND);
+        assert_eq!(losses.note(&fleet, &hold, 100 * SECOND), 2);
     }
 
     #[test]
@@ -140,13 +164,13 @@ mod tests {
         for number in 0..40 {
             fleet.died(&owner(number, 1));
         }
-        losses.note(&fleet, SECOND);
+        losses.note(&fleet, &hold(), SECOND);
         assert_eq!(losses.recent(SECOND).len(), MOST);
         // A name that lives again keeps its earlier life known to the fleet.
         fleet.join(&introduced(&owner(3, 2))).unwrap();
         forget(&mut fleet);
-        losses.note(&fleet, 700 * SECOND);
-        losses.note(&fleet, 701 * SECOND);
+        losses.note(&fleet, &hold(), 700 * SECOND);
+        losses.note(&fleet, &hold(), 701 * SECOND);
         assert_eq!(names(&losses, 701 * SECOND), [""; 0], "nobody is lost anew");
     }
 }

@@ -108,7 +108,7 @@ fn worker(view: &View<'_>, owner: &Owner, member: &Member, loads: &[f64]) -> Wor
         name: owner.worker.to_string(),
         incarnation: owner.incarnation.to_string(),
         address: member.address.clone(),
-        life: match member.life {
+        life: match view.life(owner) {
             Life::Alive => "alive",
             Life::Suspect => "suspect",
             Life::Dead => "dead",

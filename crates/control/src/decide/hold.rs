@@ -76,6 +76,15 @@ impl Hold {
         self.is_on() && quiet.is_some_and(|quiet| !quiet.is_believed)
     }
 
+    /// Whether `owner` lives. Of one that is held only its silence is known.
+    #[must_use]
+    pub fn life(&self, fleet: &Fleet, owner: &Owner) -> Life {
+        match fleet.is_silent(owner) && self.holds(owner) {
+            true => Life::Suspect,
+            false => fleet.life(owner),
+        }
+    }
+
     /// Whether one that is held reports again, or its next life does.
     fn is_back(&self, fleet: &Fleet) -> bool {
         let lives = |owner: &Owner| {

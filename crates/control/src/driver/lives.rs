@@ -66,6 +66,13 @@ impl<R> Driver<R> {
         }
     }
 
+    /// Forgets the dead that own nothing. Not while some of them are held, which may live.
+    pub(super) fn forget(&mut self, map: &RegisterMap) {
+        if !self.hold.is_on() {
+            self.fleet.forget(map);
+        }
+    }
+
     /// Decides anew whose silence is believed. At each change: one who came back for a moment
     /// between two decisions was heard.
     pub(super) fn look(&mut self) {

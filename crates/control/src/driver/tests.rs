@@ -135,6 +135,36 @@ async fn a_controller_that_is_cut_off_gives_nothing_to_who_is_near() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_held_is_shown_as_silent_also_where_it_owns_nothing() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    let shown = driver.shown.subscribe();
+    let lives = || {
+        let workers = shown.borrow().workers.clone();
+        let none_dies = workers
+            .iter()
+            .all(|worker| worker.dead_for_seconds.is_none());
+        assert!(none_dies, "{workers:?}");
+        let lives = workers.iter().map(|worker| worker.life);
+        lives.collect::<Vec<_>>()
+    };
+    let idle = Introduction::new(owner(WORKERS, 1), "127.0.0.1:1".to_owned());
+    driver.join(&idle).unwrap();
+    driver.hear(&idle.owner, Sign::Report(report(&[])));
+    driver.lose(&[1, 2, 3, WORKERS], Death::Silent);
+    driver.owners().await;
+    driver.owners().await;
+    assert_eq!(
+        lives(),
+        ["alive", "suspect", "suspect", "suspect", "suspect"]
+    );
+    assert!(shown.borrow().lost.is_empty());
+    advance(OTHERS).await;
+    driver.owners().await;
+    assert_eq!(lives(), ["alive"]);
+    assert_eq!(shown.borrow().lost.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_heard_first_after_a_cut_gets_nothing_of_the_others() {
     let mut driver = driver(MemoryRegister::default()).await;
     driver.lose(&[0, 1, 2, 3], Death::Silent);
