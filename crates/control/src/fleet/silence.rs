@@ -132,7 +132,7 @@ mod tests {
         for owner in [&ends, &recalled] {
             fleet.suspect(owner);
         }
-        assert_eq!(fleet.bury(), [recalled.clone()]);
+        assert_eq!(fleet.bury(), std::slice::from_ref(&recalled));
         assert_eq!(fleet.life(&recalled), Life::Dead);
         assert_eq!(fleet.life(&ends), Life::Suspect, "its pod is there");
         assert_eq!(fleet.life(&owner(1, 1)), Life::Alive, "it reports");

@@ -51,7 +51,7 @@ impl Scene {
         self.after(SECOND, |_| {});
         for worker in workers {
             self.after(Duration::ZERO, |fleet| {
-                fleet.fell_silent(&owner(*worker, 1))
+                fleet.fell_silent(&owner(*worker, 1));
             });
         }
     }
@@ -163,7 +163,7 @@ fn who_has_only_just_joined_is_not_silent() {
     for worker in [3, 4] {
         let new = introduced(&owner(worker, 1));
         scene.after(Duration::ZERO, |fleet| {
-            assert_eq!(fleet.join(&new), Ok(true))
+            assert_eq!(fleet.join(&new), Ok(true));
         });
     }
     scene.lose(&[2]);
