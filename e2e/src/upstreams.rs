@@ -28,7 +28,8 @@ impl Scene {
         let wait = [
             "wait",
             "--for=condition=Ready",
-            "--timeout=60s",
+            // A scheduler that was without an API server begins late.
+            "--timeout=180s",
             "pod/upstream",
         ];
         self.kubectl.run_to_end(&wait).await.map(|_| ())
