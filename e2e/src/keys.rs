@@ -68,8 +68,7 @@ impl Scene {
     }
 
     async fn keys_of(&self, pod: &Pod) -> Result<Vec<String>> {
-        let status = self.kubectl.page(&pod.name, "status").await?;
-        let status: Value = serde_json::from_str(&status)?;
+        let status = self.kubectl.status(&pod.name).await?;
         let keys = status["keys"].as_array().into_iter().flatten();
         let keys = keys.filter_map(Value::as_str);
         Ok(keys.map(str::to_owned).collect())

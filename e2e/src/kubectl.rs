@@ -138,6 +138,15 @@ impl Kubectl {
         self.run(&["get", "--raw", &path]).await
     }
 
+    /// What a pod says of itself at `/status`.
+    ///
+    /// # Errors
+    /// When the API server does not reach it, or it says no JSON.
+    pub async fn status(&self, pod: &str) -> Result<Value> {
+        let status = self.page(pod, "status").await?;
+        serde_json::from_str(&status).with_context(|| format!("read the status of {pod}"))
+    }
+
     /// Starts to write what a pod says to a file, until it ends or the child is dropped.
     pub(crate) fn follow(&self, pod: &str, file: File) -> Result<Child> {
         let mut command = self.command("kubectl", &["logs", "--follow", "--timestamps", pod]);

@@ -153,8 +153,7 @@ impl Scene {
         wait::until("exchanges", REST, async || {
             let mut all = 0;
             for edge in self.serving(Role::Edge).await? {
-                let status = self.kubectl.page(&edge.name, "status").await?;
-                all += in_flight(&serde_json::from_str(&status)?);
+                all += in_flight(&self.kubectl.status(&edge.name).await?);
             }
             ensure!(all >= exchanges, "{all} run, not {exchanges}");
             Ok(())

@@ -138,8 +138,7 @@ impl Scene {
     pub async fn workers_serve(&self, expected: &[&str]) -> Result<()> {
         wait::until(format!("{expected:?} at the workers"), TAKEN, async || {
             for worker in self.serving(Role::Worker).await? {
-                let status = self.kubectl.page(&worker.name, "status").await?;
-                let status: Value = serde_json::from_str(&status)?;
+                let status = self.kubectl.status(&worker.name).await?;
                 let upstreams = status["upstreams"].as_array();
                 let names = upstreams.into_iter().flatten().map(|one| &one["name"]);
                 let names: Vec<_> = names.filter_map(Value::as_str).collect();

@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at what it cannot use")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hexagram_core::{Entry, Epoch, Incarnation, Owner, RegisterMap, ShardCount, ShardId};
+use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::Phase;
+use hexagram_runtime::metrics::Metrics;
 
 use crate::fleet::{Fleet, Held, Report};
 use crate::introduction::Introduction;
+use crate::metrics::ControlMetrics;
+use crate::request::Settings;
 
 pub(crate) fn owner(worker: u8, life: u64) -> Owner {
     Owner {
@@ -23,6 +28,17 @@ pub(crate) fn epoch(number: u64) -> Epoch {
 
 pub(crate) fn count(shards: u16) -> ShardCount {
     shards.try_into().unwrap()
+}
+
+/// Of a controller of so many shards, which dials workers over TCP.
+pub(crate) fn settings(shards: u16) -> Settings {
+    Settings {
+        cluster: "c".to_owned(),
+        shards: count(shards),
+        expected: None,
+        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
+        metrics: ControlMetrics::register(&Metrics::new()),
+    }
 }
 
 pub(crate) fn map(version: u64, entries: Vec<Entry<Owner>>) -> RegisterMap {

@@ -2,14 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hexagram_core::RegisterMap;
-use hexagram_proto::WorkerAddress;
-use hexagram_runtime::metrics::Metrics;
 use tokio::time::timeout;
 
 use super::*;
-use crate::metrics::ControlMetrics;
 use crate::register::{Maps, MemoryRegister, RegisterError};
-use crate::testing::count;
+use crate::testing::settings;
 
 /// By then all is over that is to end.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,14 +30,7 @@ impl Register for Deadly {
 }
 
 fn start(register: impl Register, end: &CancellationToken) -> Controller {
-    let settings = Settings {
-        cluster: "c".to_owned(),
-        shards: count(1),
-        expected: None,
-        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
-        metrics: ControlMetrics::register(&Metrics::new()),
-    };
-    Controller::start(register, settings, end.clone())
+    Controller::start(register, settings(1), end.clone())
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,15 +6,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hexagram_core::{Entry, ShardId};
-use hexagram_proto::WorkerAddress;
 use hexagram_proto::admin::Phase;
-use hexagram_runtime::metrics::Metrics;
 use tokio::time::advance;
 
 use super::*;
-use crate::metrics::ControlMetrics;
 use crate::register::{Maps, MemoryRegister};
-use crate::testing::{count, epoch, held, map, owner, report};
+use crate::testing::{count, epoch, held, map, owner, report, settings};
 use crate::watcher::Death;
 
 const WORKERS: u8 = 4;
@@ -66,16 +63,6 @@ fn serving(worker: u8) -> Sign {
     Sign::Report(report(&[(shard(worker), held(Phase::Serving, 1))]))
 }
 
-fn settings() -> Settings {
-    Settings {
-        cluster: "c".to_owned(),
-        shards: count(WORKERS.into()),
-        expected: None,
-        dial: Arc::new(|address| WorkerAddress::Tcp(address.to_owned())),
-        metrics: ControlMetrics::register(&Metrics::new()),
-    }
-}
-
 /// A driver whose workers all report; worker n owns shard n.
 async fn driver<R: Register>(register: R) -> Driver<R> {
     let entries = (0..WORKERS).map(|worker| Entry::new(owner(worker, 1), epoch(1)));
@@ -85,7 +72,7 @@ async fn driver<R: Register>(register: R) -> Driver<R> {
     register.compare_and_swap(Arc::new(first)).await.unwrap();
     let (shown, _) = watch::channel(Overview::default());
     let (written, _) = broadcast::channel(8);
-    let mut driver = Driver::new(register, settings(), shown, written);
+    let mut driver = Driver::new(register, settings(WORKERS.into()), shown, written);
     driver.settle().await.unwrap();
     // Nobody listens there, and nobody is to say so.
     driver.watchers.clear();
