@@ -29,8 +29,8 @@ const QUEUE: usize = 64;
 /// later still reaches the client.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves the subscription until the client leaves, every upstream has ended
-/// it, or this worker drains.
+/// Serves the subscription until the client leaves or this worker drains. An upstream
+/// that ends its part does not end it.
 pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
     // What its sources open stays with its bridge, and is waited for there.
     forward.call.opening.end();

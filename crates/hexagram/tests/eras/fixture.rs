@@ -46,6 +46,8 @@ impl Spoken {
 pub(crate) enum Change {
     Tools,
     Resource,
+    /// It ends the subscriptions there are, in their own form.
+    Over,
 }
 
 /// What all handlers of one upstream share.
@@ -95,7 +97,7 @@ impl Fixture {
     }
 
     /// Ends all its connections and sessions.
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.task.abort();
         wait::until("the upstream's end", async || {
             self.task.is_finished().then_some(())
@@ -105,7 +107,12 @@ impl Fixture {
 
     /// `--upstream` for it.
     pub(crate) fn argument(&self) -> String {
-        format!("--upstream=up=http://{}/mcp", self.address)
+        self.named("up")
+    }
+
+    /// `--upstream` for it under another name.
+    pub(crate) fn named(&self, name: &str) -> String {
+        format!("--upstream={name}=http://{}/mcp", self.address)
     }
 
     /// Tells all who listen.

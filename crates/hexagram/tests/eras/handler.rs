@@ -66,7 +66,7 @@ impl Handler {
                         let update = ResourceUpdatedNotificationParam::new(WATCHED);
                         peer.notify_resource_updated(update).await
                     }
-                    Change::Resource => Ok(()),
+                    Change::Resource | Change::Over => Ok(()),
                 };
                 if told.is_err() {
                     return;
@@ -210,7 +210,7 @@ impl ServerHandler for Handler {
             let _ = match change {
                 Ok(Change::Tools) => context.sink().notify_tool_list_changed().await,
                 Ok(Change::Resource) => context.sink().notify_resource_updated(WATCHED).await,
-                Err(_) => return Ok(()),
+                Ok(Change::Over) | Err(_) => return Ok(()),
             };
         }
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cell::{Client, Era, heard};
 use crate::cluster::Server;
+use crate::cluster::listener::Listener;
 use crate::cluster::mcp::{result, text};
 use crate::fixture::{Change, Fixture, Spoken};
 use crate::handler::WATCHED;
@@ -61,12 +62,17 @@ async fn hints_come(era: Era, before: Spoken, after: Spoken) {
     // A legacy stream is open once it is heard.
     heard(&fixture, &Change::Tools, &mut stream, TOOLS_CHANGED).await;
     fixture.restart(after).await;
+    hinted(&mut stream).await;
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+}
+
+/// Waits for a hint of everything.
+async fn hinted(stream: &mut Listener) {
     let mut missing: HashSet<_> = [UPDATED, TOOLS_CHANGED].into();
     while !missing.is_empty() {
         let hint = stream.message().await.message();
         missing.retain(|method| hint["method"] != *method);
     }
-    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
 }
 
 #[tokio::test]
@@ -133,6 +139,37 @@ async fn a_modern_listener_hears_on_at_a_legacy_upstream() {
 #[tokio::test]
 async fn a_legacy_listener_hears_on_at_a_modern_upstream() {
     a_listener_hears_on(Era::Legacy, Spoken::Modern).await;
+}
+
+/// An upstream that drains ends its subscriptions in their own form: its clients keep
+/// theirs, and learn that something may have changed meanwhile.
+#[tokio::test]
+async fn an_upstream_that_ends_a_subscription_is_listened_to_again() {
+    let (server, fixture) = local(Spoken::Modern).await;
+    let mut client = Client::new(Era::Modern, &[server.listen]).await;
+    let mut stream = client.listen(WATCHED).await;
+    fixture.has_seen("listen", 1).await;
+    fixture.announce(Change::Over);
+    fixture.has_seen("listen", 2).await;
+    hinted(&mut stream).await;
+    heard(&fixture, &Change::Resource, &mut stream, UPDATED).await;
+}
+
+/// One of two upstreams is away when the client subscribes.
+#[tokio::test]
+async fn an_upstream_that_was_away_at_first_is_heard_later() {
+    let here = Fixture::start(Spoken::Modern).await;
+    let mut away = Fixture::start(Spoken::Modern).await;
+    away.stop().await;
+    let server = Server::local(&[&here.argument(), &away.named("away")]).await;
+    let mut client = Client::new(Era::Modern, &[server.listen]).await;
+    let wanted = json!({"notifications": {"toolsListChanged": true}});
+    let (mut stream, _) = client.stream("subscriptions/listen", &wanted).await;
+    let first = stream.message().await.message();
+    assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    away.restart(Spoken::Modern).await;
+    away.has_seen("listen", 1).await;
+    heard(&away, &Change::Tools, &mut stream, TOOLS_CHANGED).await;
 }
 
 /// Another server on the upstream's port: its era is noticed soon.

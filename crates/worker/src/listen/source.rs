@@ -36,14 +36,6 @@ pub(super) enum Event {
     Message(Bytes),
 }
 
-/// How an upstream was heard no more.
-enum End {
-    /// It has ended the subscription in its own form, or has refused it.
-    Over,
-    /// It is lost, or speaks another era now.
-    Lost,
-}
-
 /// One upstream as a source of events.
 pub(super) struct Source<'a> {
     pub(super) forward: &'a Forward<'a>,
@@ -53,16 +45,16 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Tells events until the upstream ends the subscription or the client is
-    /// gone. One that is lost is listened to again, in the era that it speaks then.
+    /// Tells events until the client is gone. An upstream that is lost, refuses or
+    /// ends the subscription in its own form is listened to again, in the era that it
+    /// speaks then: it may be restarting, and the client listens to others too.
     pub(super) async fn follow(self) {
         let mut pause = FIRST_REOPEN;
         let mut again = false;
         loop {
             let since = Instant::now();
-            match self.listen(again).await {
-                Ok(End::Lost) => {}
-                Ok(End::Over) | Err(Gone) => return,
+            if let Err(Gone) = self.listen(again).await {
+                return;
             }
             again = true;
             tokio::time::sleep(jittered(pause)).await;
@@ -70,7 +62,8 @@ impl Source<'_> {
         }
     }
 
-    async fn listen(&self, again: bool) -> Result<End, Gone> {
+    /// Tells events for as long as the upstream is heard.
+    async fn listen(&self, again: bool) -> Result<(), Gone> {
         let attempt = self.forward.attempt(&self.upstream, None).await;
         match attempt.era {
             Era::Modern => self.listen_modern(&attempt, again).await,
@@ -91,14 +84,14 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// One that was heard may come back; else the client learns why not.
-    async fn failed(&self, error: &UpstreamError, again: bool) -> Result<End, Gone> {
+    /// The client learns why it is not heard, the first time.
+    async fn failed(&self, error: &UpstreamError, again: bool) -> Result<(), Gone> {
         if !again {
-            return self.refused(error).await.map(|()| End::Over);
+            return self.refused(error).await;
         }
         tracing::debug!(%error, "a subscription was not renewed");
         self.upstream.doubt_after(error);
-        Ok(End::Lost)
+        Ok(())
     }
 
     async fn tell(&self, event: Event) -> Result<(), Gone> {
@@ -123,7 +116,7 @@ impl Source<'_> {
     }
 
     /// Subscribes as the client did.
-    async fn listen_modern(&self, attempt: &Attempt<'_>, again: bool) -> Result<End, Gone> {
+    async fn listen_modern(&self, attempt: &Attempt<'_>, again: bool) -> Result<(), Gone> {
         let mut listening = match self.open(attempt).await {
             Ok(listening) => listening,
             Err(error) => return self.failed(&error, again).await,
@@ -140,24 +133,24 @@ impl Source<'_> {
         upstream_listen::open(connection, meta, &self.filter).await
     }
 
-    async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<End, Gone> {
+    async fn relay(&self, listening: &mut UpstreamSubscription) -> Result<(), Gone> {
         loop {
             match listening.next().await {
                 Heard::Message(message) => {
                     self.upstream.heard(&message);
                     self.tell_message(message).await?;
                 }
-                Heard::Completed => return Ok(End::Over),
+                Heard::Completed => return Ok(()),
                 Heard::Lost(error) => {
                     tracing::debug!(%error, "an upstream's subscription broke");
-                    return Ok(End::Lost);
+                    return Ok(());
                 }
             }
         }
     }
 
     /// Subscribes in the upstream's own way, within the client's bridge.
-    async fn listen_legacy(&self, again: bool) -> Result<End, Gone> {
+    async fn listen_legacy(&self, again: bool) -> Result<(), Gone> {
         let session = self.forward.session;
         if let Err(error) = session.connection(&self.upstream).await {
             return self.failed(&error, again).await;
@@ -169,7 +162,7 @@ impl Source<'_> {
         self.begin(agreed, again).await?;
         tokio::select! {
             end = self.relay_heard(&mut heard) => end,
-            () = self.upstream.speaks(Era::Modern, Era::Modern) => Ok(End::Lost),
+            () = self.upstream.speaks(Era::Modern, Era::Modern) => Ok(()),
         }
     }
 
@@ -192,7 +185,7 @@ impl Source<'_> {
     async fn relay_heard(
         &self,
         heard: &mut broadcast::Receiver<hearing::Heard>,
-    ) -> Result<End, Gone> {
+    ) -> Result<(), Gone> {
         loop {
             match heard.recv().await {
                 Ok((of, message)) if of == self.upstream.id() => {
@@ -204,7 +197,7 @@ impl Source<'_> {
                         self.tell_message(hint).await?;
                     }
                 }
-                Err(broadcast::error::RecvError::Closed) => return Ok(End::Over),
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
             }
         }
     }
