@@ -11,6 +11,9 @@ use crate::wait;
 
 /// A mounted Secret follows within about two minutes; the operator looks every ten seconds.
 const TAKEN: Duration = Duration::from_secs(240);
+const RING: &str = "hexagram-keys";
+/// Longer ago than any session id may be old.
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 impl Scene {
     /// Asks the operator for another key.
@@ -19,8 +22,47 @@ impl Scene {
     /// When the Secret cannot be annotated.
     pub async fn ask_for_a_key(&self) -> Result<()> {
         let ask = "hexagram.dev/rotate-keys=now";
-        let annotate = ["annotate", "--overwrite", "secret", "hexagram-keys", ask];
+        self.annotate_ring(ask).await
+    }
+
+    async fn annotate_ring(&self, annotation: &str) -> Result<()> {
+        let annotate = ["annotate", "--overwrite", "secret", RING, annotation];
         self.kubectl.run(&annotate).await.map(|_| ())
+    }
+
+    /// Waits until the operator notes of a key that nobody mints with it any more, and
+    /// writes into the note that this was long ago: nobody waits a day for a drop.
+    ///
+    /// # Errors
+    /// With the note.
+    pub async fn a_key_left_long_ago(&self) -> Result<()> {
+        wait::until("a key that left", TAKEN, async || {
+            let secret = self.kubectl.get(&["secret", RING]).await?;
+            let note = secret["metadata"]["annotations"]["hexagram.dev/key-history"].as_str();
+            let note = note.context("nothing is noted of the keys")?;
+            let aged = aged(note).with_context(|| format!("no key has left: {note}"))?;
+            let annotation = format!("hexagram.dev/key-history={aged}");
+            self.annotate_ring(&annotation).await
+        })
+        .await
+    }
+
+    /// Waits until no edge and no worker opens with any of these keys.
+    ///
+    /// # Errors
+    /// With who does.
+    pub async fn keys_are_dropped(&self, dropped: &[String]) -> Result<()> {
+        wait::until("the drop of the old key", TAKEN, async || {
+            for role in [Role::Edge, Role::Worker] {
+                for pod in self.serving(role).await? {
+                    let mut keys = self.keys_of(&pod).await?;
+                    keys.retain(|key| dropped.contains(key));
+                    ensure!(keys.is_empty(), "{} still opens with {keys:?}", pod.name);
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// The keys that a worker opens with, the one that it mints with first.
@@ -72,5 +114,27 @@ impl Scene {
         let keys = status["keys"].as_array().into_iter().flatten();
         let keys = keys.filter_map(Value::as_str);
         Ok(keys.map(str::to_owned).collect())
+    }
+}
+
+/// The note of keys with the time of who left replaced; `None` where none has.
+fn aged(note: &str) -> Option<String> {
+    let (before, rest) = note.split_once(" left ")?;
+    let after = rest.find(',').map_or("", |comma| &rest[comma..]);
+    Some(format!("{before} left {LONG_AGO}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_left_did_so_long_ago() {
+        let of = |first: &str, second: &str| format!("0a {first}, 0b {second}");
+        let mints = "mints 2026-01-02T03:04:05Z";
+        let (left, long_left) = ("left 2026-01-02T03:04:05Z", format!("left {LONG_AGO}"));
+        assert_eq!(aged(&of(left, mints)), Some(of(&long_left, mints)));
+        assert_eq!(aged(&of(mints, left)), Some(of(mints, &long_left)));
+        assert_eq!(aged(&of(mints, "leaves 2026-01-02T03:04:05Z")), None);
     }
 }

@@ -66,26 +66,42 @@ async fn operator_is_restarted_by_a_rollout() {
 
 #[tokio::test]
 async fn rotates_keys_while_clients_talk() {
-    let bar = format!("{UNNOTICED}; the new key opens everywhere, then it mints");
+    let bar = format!(
+        "{UNNOTICED}; the new key opens everywhere, then it mints; the old one goes when it left \
+         long ago"
+    );
     scenario("key rotation", &bar, async |scene| {
         scene.installed().await?;
         let rotated = finally(rotated(scene), scene.upgrade_with(&[])).await?;
-        let (opens, mints, figures) = rotated;
         scene.rest().await?;
         Ok(Verdict::default()
             .shows(format!(
                 "the new key opened everywhere after {:.0} s and minted after {:.0} s",
-                opens.as_secs_f64(),
-                mints.as_secs_f64()
+                rotated.opens.as_secs_f64(),
+                rotated.mints.as_secs_f64()
             ))
-            .unnoticed(&figures))
+            .unnoticed(&rotated.until_minted)
+            .shows(format!(
+                "the old one was gone {:.0} s after its time; meanwhile",
+                rotated.drops.as_secs_f64()
+            ))
+            .unnoticed(&rotated.until_dropped))
     })
     .await;
 }
 
-/// When the new key opened everywhere and when it minted, and what the load saw. Fresh
-/// clients are served with the new key as well.
-async fn rotated(scene: &Scene) -> Result<(Duration, Duration, Figures)> {
+/// How long the steps of a rotation took, and what the load saw meanwhile.
+struct Rotated {
+    opens: Duration,
+    mints: Duration,
+    until_minted: Figures,
+    drops: Duration,
+    until_dropped: Figures,
+}
+
+/// Fresh clients are served with the new key as well. Those of the drop have no ids of the
+/// old one: such are older by then than an id may be.
+async fn rotated(scene: &Scene) -> Result<Rotated> {
     scene.upgrade_with(&[PROMPT]).await?;
     let before = scene.keys().await?;
     let load = scene.load().await?;
@@ -96,7 +112,18 @@ async fn rotated(scene: &Scene) -> Result<(Duration, Duration, Figures)> {
     scene.key_mints(&key).await?;
     let mints = start.elapsed();
     scene.full_service(Instant::now()).await?;
-    Ok((opens, mints, load.end().await?))
+    let until_minted = load.end().await?;
+    let load = scene.load().await?;
+    let start = Instant::now();
+    scene.a_key_left_long_ago().await?;
+    scene.keys_are_dropped(&before).await?;
+    Ok(Rotated {
+        opens,
+        mints,
+        until_minted,
+        drops: start.elapsed(),
+        until_dropped: load.end().await?,
+    })
 }
 
 #[tokio::test]
