@@ -224,13 +224,7 @@ impl Operator {
             let tell = story::tell(recorder.clone(), register.clone(), news);
             tasks.spawn("telling of what is written", tell);
         }
-        let rotation = Rotation {
-            place: self.place.clone(),
-            settings: self.settings.keys.clone(),
-            heard,
-            recorder: recorder.clone(),
-            register: register.clone(),
-        };
+        let rotation = self.rotation(heard, &recorder, &register);
         tasks.spawn("looking after the key ring", rotation.keep());
         if let Some(secret) = self.settings.upstreams_secret.clone() {
             let upstreams = self.upstreams(secret, &controller, &workers, recorder);
@@ -255,6 +249,21 @@ impl Operator {
             controller,
             tasks,
             _end: end.drop_guard(),
+        }
+    }
+
+    fn rotation(
+        &self,
+        heard: watch::Receiver<Heard>,
+        recorder: &EventRecorder,
+        register: &KubeRegister,
+    ) -> Rotation {
+        Rotation {
+            place: self.place.clone(),
+            settings: self.settings.keys.clone(),
+            heard,
+            recorder: recorder.clone(),
+            register: register.clone(),
         }
     }
 

@@ -69,7 +69,7 @@ pub enum Why {
     Quarantined,
     /// Its owner is to be empty.
     Drained,
-    /// Another worker is new.
+    /// Another worker has fewer shards.
     Filled,
     /// Its owner is busier than others.
     Balanced,
@@ -220,7 +220,7 @@ impl fmt::Display for Why {
             Self::Restarted => "restarted: its own code failed",
             Self::Quarantined => "in quarantine: its owners died of it, or it failed too often",
             Self::Drained => "move begun: its worker drains",
-            Self::Filled => "move begun: another worker is new",
+            Self::Filled => "move begun: another worker has fewer",
             Self::Balanced => "move begun: another worker is less busy",
             Self::Ordered => "move begun: ordered",
         })

@@ -63,7 +63,7 @@ impl ControlMetrics {
             ),
             imbalance: metrics.ratio(
                 "hexagram_control_imbalance",
-                "The busiest worker's load for the mean of all; 0 while nobody has any.",
+                "The busiest worker's load for the mean of all; 0 while none is so busy that it matters.",
             ),
             map_version: metrics.gauge(
                 "hexagram_control_map_version",

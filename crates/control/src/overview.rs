@@ -21,7 +21,8 @@ pub struct Overview {
     /// Those of the last ten minutes that died and own nothing any more, the latest
     /// first, sixteen at most.
     pub lost: Vec<LostOverview>,
-    /// The busiest worker's load for the mean of all; `None` while nobody has any.
+    /// The busiest worker's load for the mean of all; `None` while nobody has so much
+    /// that it matters.
     pub imbalance: Option<f64>,
     /// By shard: the share of one core's time that it takes.
     #[serde(skip)]

@@ -117,7 +117,8 @@ impl Layout {
     }
 
     /// The busiest open worker's load for the mean of all, each for what it can do: 1
-    /// is perfect. `None` while nobody has anything to do, or one does not say.
+    /// is perfect. `None` while nobody has so much to do that it matters, or one does not
+    /// say.
     #[must_use]
     pub fn imbalance(&self) -> Option<f64> {
         let mut loads = vec![0.0; self.workers.len()];
@@ -129,7 +130,7 @@ impl Layout {
         let mean = loads.iter().sum::<f64>() / capacities;
         let levels = self.open().map(|at| loads[at] / capacity(&at));
         let busiest = levels.max_by(f64::total_cmp)?;
-        (self.says_all() && mean > 0.0).then(|| busiest / mean)
+        self.is_busy.then(|| busiest / mean)
     }
 
     /// Whether any worker has so much to do that loads matter.

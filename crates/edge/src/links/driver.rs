@@ -215,7 +215,12 @@ impl Driver {
             self.live.store(None);
             self.trouble.begins(error.to_string());
             self.links.report_readiness();
-            tracing::warn!(worker = %self.id, reason = %error, "link down");
+            match error {
+                LinkError::Closed => {
+                    tracing::info!(worker = %self.id, reason = %error, "link down");
+                }
+                _ => tracing::warn!(worker = %self.id, reason = %error, "link down"),
+            }
             let lasts = line.version >= LASTING_SINCE && error.is_passing();
             if !lasts || !self.rejoin(&mut line).await {
                 return;
