@@ -1,5 +1,7 @@
 //! What a client wants to hear of on a subscription.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use hexagram_mcp::envelope::scan;
 use hexagram_mcp::error::Problem;
@@ -105,8 +107,11 @@ impl Filter {
         self.tools_list_changed |= other.tools_list_changed;
         self.prompts_list_changed |= other.prompts_list_changed;
         self.resources_list_changed |= other.resources_list_changed;
-        self.resource_subscriptions
-            .extend(other.resource_subscriptions);
+        let known: HashSet<_> = self.resource_subscriptions.iter().collect();
+        let mut new = other.resource_subscriptions;
+        // An upstream that comes back agrees to the same once more.
+        new.retain(|uri| !known.contains(uri));
+        self.resource_subscriptions.extend(new);
     }
 
     /// Whether this message is a notification that belongs to it.
@@ -188,6 +193,21 @@ mod tests {
         assert!(!read.wants("notifications/prompts/list_changed", None));
         let shown = serde_json::to_value(&read).expect("JSON");
         assert_eq!(shown, json!({"toolsListChanged": true}));
+    }
+
+    #[test]
+    fn who_agrees_to_the_same_again_adds_nothing() {
+        let of = |resources: &[&str]| {
+            let resources = resources.iter().map(|uri| (*uri).to_owned());
+            Filter::default().with_resources(resources.collect())
+        };
+        let mut agreed = of(&["x:1", "x:2"]);
+        agreed.join(of(&["x:2", "x:3"]));
+        agreed.join(Filter::all(vec!["x:1".to_owned()]));
+        assert_eq!(
+            agreed,
+            Filter::all(of(&["x:1", "x:2", "x:3"]).resource_subscriptions)
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hexagram_mcp::{SUBSCRIPTION_ID, completion};
+use hexagram_mcp::{Problem, SUBSCRIPTION_ID, completion};
 use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
@@ -45,7 +45,7 @@ pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
         lists: requested.with_resources(Vec::new()),
         agreed: Filter::default(),
     };
-    // It owns the sender: the events end with the last source.
+    // It owns the sender: where no upstream is left, no more events come.
     let sources = followers::each(forward.host.federations(), move |upstream| {
         let source = Source {
             forward,
@@ -108,26 +108,20 @@ impl Subscription {
 
     /// Waits until every upstream has agreed or refused; gives what has come
     /// meanwhile, or the reason when nobody agrees.
-    async fn agree(&mut self, sources: usize) -> Result<Vec<Bytes>, hexagram_mcp::Problem> {
+    async fn agree(&mut self, sources: usize) -> Result<Vec<Bytes>, Problem> {
         let deadline = Instant::now() + PATIENCE;
-        let (mut early, mut refused) = (Vec::new(), Vec::new());
-        let mut waiting = sources;
-        while waiting > 0 {
+        let mut answers = Answers::awaited(sources);
+        while answers.waiting > 0 {
             match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(Event::Agreed(filter))) => self.agreed.join(filter),
-                Ok(Some(Event::Refused(problem))) => refused.push(problem),
-                Ok(Some(Event::Message(message))) => {
-                    early.push(message);
-                    continue;
-                }
+                Ok(Some(event)) => answers.take(event),
                 Ok(None) | Err(_) => break,
             }
-            waiting -= 1;
         }
-        match refused.pop() {
-            Some(problem) if refused.len() + 1 == sources => Err(problem),
-            _ => Ok(early),
+        if let Some(problem) = answers.refusal() {
+            return Err(problem);
         }
+        self.agreed.join(answers.agreed);
+        Ok(answers.early)
     }
 
     /// Lists change with the upstreams too, whatever these tell of themselves.
@@ -175,7 +169,7 @@ impl Subscription {
         match event {
             Event::Message(message) => self.tell(&message).await,
             // An upstream that was late, or came back.
-            Event::Agreed(filter) => self.agreed.join(filter),
+            Event::Agreed(filter) | Event::Back(filter) => self.agreed.join(filter),
             Event::Refused(_) => {}
         }
     }
@@ -196,6 +190,54 @@ impl Subscription {
     }
 }
 
+/// What the upstreams have answered to a new subscription.
+#[derive(Default)]
+struct Answers {
+    /// So many have not answered yet.
+    waiting: usize,
+    agreed: Filter,
+    is_any_heard: bool,
+    refusal: Option<Problem>,
+    /// What they told already.
+    early: Vec<Bytes>,
+}
+
+impl Answers {
+    fn awaited(sources: usize) -> Self {
+        Self {
+            waiting: sources,
+            ..Self::default()
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.early.push(message),
+            // It has answered before.
+            Event::Back(filter) => self.hear(filter),
+            Event::Agreed(filter) => {
+                self.waiting -= 1;
+                self.hear(filter);
+            }
+            Event::Refused(problem) => {
+                self.waiting -= 1;
+                self.refusal = Some(problem);
+            }
+        }
+    }
+
+    fn hear(&mut self, filter: Filter) {
+        self.agreed.join(filter);
+        self.is_any_heard = true;
+    }
+
+    /// The reason why nobody is heard, once all have refused.
+    fn refusal(&mut self) -> Option<Problem> {
+        let is_refused = self.waiting == 0 && !self.is_any_heard;
+        self.refusal.take().filter(|_| is_refused)
+    }
+}
+
 /// The notification with the subscription's raw id in its `_meta`.
 fn tagged(message: &[u8], id: &str) -> Option<Bytes> {
     let id = RawValue::from_string(id.to_owned()).ok()?;
@@ -211,6 +253,37 @@ fn tagged(message: &[u8], id: &str) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(resource: &str) -> Filter {
+        Filter::default().with_resources(vec![resource.to_owned()])
+    }
+
+    #[test]
+    fn each_upstream_answers_once() {
+        let mut answers = Answers::awaited(2);
+        answers.take(Event::Refused(Problem::Internal));
+        answers.take(Event::Back(of("a")));
+        assert_eq!(answers.waiting, 1, "the other one is waited for");
+        answers.take(Event::Agreed(of("b")));
+        assert_eq!(answers.waiting, 0);
+        assert!(answers.refusal().is_none());
+        assert_eq!(answers.agreed.resources(), ["a", "b"]);
+    }
+
+    #[test]
+    fn nobody_is_heard_once_all_have_refused() {
+        let refused = |sources| {
+            let mut answers = Answers::awaited(sources);
+            answers.take(Event::Refused(Problem::Internal));
+            answers
+        };
+        assert!(refused(1).refusal().is_some());
+        assert!(refused(2).refusal().is_none(), "one may still agree");
+        let mut back = refused(1);
+        back.take(Event::Back(of("a")));
+        assert!(back.refusal().is_none());
+        assert!(Answers::awaited(0).refusal().is_none());
+    }
 
     #[test]
     fn every_message_says_its_subscription() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Pause before an upstream's broken stream is opened again, doubled each time.
 pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
-const LAST_REOPEN: Duration = Duration::from_secs(30);
+pub(crate) const LAST_REOPEN: Duration = Duration::from_secs(30);
 
 /// The pause after a stream that lived so long.
 pub(crate) fn next_pause(pause: Duration, lived: Duration) -> Duration {

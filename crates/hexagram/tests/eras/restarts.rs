@@ -169,6 +169,8 @@ async fn an_upstream_that_was_away_at_first_is_heard_later() {
     assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
     away.restart(Spoken::Modern).await;
     away.has_seen("listen", 1).await;
+    let hint = stream.message().await.message();
+    assert_eq!(hint["method"], TOOLS_CHANGED, "{hint}");
     heard(&away, &Change::Tools, &mut stream, TOOLS_CHANGED).await;
 }
 

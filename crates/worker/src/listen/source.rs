@@ -1,6 +1,7 @@
 //! One upstream's part of a subscription.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::Era;
@@ -14,7 +15,7 @@ use crate::filter::Filter;
 use crate::forward::{Attempt, Forward};
 use crate::gone::Gone;
 use crate::hearing;
-use crate::pause::{FIRST_REOPEN, next_pause};
+use crate::pause::{FIRST_REOPEN, LAST_REOPEN, next_pause};
 use crate::raw::{RawObject, error_code};
 use crate::session::Session;
 use crate::standing;
@@ -24,12 +25,16 @@ use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
 /// JSON-RPC.
 const METHOD_NOT_FOUND: i64 = -32601;
+/// How often is looked whether an upstream is back that others ask.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What an upstream's part of a subscription says.
 #[derive(Debug)]
 pub(super) enum Event {
     /// It tells of these changes.
     Agreed(Filter),
+    /// It tells of these again, or after all.
+    Back(Filter),
     /// It tells of nothing, for this reason.
     Refused(Problem),
     /// A notification, named as clients see it.
@@ -56,9 +61,22 @@ impl Source<'_> {
             if let Err(Gone) = self.listen(again).await {
                 return;
             }
+            let lived = since.elapsed();
             again = true;
-            tokio::time::sleep(jittered(pause)).await;
-            pause = next_pause(pause, since.elapsed());
+            self.rest(pause).await;
+            pause = next_pause(pause, lived);
+        }
+    }
+
+    /// Waits before the upstream is listened to again. One that stays away is asked once
+    /// for all clients ([`crate::revisit`]), and not by each of them.
+    async fn rest(&self, pause: Duration) {
+        let is_away = || self.upstream.is_to_be_revisited(Duration::ZERO);
+        if pause < LAST_REOPEN || !is_away() {
+            return tokio::time::sleep(jittered(pause)).await;
+        }
+        while is_away() {
+            tokio::time::sleep(jittered(LOOK)).await;
         }
     }
 
@@ -73,12 +91,13 @@ impl Source<'_> {
 
     /// The upstream is heard from now on, with hints of what may have been missed.
     async fn begin(&self, agreed: Filter, again: bool) -> Result<(), Gone> {
-        if again {
-            self.upstream.forget_lists();
+        if !again {
+            return self.tell(Event::Agreed(agreed)).await;
         }
-        let hints = again.then(|| agreed.hints());
-        self.tell(Event::Agreed(agreed)).await?;
-        for hint in hints.into_iter().flatten() {
+        self.upstream.forget_lists();
+        let hints = agreed.hints();
+        self.tell(Event::Back(agreed)).await?;
+        for hint in hints {
             self.tell_message(hint).await?;
         }
         Ok(())
@@ -86,12 +105,19 @@ impl Source<'_> {
 
     /// The client learns why it is not heard, the first time.
     async fn failed(&self, error: &UpstreamError, again: bool) -> Result<(), Gone> {
-        if !again {
-            return self.refused(error).await;
+        if knows_no_subscriptions(error) {
+            // It tells of nothing, but others do.
+            self.begin(Filter::default(), again).await?;
+            return std::future::pending().await;
         }
-        tracing::debug!(%error, "a subscription was not renewed");
-        self.upstream.doubt_after(error);
-        Ok(())
+        if again {
+            tracing::debug!(%error, "a subscription was not renewed");
+            self.upstream.failed(error);
+            self.upstream.doubt_after(error);
+            return Ok(());
+        }
+        let problem = self.forward.problem(&self.upstream, error, false);
+        self.tell(Event::Refused(problem)).await
     }
 
     async fn tell(&self, event: Event) -> Result<(), Gone> {
@@ -102,17 +128,6 @@ impl Source<'_> {
         let federation = self.forward.host.federation();
         let message = federation.present(&self.upstream, message);
         self.tell(Event::Message(message)).await
-    }
-
-    async fn refused(&self, error: &UpstreamError) -> Result<(), Gone> {
-        if matches!(error, UpstreamError::Answered(body) if error_code(body) == Some(METHOD_NOT_FOUND))
-        {
-            // It tells of nothing, but others do.
-            self.tell(Event::Agreed(Filter::default())).await?;
-            return std::future::pending().await;
-        }
-        let problem = self.forward.problem(&self.upstream, error, false);
-        self.tell(Event::Refused(problem)).await
     }
 
     /// Subscribes as the client did.
@@ -201,6 +216,10 @@ impl Source<'_> {
             }
         }
     }
+}
+
+fn knows_no_subscriptions(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Answered(body) if error_code(body) == Some(METHOD_NOT_FOUND))
 }
 
 /// Resources subscribed to; dropped, they are unsubscribed from.
