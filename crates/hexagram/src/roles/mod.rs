@@ -22,7 +22,7 @@ use hexagram_runtime::health::Health;
 use hexagram_runtime::shutdown::Shutdown;
 use hexagram_runtime::telemetry::LogFilter;
 use hexagram_runtime::watched::WatchedFile;
-use hexagram_runtime::{telemetry, threads};
+use hexagram_runtime::{files, telemetry, threads};
 
 use crate::check;
 use crate::cli::{Cli, ConfigRole, Role, ServeArgs};
@@ -92,6 +92,7 @@ fn serve<F: Future<Output = Result<()>>>(
     role: impl FnOnce(Shutdown, LogFilter) -> F,
 ) -> Result<()> {
     let logs = telemetry::init(&args.log)?;
+    files::raise();
     let shutdown = Shutdown::install()?;
     threads::build(&args.runtime)?.block_on(role(shutdown, logs))
 }
