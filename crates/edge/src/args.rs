@@ -65,7 +65,8 @@ pub struct EdgeArgs {
           value_parser = clap::value_parser!(u32).range(1024..=16 << 20))]
     pub max_message: u32,
 
-    /// Open client connections at most; further ones wait to be accepted.
+    /// Open client connections at most, fewer where the limit of open files is lower; further
+    /// ones wait to be accepted.
     #[arg(long, default_value_t = 20_000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,

@@ -33,6 +33,7 @@ mod parking;
 mod parting;
 mod reply;
 mod rings;
+mod room;
 mod routes;
 mod routing;
 mod seek;
@@ -50,6 +51,7 @@ use std::time::Duration;
 
 use hexagram_core::{Incarnation, Sealer, ShardCount};
 use hexagram_runtime::drain::DrainArgs;
+use hexagram_runtime::files;
 use hexagram_runtime::health::Health;
 use hexagram_runtime::listener::Listener;
 use hexagram_runtime::metrics::Metrics;
@@ -135,12 +137,14 @@ impl Edge {
         service::settings(args).map(drop)
     }
 
-    /// Binds the client address and checks the settings.
+    /// Binds the client address and checks the settings. Takes no more clients than this
+    /// process may open files for.
     ///
     /// # Errors
     /// [`EdgeError`] naming the setting to change.
-    pub async fn bind(args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
+    pub async fn bind(mut args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
         let listener = listen::bind(args.listen).await?;
+        args.max_connections = room::fit(args.max_connections, files::limit());
         Self::on(listener, args, context)
     }
 
@@ -161,6 +165,7 @@ impl<L: Listener> Edge<L> {
     /// [`EdgeError`] naming the setting to change.
     pub fn on(listener: L, args: EdgeArgs, context: EdgeContext) -> Result<Self, EdgeError> {
         let metrics = Arc::new(metrics::EdgeMetrics::register(&context.metrics));
+        metrics.max_connections.set(args.max_connections.into());
         let map = context.directory.borrow().map.clone();
         let board = Arc::new(Switchboard::new(map, metrics));
         let links = Arc::new(links::Links::new(&context, Arc::clone(&board)));

@@ -10,6 +10,7 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge};
 #[derive(Debug)]
 pub(crate) struct EdgeMetrics {
     pub(crate) connections: IntGauge,
+    pub(crate) max_connections: IntGauge,
     pub(crate) streams: IntGauge,
     pub(crate) links_up: IntGauge,
     pub(crate) rejoined: IntCounter,
@@ -24,6 +25,10 @@ impl EdgeMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         Self {
             connections: metrics.gauge("hexagram_edge_connections", "Open client connections."),
+            max_connections: metrics.gauge(
+                "hexagram_edge_max_connections",
+                "Client connections at most: --max-connections, or what open files allow.",
+            ),
             streams: metrics.gauge("hexagram_edge_streams", "Open event streams to clients."),
             links_up: metrics.gauge("hexagram_edge_links_up", "Links to workers that are up."),
             rejoined: metrics.counter(

@@ -7,6 +7,7 @@
 mod cluster;
 
 mod auth;
+mod files;
 mod floods;
 mod handles;
 mod headers;
