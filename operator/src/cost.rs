@@ -21,8 +21,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const STEP: i64 = 8;
 /// So is one that differs by less than this part of it.
 const PART: i64 = 4;
-/// A whole core's load; a shard that is idle costs one.
-const CORE: f64 = 1000.0;
+/// The load of a worker that has all it can do; a shard that is idle costs one.
+const WHOLE: f64 = 1000.0;
 
 /// Keeps the annotations up to date for as long as it runs.
 pub(crate) async fn annotate(
@@ -51,7 +51,7 @@ fn costs(overview: &Overview) -> BTreeMap<String, i64> {
         .iter()
         .filter(|worker| worker.life == "alive");
     let cost = |shards: usize, load: Option<f64>| {
-        let load = (load.unwrap_or_default() * CORE).round();
+        let load = (load.unwrap_or_default() * WHOLE).round();
         load as i64 + i64::try_from(shards).unwrap_or_default()
     };
     alive
