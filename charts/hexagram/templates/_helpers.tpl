@@ -188,6 +188,17 @@ replicas: {{ int .replicas }}
       fieldPath: metadata.name
 {{- end }}
 
+{{- /* As many threads as the CPU request, rounded up (divisor 1), where the values do not say: a
+       share of the node's CPUs is no measure of a worker's load. A request of 0 is none. */ -}}
+{{- define "hexagram.requestedThreads" -}}
+{{- $cpu := ((.resources | default dict).requests | default dict).cpu }}
+{{- if and (not .threads) (regexMatch "[1-9]" (toString $cpu)) -}}
+- name: HEXAGRAM_THREADS
+  valueFrom:
+    resourceFieldRef: {resource: requests.cpu, divisor: "1"}
+{{- end }}
+{{- end }}
+
 {{- define "hexagram.container" -}}
 name: {{ .role }}
 image: {{ include "hexagram.image" .root | quote }}

@@ -4,6 +4,7 @@
 mod helm;
 mod mistakes;
 mod plain;
+mod threads;
 mod watched;
 
 use std::fs;
@@ -62,6 +63,7 @@ pub(crate) fn step(workspace: &Workspace, task: &mut Task) -> Result<String> {
     let helm = Helm::of(workspace);
     let sets = check_values(&helm, task)?;
     check_digits(&helm, task)?;
+    threads::check(&helm, task)?;
     let mistakes = mistakes::check(&helm, task)?;
     plain::check(&helm, &workspace.root)?;
     Ok(format!(

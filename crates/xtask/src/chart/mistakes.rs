@@ -9,13 +9,15 @@ use crate::progress::Task;
 type Mistake = (&'static str, &'static str);
 
 /// Refused by the schema. Helm's releases say it differently; all name the key.
-const TYPOS: [Mistake; 23] = [
+const TYPOS: [Mistake; 25] = [
     ("shard=32", "shard"),
     ("shards=65", "shards"),
     ("demo=tuor", "demo"),
     ("edge.replica=3", "replica"),
     ("edge.auth.kind=token", "kind"),
     ("edge.trustedProxies={10.0.0.1}", "trustedProxies"),
+    ("edge.threads=1025", "threads"),
+    ("worker.threads=0", "threads"),
     ("worker.drain.graceSeconds=0", "graceSeconds"),
     (
         "worker.podDisruptionBudget.maxUnavailable=0",
