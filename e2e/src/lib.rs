@@ -39,7 +39,7 @@ mod wait;
 
 pub use clients::{Countdown, Counted, tour};
 pub use finally::finally;
-pub use heat::{HOT, Heat};
+pub use heat::{EVEN, Evenness, HOT, Heat};
 pub use kubectl::{Kubectl, Pod, Role};
 pub use load::{Drive, Figures, Load, Moment};
 pub use metrics::Metrics;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hexagram_e2e::{Drive, HOT, Heat, Metrics, Orders, Role, Scene, UNNOTICED, Verdict, scenario};
+use hexagram_e2e::{
+    Drive, EVEN, Evenness, HOT, Heat, Metrics, Orders, Role, Scene, UNNOTICED, Verdict, scenario,
+};
 use tokio::time::sleep;
 
-/// The busiest worker's load for the mean of all.
-const EVEN: f64 = 1.3;
 const SOON: Duration = Duration::from_secs(180);
 /// A load shows in averages of half a minute.
 const SHOWS: Duration = Duration::from_secs(45);
@@ -55,6 +55,7 @@ async fn gathered(scene: &Scene) -> Result<Verdict> {
         workers.len() == 2 && loads.len() >= 2,
         "two workers with shards"
     );
+    let busy = metrics.sum("hexagram_control_worker_load", &[]) / workers.len() as f64;
     let owners = scene.rest().await?;
     let owners = owners.owners();
     let (hot, cold) = loads.split_at(loads.len() / 2);
@@ -69,7 +70,7 @@ async fn gathered(scene: &Scene) -> Result<Verdict> {
         }
     }
     let map = scene.rest().await?;
-    Ok(Heat::of(&loads, &map.owners()).verdict())
+    Ok(Heat::of(&loads, &map.owners()).verdict(busy))
 }
 
 async fn put(scene: &Scene, orders: &Orders, shard: &str, worker: &str) -> Result<()> {
@@ -93,18 +94,13 @@ async fn moved_apart(scene: &Scene, verdict: Verdict) -> Result<Verdict> {
     let then = scene.control_metrics().await?;
     sleep(AFTER).await;
     let now = scene.control_metrics().await?;
-    let (even, done) = (imbalance(&then), moves(&then));
+    let (even, done) = (Evenness::of(&then), moves(&then));
     let more = moves(&now) - done;
-    Ok(verdict
-        .shows(format!("max/mean {even:.2} after 180 s and {done} moves"))
-        .shows(format!("{more} more, then max/mean {:.2}", imbalance(&now)))
-        .requires((0.1..EVEN).contains(&even), "it was not even in time")
-        .requires(more <= 2.0, "it did not come to rest"))
-}
-
-/// 0 while the operator knows of no load.
-fn imbalance(metrics: &Metrics) -> f64 {
-    metrics.sum("hexagram_control_imbalance", &[])
+    let verdict = verdict
+        .shows(format!("{even} after 180 s and {done} moves"))
+        .shows(format!("{more} more, then {}", Evenness::of(&now)));
+    let verdict = even.judged(verdict);
+    Ok(verdict.requires(more <= 2.0, "it did not come to rest"))
 }
 
 fn moves(metrics: &Metrics) -> f64 {
