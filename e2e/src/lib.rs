@@ -45,7 +45,10 @@ pub use load::{Drive, Figures, Load, Moment};
 pub use metrics::Metrics;
 pub use orders::Orders;
 pub use rendered::Accepted;
-pub use report::{AVAILABLE, RECOVERY, RESUMABLE, SMALL, SOON, UNNOTICED, Verdict};
+pub use report::{
+    AVAILABLE, PROMPTLY, RECOVERY, RESUMABLE, SMALL, SOON, SOON_ONCE, UNNOTICED, Verdict,
+    is_to_repeat,
+};
 pub use scenario::scenario;
 pub use scene::{Scene, Size};
 pub use setting::Setting;

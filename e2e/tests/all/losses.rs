@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use hexagram_e2e::{AVAILABLE, Figures, Pod, RECOVERY, Role, SOON, Scene, Verdict, scenario};
+use hexagram_e2e::{
+    AVAILABLE, Figures, Pod, RECOVERY, Role, SOON, SOON_ONCE, Scene, Verdict, scenario,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::{NO_CONTAINERS, is_apart};
@@ -20,7 +22,7 @@ const CUT: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn a_window_of_ten_minutes_has_one_loss() {
     let bar = format!(
-        "{AVAILABLE} % answered; every failure refused or unknown, within {} s",
+        "{AVAILABLE} % answered; every failure refused or unknown, within {} s; {SOON_ONCE}",
         RECOVERY.as_secs()
     );
     let name = "ten minutes with one kill -9 of a worker process";

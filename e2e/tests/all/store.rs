@@ -1,7 +1,7 @@
 //! The release with a session store of its own: what its loss costs, and what it saves.
 
 use anyhow::Result;
-use hexagram_e2e::{Role, Scene, UNNOTICED, Verdict, finally, scenario};
+use hexagram_e2e::{Role, SOON_ONCE, Scene, UNNOTICED, Verdict, finally, scenario};
 
 use super::NO_CONTAINERS;
 
@@ -24,8 +24,8 @@ async fn store_is_killed_and_wiped() {
 #[tokio::test]
 async fn worker_process_is_killed_with_a_store() {
     let name = "kill -9 of a worker process, with Valkey";
-    let bar = "0 sessions lost; full service in < 10 s";
-    scenario(name, bar, async |scene| {
+    let bar = format!("0 sessions lost; {SOON_ONCE}");
+    scenario(name, &bar, async |scene| {
         with_store(scene, async || {
             let load = scene.load().await?;
             let back = scene.kill(&scene.pod(Role::Worker).await?).await?;
