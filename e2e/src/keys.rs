@@ -30,17 +30,18 @@ impl Scene {
         self.kubectl.run(&annotate).await.map(|_| ())
     }
 
-    /// Waits until the operator notes of a key that nobody mints with it any more, and
-    /// writes into the note that this was long ago: nobody waits a day for a drop.
+    /// Waits until the operator notes that nobody mints with any of these keys, and writes
+    /// into the note that this was long ago: nobody waits a day for a drop.
     ///
     /// # Errors
     /// With the note.
-    pub async fn a_key_left_long_ago(&self) -> Result<()> {
-        wait::until("a key that left", TAKEN, async || {
+    pub async fn keys_left_long_ago(&self, keys: &[String]) -> Result<()> {
+        wait::until("keys that left", TAKEN, async || {
             let secret = self.kubectl.get(&["secret", RING]).await?;
             let note = secret["metadata"]["annotations"]["hexagram.dev/key-history"].as_str();
             let note = note.context("nothing is noted of the keys")?;
-            let aged = aged(note).with_context(|| format!("no key has left: {note}"))?;
+            let aged = aged(note, keys)
+                .with_context(|| format!("not all of {keys:?} have left: {note}"))?;
             let annotation = format!("hexagram.dev/key-history={aged}");
             self.annotate_ring(&annotation).await
         })
@@ -117,24 +118,51 @@ impl Scene {
     }
 }
 
-/// The note of keys with the time of who left replaced; `None` where none has.
-fn aged(note: &str) -> Option<String> {
-    let (before, rest) = note.split_once(" left ")?;
-    let after = rest.find(',').map_or("", |comma| &rest[comma..]);
-    Some(format!("{before} left {LONG_AGO}{after}"))
+/// The note of keys with the time of each that left replaced: a run that broke off may have
+/// left one behind. `None` while one of `keys` has not left; of one that is not in the note
+/// nothing is to be waited for.
+fn aged(note: &str, keys: &[String]) -> Option<String> {
+    let aged = |noted: &str| match noted.split_once(" left ") {
+        Some((key, _)) => Some(format!("{key} left {LONG_AGO}")),
+        None => {
+            let stays = keys.iter().any(|key| noted.starts_with(key.as_str()));
+            (!stays).then(|| noted.to_owned())
+        }
+    };
+    let aged: Option<Vec<_>> = note.split(", ").map(aged).collect();
+    Some(aged?.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const AT: &str = "2026-01-02T03:04:05Z";
+
+    fn aged_for(keys: &[&str], note: &str) -> Option<String> {
+        let keys: Vec<_> = keys.iter().map(|&key| key.to_owned()).collect();
+        aged(note, &keys)
+    }
+
     #[test]
-    fn who_left_did_so_long_ago() {
-        let of = |first: &str, second: &str| format!("0a {first}, 0b {second}");
-        let mints = "mints 2026-01-02T03:04:05Z";
-        let (left, long_left) = ("left 2026-01-02T03:04:05Z", format!("left {LONG_AGO}"));
-        assert_eq!(aged(&of(left, mints)), Some(of(&long_left, mints)));
-        assert_eq!(aged(&of(mints, left)), Some(of(mints, &long_left)));
-        assert_eq!(aged(&of(mints, "leaves 2026-01-02T03:04:05Z")), None);
+    fn whoever_left_did_so_long_ago() {
+        let note = format!("0a left {AT}, 0b mints {AT}, 0c left {AT}");
+        let long_ago = format!("0a left {LONG_AGO}, 0b mints {AT}, 0c left {LONG_AGO}");
+        assert_eq!(aged_for(&["0c"], &note), Some(long_ago));
+    }
+
+    #[test]
+    fn a_key_that_left_before_is_not_the_one_that_is_to_leave() {
+        for stage in ["mints", "leaves"] {
+            let note = format!("0a left {AT}, 0b {stage} {AT}");
+            assert_eq!(aged_for(&["0b", "0a"], &note), None);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_dropped_is_not_waited_for() {
+        let note = format!("0b mints {AT}, 0c left {AT}");
+        let long_ago = format!("0b mints {AT}, 0c left {LONG_AGO}");
+        assert_eq!(aged_for(&["0a", "0c"], &note), Some(long_ago));
     }
 }

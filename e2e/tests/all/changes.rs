@@ -115,7 +115,7 @@ async fn rotated(scene: &Scene) -> Result<Rotated> {
     let until_minted = load.end().await?;
     let load = scene.load().await?;
     let start = Instant::now();
-    scene.a_key_left_long_ago().await?;
+    scene.keys_left_long_ago(&before).await?;
     scene.keys_are_dropped(&before).await?;
     Ok(Rotated {
         opens,
