@@ -93,7 +93,8 @@ async fn idle(scene: &Scene) -> Result<Verdict> {
     // All that is to be said of the object is said then.
     scene.upstream_is_seen("tour", "Answers").await?;
     let (before, renewed) = (api_server(scene).await?, renewals(scene).await?);
-    let writes = written(&api_server(scene).await?) - written(&before);
+    let after = api_server(scene).await?;
+    let writes = written(&after) - written(&before);
     let operator = scene.leading().await?;
     let metrics = scene.kubectl.metrics(&operator.name).await?;
     let memory = metrics.sum("process_resident_memory_bytes", &[]) / 1e6;
@@ -106,12 +107,20 @@ async fn idle(scene: &Scene) -> Result<Verdict> {
             memory > 0.0 && memory < MEGABYTES,
             "memory is not under 64 MB",
         )
+        .requires(renewed > 0.0, "the lease was not seen to be renewed")
+        .requires(tells_of_writes(&after), "the API server tells of no writes")
         .requires(renewed + writes <= HANDFUL, "too many writes"))
 }
 
 async fn api_server(scene: &Scene) -> Result<Metrics> {
     let page = scene.kubectl.run(&["get", "--raw", "/metrics"]).await?;
     Ok(Metrics::from(page))
+}
+
+/// Whether there is the metric that [`written`] goes by: every kubelet renews a lease.
+fn tells_of_writes(metrics: &Metrics) -> bool {
+    let renewed = [r#"resource="leases""#, r#"verb="PUT""#];
+    metrics.sum("apiserver_request_total", &renewed) > 0.0
 }
 
 /// Writes of kinds that the operator alone writes, or in this way, while nothing happens;
