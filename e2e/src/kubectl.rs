@@ -19,6 +19,10 @@ const PROMPT: Duration = Duration::from_secs(60);
 /// A rollout: every pod of a deployment, one after the other, with drains of up to 60 s.
 const ROLLOUT: Duration = Duration::from_secs(300);
 
+/// How a pod's admin server is asked.
+const BY_WAY: &str = "by way of the API server: network policies have to let it in to port 9090, \
+                      as networkPolicy.monitoring does in the release of the tests";
+
 /// The three deployments of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -135,7 +139,8 @@ impl Kubectl {
     pub async fn page(&self, pod: &str, page: &str) -> Result<String> {
         let namespace = &self.namespace;
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9090/proxy/{page}");
-        self.run(&["get", "--raw", &path]).await
+        let said = self.run(&["get", "--raw", &path]).await;
+        said.with_context(|| format!("ask {pod} for /{page}, {BY_WAY}"))
     }
 
     /// What a pod says of itself at `/status`.

@@ -70,6 +70,10 @@ goes to `e2e/report.md` in cargo's target folder; beside it, what was seen of ea
 the variables HEXAGRAM_E2E_NEXT_IMAGE, HEXAGRAM_E2E_STORE_IMAGE and HEXAGRAM_E2E_METRICS_IMAGE \
 name them; what is not there is not run, and the report says so.
 
+Status and metrics of pods are read by way of the API server. The release of the tests lets \
+everybody in to port 9090 (networkPolicy.monitoring), which the chart by default does for pods \
+alone; where a cluster has policies of its own, they have to let the API server in too.
+
 Examples:
   cargo xtask e2e                          the short form, a part of `cargo xtask test`
   cargo xtask e2e --only restart --keep    some of it, again and again
