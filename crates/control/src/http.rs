@@ -10,7 +10,7 @@
 //! ```
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -227,9 +227,12 @@ impl<R: Register> Api<R> {
     }
 }
 
-/// Whether it comes from this machine, also where the listener takes IPv4 as mapped IPv6.
-const fn is_here(peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_loopback()
+/// Whether it comes from this machine, also where the listener takes IPv4 as mapped IPv6. Not
+/// from any address of the loopback: a mesh's sidecar hands on what comes from elsewhere from
+/// one of them (127.0.0.6).
+fn is_here(peer: SocketAddr) -> bool {
+    let peer = peer.ip().to_canonical();
+    peer == Ipv4Addr::LOCALHOST || peer == Ipv6Addr::LOCALHOST
 }
 
 /// The worker of a drain.
@@ -306,6 +309,13 @@ mod tests {
         }
         for elsewhere in ["10.0.0.1:1", "[fd00::1]:1", "[::ffff:10.0.0.1]:1"] {
             assert!(!is_here(elsewhere.parse().unwrap()), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn what_a_sidecar_hands_on_is_not_from_this_machine() {
+        for sidecar in ["127.0.0.6:1", "[::ffff:127.0.0.6]:1"] {
+            assert!(!is_here(sidecar.parse().unwrap()), "{sidecar}");
         }
     }
 }
