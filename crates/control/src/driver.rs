@@ -266,14 +266,18 @@ impl<R: Register> Driver<R> {
         &mut self,
         order: impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
     ) -> Result<(), OrderError> {
+        let mut lost = OrderError::Ended;
         for _ in 0..ATTEMPTS {
             let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
             match self.write(&map, order(&self.view(&map))?).await {
-                Err(RegisterError::Conflict { .. }) => self.catch_up(),
+                Err(conflict @ RegisterError::Conflict { .. }) => {
+                    lost = conflict.into();
+                    self.catch_up();
+                }
                 done => return Ok(done.map(drop)?),
             }
         }
-        Err(OrderError::Ended)
+        Err(lost)
     }
 
     fn view<'a>(&'a self, map: &'a RegisterMap) -> View<'a> {
@@ -288,15 +292,18 @@ impl<R: Register> Driver<R> {
         }
     }
 
-    /// Writes what is to be written now.
+    /// Writes what is to be written now. Where others write first each time, that is why it
+    /// is not written.
     async fn settle(&mut self) -> Result<(), RegisterError> {
-        for _ in 0..ATTEMPTS {
-            match self.step().await {
-                Err(RegisterError::Conflict { .. }) => self.catch_up(),
-                done => return done,
+        let mut settled = self.step().await;
+        for _ in 1..ATTEMPTS {
+            if !matches!(settled, Err(RegisterError::Conflict { .. })) {
+                break;
             }
+            self.catch_up();
+            settled = self.step().await;
         }
-        Ok(())
+        settled
     }
 
     async fn step(&mut self) -> Result<(), RegisterError> {

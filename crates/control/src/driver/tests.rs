@@ -18,10 +18,12 @@ const WORKERS: u8 = 4;
 /// In which all are heard again.
 const OTHERS: Duration = Duration::from_secs(4);
 
-/// Another controller writes first, once, and worker 1 reports meanwhile, or another map stands.
+/// Another controller writes first, each time or once, and then worker 1 reports meanwhile, or
+/// another map stands.
 #[derive(Clone, Default)]
 struct Contested {
     inner: MemoryRegister,
+    is_lost: Arc<AtomicBool>,
     is_contested: Arc<AtomicBool>,
     signs: Arc<OnceLock<mpsc::Sender<(Owner, Sign)>>>,
     others: Arc<OnceLock<Arc<RegisterMap>>>,
@@ -33,6 +35,14 @@ impl Register for Contested {
     }
 
     async fn compare_and_swap(&self, map: Arc<RegisterMap>) -> Result<(), RegisterError> {
+        let given = map.version();
+        let conflict = RegisterError::Conflict {
+            stored: given,
+            given,
+        };
+        if self.is_lost.load(Ordering::SeqCst) {
+            return Err(conflict);
+        }
         if self.is_contested.swap(false, Ordering::SeqCst) {
             if let Some(signs) = self.signs.get() {
                 signs.try_send((owner(1, 1), serving(1))).unwrap();
@@ -40,11 +50,7 @@ impl Register for Contested {
             if let Some(map) = self.others.get() {
                 self.inner.compare_and_swap(Arc::clone(map)).await?;
             }
-            let given = map.version();
-            return Err(RegisterError::Conflict {
-                stored: given,
-                given,
-            });
+            return Err(conflict);
         }
         self.inner.compare_and_swap(map).await
     }
@@ -190,6 +196,25 @@ async fn what_is_said_while_another_controller_writes_counts_at_the_next_try() {
     register.is_contested.store(true, Ordering::SeqCst);
     assert_eq!(driver.owners().await, all());
     assert!(!register.is_contested.load(Ordering::SeqCst), "it wrote");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_always_overtaken_says_so() {
+    let register = Contested::default();
+    let mut driver = driver(register.clone()).await;
+    driver.lose(&[1], Death::Refused);
+    register.is_lost.store(true, Ordering::SeqCst);
+    let settled = driver.settle().await;
+    assert!(
+        matches!(settled, Err(RegisterError::Conflict { .. })),
+        "{settled:?}"
+    );
+    let ordered = driver.move_shard(2, &owner(3, 1).worker).await;
+    let is_told = matches!(
+        ordered,
+        Err(OrderError::Register(RegisterError::Conflict { .. }))
+    );
+    assert!(is_told, "{ordered:?}");
 }
 
 #[tokio::test(start_paused = true)]
