@@ -159,6 +159,10 @@ impl Register for KubeRegister {
                 let stored = inner.map.borrow().as_ref().map_or(0, |map| map.version());
                 Err(RegisterError::Conflict { stored, given })
             }
+            Err(Unwritten::Invalid(reason)) => {
+                inner.refresh(&mut state).await?;
+                Err(RegisterError::Unusable(reason))
+            }
             Err(Unwritten::Refused(reason)) => Err(RegisterError::Unusable(reason)),
             Ok(()) => Ok(()),
         }
@@ -173,6 +177,9 @@ impl Register for KubeRegister {
 enum Unwritten {
     /// The object is another than was thought, or gone.
     Overtaken,
+    /// Some rule forbids it: the kind's own, which compare with what is there, so that is not
+    /// what was thought; or those of who guards the cluster.
+    Invalid(String),
     Refused(String),
 }
 
@@ -288,7 +295,7 @@ impl Unwritten {
     fn reason(self) -> String {
         match self {
             Self::Overtaken => "somebody else wrote it meanwhile".to_owned(),
-            Self::Refused(reason) => reason,
+            Self::Invalid(reason) | Self::Refused(reason) => reason,
         }
     }
 }
@@ -296,11 +303,7 @@ impl Unwritten {
 fn unwritten(error: &kube::Error) -> Unwritten {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => Unwritten::Overtaken,
-        // Its rules compare with what is there: that is not what was thought.
-        kube::Error::Api(status) if status.code == 422 => {
-            tracing::warn!(%error, "the shard map does not take what was decided: it is read again");
-            Unwritten::Overtaken
-        }
+        kube::Error::Api(status) if status.code == 422 => Unwritten::Invalid(error.to_string()),
         _ => Unwritten::Refused(error.to_string()),
     }
 }

@@ -1,11 +1,16 @@
-//! What an API server is asked when a register is opened.
+//! What an API server is asked when a register is opened, and what becomes of what is written.
 
+use std::collections::BTreeMap;
+
+use hexagram_core::{Entry, Epoch, Incarnation, Owner};
+use http::Method;
 use kube::{Client, Config};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::testing::{place, refusal};
 
 /// An API server that answers everything so; gives the methods that it is asked with.
 async fn api_server(status: &str, body: &str) -> (Client, mpsc::Receiver<String>) {
@@ -36,13 +41,18 @@ async fn serve(mut stream: TcpStream, tell: &mpsc::Sender<String>, answer: &str)
     write.write_all(answer.as_bytes()).await.unwrap();
 }
 
-#[tokio::test]
-async fn who_never_makes_the_object_reads_it_once() {
+/// The object of a cluster of one shard, without a map yet.
+fn object() -> ShardMap {
     let spec = ShardMapSpec {
         cluster: "c".to_owned(),
         shards: 1,
     };
-    let object = serde_json::to_string(&ShardMap::new("hexagram", spec)).unwrap();
+    ShardMap::new("hexagram", spec)
+}
+
+#[tokio::test]
+async fn who_never_makes_the_object_reads_it_once() {
+    let object = serde_json::to_string(&object()).unwrap();
     let missing = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}"#;
     for (status, body, is_there) in [
         ("404 Not Found", missing, false),
@@ -56,4 +66,39 @@ async fn who_never_makes_the_object_reads_it_once() {
         assert_eq!(asked.recv().await.as_deref(), Some("GET"));
         assert!(asked.try_recv().is_err(), "it is asked again");
     }
+}
+
+/// A first map.
+fn first() -> Arc<RegisterMap> {
+    let owner = Owner {
+        worker: "worker-0".parse().unwrap(),
+        incarnation: Incarnation::new(1).unwrap(),
+    };
+    let entries = vec![Entry::new(owner, Epoch::FIRST)];
+    let count = ShardCount::try_from(1).unwrap();
+    Arc::new(RegisterMap::new(1, count, entries, BTreeMap::new()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_that_a_rule_forbids_is_not_overtaken() {
+    let (tell, mut asked) = mpsc::channel(8);
+    let place = place(move |request| {
+        tell.try_send(request.method.clone()).unwrap();
+        match request.method {
+            Method::GET => Some((200, serde_json::to_value(object()).unwrap())),
+            _ => refusal(422),
+        }
+    });
+    let count = ShardCount::try_from(1).unwrap();
+    let register = KubeRegister::open(place.api(), "hexagram", "c", count);
+    let register = register.await.unwrap();
+    let written = register.compare_and_swap(first()).await;
+    let is_refused = matches!(written, Err(RegisterError::Unusable(_)));
+    assert!(is_refused, "{written:?}");
+    let all: Vec<_> = std::iter::from_fn(|| asked.try_recv().ok()).collect();
+    assert_eq!(
+        all,
+        [Method::GET, Method::PUT, Method::GET],
+        "it is read again"
+    );
 }
