@@ -12,7 +12,7 @@ use crate::fleet::NotTaken;
 use crate::introduction::Introduction;
 use crate::overview::Overview;
 use crate::register::Register;
-use crate::request::{Answer, OrderError, Request, Settings, Written};
+use crate::request::{Answer, News, OrderError, Request, Settings};
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +38,7 @@ pub enum JoinError {
 pub struct Controller {
     requests: mpsc::Sender<Request>,
     overview: watch::Receiver<Overview>,
-    news: broadcast::WeakSender<Written>,
+    news: broadcast::WeakSender<News>,
 }
 
 impl Controller {
@@ -49,9 +49,9 @@ impl Controller {
     pub fn start(register: impl Register, settings: Settings, shutdown: CancellationToken) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE);
         let (shown, overview) = watch::channel(Overview::default());
-        let (written, _) = broadcast::channel(NEWS);
-        let news = written.downgrade();
-        let driver = Driver::new(register, settings, shown, written);
+        let (told, _) = broadcast::channel(NEWS);
+        let news = told.downgrade();
+        let driver = Driver::new(register, settings, shown, told);
         tokio::spawn(shutdown.run_until_cancelled_owned(driver.run(inbox)));
         Self {
             requests,
@@ -127,10 +127,10 @@ impl Controller {
         let _ = self.requests.send(Request::Present(workers)).await;
     }
 
-    /// What is written from now on; `None` when the controller has ended. Who is slow
-    /// misses some.
+    /// What happens from now on; `None` when the controller has ended. Who is slow misses
+    /// some.
     #[must_use]
-    pub fn news(&self) -> Option<broadcast::Receiver<Written>> {
+    pub fn news(&self) -> Option<broadcast::Receiver<News>> {
         Some(self.news.upgrade()?.subscribe())
     }
 

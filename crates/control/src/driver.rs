@@ -22,7 +22,7 @@ use crate::introduction::Introduction;
 use crate::losses::Losses;
 use crate::overview::Overview;
 use crate::register::{Register, RegisterError};
-use crate::request::{OrderError, Request, Settings, Written};
+use crate::request::{News, OrderError, Request, Settings, Written};
 use crate::watcher::Sign;
 
 mod lives;
@@ -35,8 +35,9 @@ const TICK: Duration = Duration::from_millis(250);
 const BALANCE: Duration = Duration::from_secs(10);
 /// Signs that wait.
 const QUEUE: usize = 256;
-/// Workers that may not join and are remembered, so that each is told of once.
-const REFUSED: usize = 64;
+/// Workers that may not join and are remembered with the reason, so that each is told once:
+/// more than may come at a time.
+const REFUSED: usize = 1024;
 /// Between two tries to write a register that cannot be written: signs come more often.
 const REST: Duration = Duration::from_secs(1);
 /// Writes that may be lost to others in a row before the next sign is awaited.
@@ -58,13 +59,13 @@ pub(crate) struct Driver<R> {
     known: u64,
     joined: Instant,
     waits: Option<Wait>,
-    /// Those that may not join, as far as they were told of.
-    refused: BTreeSet<Owner>,
+    /// Those that may not join and why, as far as that was told.
+    refused: BTreeSet<(Owner, String)>,
     watchers: BTreeMap<Owner, (String, AbortOnDropHandle<()>)>,
     signs: mpsc::Sender<(Owner, Sign)>,
     heard: mpsc::Receiver<(Owner, Sign)>,
     shown: watch::Sender<Overview>,
-    news: broadcast::Sender<Written>,
+    news: broadcast::Sender<News>,
     /// Why the register was not written the last time.
     unwritten: Option<String>,
     /// When it is tried again.
@@ -99,7 +100,7 @@ impl<R: Register> Driver<R> {
         register: R,
         settings: Settings,
         shown: watch::Sender<Overview>,
-        news: broadcast::Sender<Written>,
+        news: broadcast::Sender<News>,
     ) -> Self {
         let (signs, heard) = mpsc::channel(QUEUE);
         Self {
@@ -241,7 +242,7 @@ impl<R: Register> Driver<R> {
         let (owner, address) = (&who.owner, &who.address);
         let is_new = !self.fleet.members().any(|(known, _)| known == owner);
         self.fleet.join(who)?;
-        self.refused.remove(owner);
+        self.refused.retain(|(known, _)| known != owner);
         if is_new {
             tracing::info!(worker = %owner, address, "a worker joined");
             self.joined = Instant::now();
@@ -252,14 +253,20 @@ impl<R: Register> Driver<R> {
         Ok(())
     }
 
-    /// Tells once that a worker may not join: it goes on asking.
+    /// Tells once why a worker may not join: it goes on asking.
     fn tell_refused(&mut self, owner: &Owner, error: &NotTaken) {
         if self.refused.len() >= REFUSED {
             self.refused.clear();
         }
-        if self.refused.insert(owner.clone()) {
+        if self.refused.insert((owner.clone(), error.to_string())) {
             tracing::warn!(worker = %owner, %error, "a worker may not join");
+            self.tell(News::Refused(owner.clone(), error.clone()));
         }
+    }
+
+    fn tell(&self, news: News) {
+        // Without anybody who follows them, these are no news.
+        let _ = self.news.send(news);
     }
 
     async fn order(
@@ -402,8 +409,7 @@ impl<R: Register> Driver<R> {
                 to: to.worker.clone(),
                 why: *why,
             };
-            // Without anybody who follows them, these are no news.
-            let _ = self.news.send(written);
+            self.tell(News::Written(written));
         }
         Ok(next)
     }

@@ -42,7 +42,7 @@ pub use overview::{LostOverview, Overview, WorkerOverview};
 pub use register::{
     MapSender, Maps, MemoryRegister, Register, RegisterError, fed, follows, goes_back,
 };
-pub use request::{OrderError, Settings, Written};
+pub use request::{News, OrderError, Settings, Written};
 pub use sights::{Sight, Sights, ToolsSeen};
 pub use source::{Ask, HttpSource, Joining, SourceError, named};
 pub use told::{GoesBy, Tellers};

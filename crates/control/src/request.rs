@@ -59,6 +59,15 @@ pub(crate) enum Request {
     Present(BTreeSet<WorkerId>),
 }
 
+/// What a controller tells as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The register took a change.
+    Written(Written),
+    /// A worker may not join, for this reason: told once a life and reason.
+    Refused(Owner, NotTaken),
+}
+
 /// A change that the register took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {

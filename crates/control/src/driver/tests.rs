@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hexagram_core::{Entry, ShardId};
 use hexagram_proto::admin::Phase;
+use tokio::sync::oneshot;
 use tokio::time::advance;
 
 use super::*;
@@ -77,8 +78,8 @@ async fn driver<R: Register>(register: R) -> Driver<R> {
     let first = first.with_addresses(addresses.collect());
     register.compare_and_swap(Arc::new(first)).await.unwrap();
     let (shown, _) = watch::channel(Overview::default());
-    let (written, _) = broadcast::channel(8);
-    let mut driver = Driver::new(register, settings(WORKERS.into()), shown, written);
+    let (news, _) = broadcast::channel(8);
+    let mut driver = Driver::new(register, settings(WORKERS.into()), shown, news);
     driver.settle().await.unwrap();
     // Nobody listens there, and nobody is to say so.
     driver.watchers.clear();
@@ -196,6 +197,34 @@ async fn what_is_said_while_another_controller_writes_counts_at_the_next_try() {
     register.is_contested.store(true, Ordering::SeqCst);
     assert_eq!(driver.owners().await, all());
     assert!(!register.is_contested.load(Ordering::SeqCst), "it wrote");
+}
+
+/// A life of worker 1 wants to join, elsewhere than the one that lives.
+async fn intrude<R: Register>(driver: &mut Driver<R>, life: u64) {
+    let who = Introduction::new(owner(1, life), "127.0.0.1:2".to_owned());
+    let (answer, answered) = oneshot::channel();
+    driver.serve(Request::Join(who, answer)).await;
+    assert!(answered.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_join_is_news_once_a_life_and_reason() {
+    let mut driver = driver(MemoryRegister::default()).await;
+    let mut news = driver.news.subscribe();
+    for life in [2, 2, 3, 2] {
+        intrude(&mut driver, life).await;
+    }
+    // The reason says where the one that lives is.
+    let moved = Introduction::new(owner(1, 1), "127.0.0.1:3".to_owned());
+    driver.join(&moved).unwrap();
+    intrude(&mut driver, 2).await;
+    let refused = |news| match news {
+        News::Refused(worker, _) => Some(worker),
+        News::Written(_) => None,
+    };
+    let told = std::iter::from_fn(|| news.try_recv().ok());
+    let told: Vec<_> = told.filter_map(refused).collect();
+    assert_eq!(told, [owner(1, 2), owner(1, 3), owner(1, 2)]);
 }
 
 #[tokio::test(start_paused = true)]
