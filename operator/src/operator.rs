@@ -222,8 +222,10 @@ impl Operator {
         let mut tasks = Tasks::default();
         if let Some(news) = controller.news() {
             let tell = story::tell(recorder.clone(), register.clone(), news);
-            tasks.spawn("telling of what is written", tell);
+            tasks.spawn("telling what happens", tell);
         }
+        let tell = story::tell_mends(recorder.clone(), register.clone(), register.mends());
+        tasks.spawn("telling what is put right", tell);
         let rotation = self.rotation(heard, &recorder, &register);
         tasks.spawn("looking after the key ring", rotation.keep());
         if let Some(secret) = self.settings.upstreams_secret.clone() {

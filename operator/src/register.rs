@@ -13,13 +13,13 @@ use hexagram_runtime::random::jittered;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
 use kube::{Api, Resource, ResourceExt};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, broadcast, watch};
 use tokio::time::sleep;
 
 use crate::client::within;
 use crate::form;
 use crate::kind;
-use crate::repair::{Judgement, judge};
+use crate::repair::{Judgement, Mend, judge};
 use crate::shard_map::{ShardMap, ShardMapSpec, ShardMapStatus};
 use crate::source::watched;
 use crate::trouble::Trouble;
@@ -31,6 +31,8 @@ mod tests;
 const AGAIN: Duration = Duration::from_secs(1);
 /// Versions of the object that are known to be right.
 const RIGHT: usize = 64;
+/// Mends that wait for who tells of them; of more the first are missed.
+const MENDS: usize = 64;
 
 /// The shard map of one object. Clones share it.
 #[derive(Clone)]
@@ -45,6 +47,7 @@ struct Inner {
     count: ShardCount,
     state: Mutex<State>,
     map: MapSender,
+    mends: broadcast::Sender<Mend>,
     /// Whether an object that is not there is made.
     makes: bool,
 }
@@ -100,6 +103,7 @@ impl KubeRegister {
             count,
             state: Mutex::default(),
             map: watch::Sender::new(None),
+            mends: broadcast::Sender::new(MENDS),
             makes,
         };
         Self {
@@ -114,6 +118,11 @@ impl KubeRegister {
         object
             .map(|object| object.object_ref(&()))
             .unwrap_or_default()
+    }
+
+    /// What is put right from now on. Who is slow misses some.
+    pub(crate) fn mends(&self) -> broadcast::Receiver<Mend> {
+        self.inner.mends.subscribe()
     }
 
     /// Looks after the object until nobody does any more: what another operator wrote is
@@ -202,9 +211,9 @@ impl Inner {
 
     async fn refresh(&self, state: &mut State) -> Result<(), RegisterError> {
         let found = within(self.api.get_opt(&self.name)).await;
-        let object = match found.map_err(|error| unusable(&error))? {
-            Some(object) => object,
-            None if self.makes => self.make().await?,
+        let (object, mend) = match found.map_err(|error| unusable(&error))? {
+            Some(object) => (object, Mend::Repaired),
+            None if self.makes => (self.make().await?, Mend::Remade),
             None => {
                 state.object = None;
                 return Ok(());
@@ -221,7 +230,12 @@ impl Inner {
             Judgement::Unreadable(error) => {
                 tracing::warn!(shard_map = self.name, %error, "the shard map's status is unusable: it is learnt again from the workers");
             }
-            Judgement::Restore(map) => return self.restore(state, map).await,
+            Judgement::Restore(map) => {
+                self.restore(state, map).await?;
+                // Without anybody who tells of it, it is no news.
+                let _ = self.mends.send(mend);
+                return Ok(());
+            }
         }
         state.is_right();
         Ok(())

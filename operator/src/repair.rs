@@ -16,6 +16,15 @@ pub(crate) enum Judgement {
     Unreadable(FormError),
 }
 
+/// What was put right about the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mend {
+    /// It said what nobody had written who may.
+    Repaired,
+    /// It was gone.
+    Remade,
+}
+
 /// Judges what was `seen`, where `known` was in force.
 pub(crate) fn judge(
     known: Option<&RegisterMap>,

@@ -1,10 +1,11 @@
-//! What happens to the shards, told as events on the `ShardMap`: `kubectl describe` has
-//! the story.
+//! What happens to the shards and to who is to serve them, told as events on the `ShardMap`:
+//! `kubectl describe` has the story.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hexagram_control::{Why, Written};
+use hexagram_control::{News, NotTaken, Why, Written};
+use hexagram_core::Owner;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::broadcast;
@@ -13,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::client::{Place, within};
 use crate::register::KubeRegister;
+use crate::repair::Mend;
 
 /// Who tells.
 const REPORTER: &str = "hexagram-operator";
@@ -23,36 +25,56 @@ const GATHER: Duration = Duration::from_secs(3);
 #[derive(Debug, PartialEq, Eq)]
 struct Tale {
     reason: &'static str,
+    action: &'static str,
     note: String,
     type_: EventType,
 }
 
-/// Tells about the object what is written into it, for as long as it runs.
+/// Tells about the object what the controller does, for as long as it runs.
 pub(crate) async fn tell(
     recorder: EventRecorder,
     register: KubeRegister,
-    mut news: broadcast::Receiver<Written>,
+    mut news: broadcast::Receiver<News>,
 ) {
-    while let Some(first) = next(&mut news).await {
-        sleep(GATHER).await;
-        let mut ways = Ways::default();
-        ways.add(&first);
-        while let Ok(written) = news.try_recv() {
-            ways.add(&written);
-        }
-        // The object may have been made anew since.
-        let about = register.reference().await;
-        for tale in ways.tales() {
-            recorder.publish(tale.event(), &about).await;
-        }
+    while let Some(news) = gathered(&mut news).await {
+        publish(&recorder, &register, tales(&news)).await;
     }
 }
 
-/// The next of the news; who was too slow for some goes on with what is left.
-async fn next(news: &mut broadcast::Receiver<Written>) -> Option<Written> {
+/// Tells about the object what was put right about it, for as long as it runs.
+pub(crate) async fn tell_mends(
+    recorder: EventRecorder,
+    register: KubeRegister,
+    mut mends: broadcast::Receiver<Mend>,
+) {
+    while let Some(mends) = gathered(&mut mends).await {
+        let mends = BTreeSet::from_iter(mends);
+        let tales = mends.into_iter().map(mended).collect();
+        publish(&recorder, &register, tales).await;
+    }
+}
+
+async fn publish(recorder: &EventRecorder, register: &KubeRegister, tales: Vec<Tale>) {
+    // The object may have been made anew since.
+    let about = register.reference().await;
+    for tale in tales {
+        recorder.publish(tale.event(), &about).await;
+    }
+}
+
+/// What is said next, and shortly after that.
+async fn gathered<T: Clone>(said: &mut broadcast::Receiver<T>) -> Option<Vec<T>> {
+    let mut all = vec![next(said).await?];
+    sleep(GATHER).await;
+    all.extend(std::iter::from_fn(|| said.try_recv().ok()));
+    Some(all)
+}
+
+/// The next that is said; who was too slow for some goes on with what is left.
+async fn next<T: Clone>(said: &mut broadcast::Receiver<T>) -> Option<T> {
     loop {
-        match news.recv().await {
-            Ok(written) => return Some(written),
+        match said.recv().await {
+            Ok(one) => return Some(one),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return None,
         }
@@ -65,7 +87,7 @@ impl Tale {
             type_: self.type_,
             reason: self.reason.to_owned(),
             note: Some(self.note),
-            action: "Place".to_owned(),
+            action: self.action.to_owned(),
             secondary: None,
         }
     }
@@ -98,6 +120,45 @@ impl EventRecorder {
         if let Err(error) = within(recorder.publish(&event, about)).await {
             tracing::debug!(%error, "an event is not published");
         }
+    }
+}
+
+/// What is worth telling of these.
+fn tales(news: &[News]) -> Vec<Tale> {
+    let (mut ways, mut refusals) = (Ways::default(), Vec::new());
+    for one in news {
+        match one {
+            News::Written(written) => ways.add(written),
+            News::Refused(worker, error) => refusals.push(refusal(worker, error)),
+        }
+    }
+    let mut tales = ways.tales();
+    tales.append(&mut refusals);
+    tales
+}
+
+fn refusal(worker: &Owner, error: &NotTaken) -> Tale {
+    Tale {
+        reason: "WorkerRefused",
+        action: "Join",
+        note: format!("{worker} may not join: {error}"),
+        type_: EventType::Warning,
+    }
+}
+
+fn mended(mend: Mend) -> Tale {
+    let (reason, note) = match mend {
+        Mend::Repaired => (
+            "Repaired",
+            "the status was changed by hand: it is put right",
+        ),
+        Mend::Remade => ("Remade", "the object was deleted: it is made again"),
+    };
+    Tale {
+        reason,
+        action: "Repair",
+        note: note.to_owned(),
+        type_: EventType::Warning,
     }
 }
 
@@ -144,6 +205,7 @@ fn tale(why: Why, from: &str, to: &str, count: usize) -> Option<Tale> {
     let note = format!("{shards} {way}: {why}");
     Some(Tale {
         reason,
+        action: "Place",
         note,
         type_,
     })
@@ -151,7 +213,7 @@ fn tale(why: Why, from: &str, to: &str, count: usize) -> Option<Tale> {
 
 #[cfg(test)]
 mod tests {
-    use hexagram_core::ShardCount;
+    use hexagram_core::{Incarnation, ShardCount};
 
     use super::*;
 
@@ -166,14 +228,13 @@ mod tests {
 
     #[test]
     fn what_goes_the_same_way_is_one_event() {
-        let mut ways = Ways::default();
+        let mut news = Vec::new();
         for _ in 0..16 {
-            ways.add(&written("a", "b", Why::Drained));
-            ways.add(&written("a", "b", Why::Committed));
+            news.push(News::Written(written("a", "b", Why::Drained)));
+            news.push(News::Written(written("a", "b", Why::Committed)));
         }
-        ways.add(&written("c", "c", Why::FailedOver));
-        let told: Vec<_> = ways
-            .tales()
+        news.push(News::Written(written("c", "c", Why::FailedOver)));
+        let told: Vec<_> = tales(&news)
             .into_iter()
             .map(|tale| (tale.reason, tale.note))
             .collect();
@@ -184,6 +245,27 @@ mod tests {
         assert!(
             told.contains(&("ShardsFailedOver", failover.to_owned())),
             "{told:?}"
+        );
+    }
+
+    #[test]
+    fn who_may_not_join_is_told_with_its_life_and_the_reason() {
+        let worker = Owner {
+            worker: "w".parse().unwrap(),
+            incarnation: Incarnation::new(1).unwrap(),
+        };
+        let error = NotTaken::Superseded(worker.worker.clone());
+        let news = [News::Refused(worker.clone(), error.clone())];
+        let [tale] = <[Tale; 1]>::try_from(tales(&news)).unwrap();
+        assert_eq!(
+            (tale.reason, tale.type_),
+            ("WorkerRefused", EventType::Warning)
+        );
+        let (life, why) = (worker.to_string(), error.to_string());
+        assert!(
+            tale.note.contains(&life) && tale.note.contains(&why),
+            "{}",
+            tale.note
         );
     }
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use hexagram_core::{Entry, Epoch, Incarnation, Owner};
 use http::Method;
 use kube::{Client, Config};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::client::Place;
 use crate::testing::{place, refusal};
 
 /// An API server that answers everything so; gives the methods that it is asked with.
@@ -101,4 +103,42 @@ async fn a_map_that_a_rule_forbids_is_not_overtaken() {
         [Method::GET, Method::PUT, Method::GET],
         "it is read again"
     );
+}
+
+type Kept = Arc<Mutex<Option<Value>>>;
+
+/// An API server that keeps one object.
+fn keeping(kept: &Kept) -> Place {
+    let (kept, mut version) = (Arc::clone(kept), 0);
+    place(move |asked| {
+        let mut kept = kept.try_lock().unwrap();
+        if asked.method != Method::GET {
+            version += 1;
+            let mut written = asked.body.clone();
+            written["metadata"]["resourceVersion"] = json!(version.to_string());
+            *kept = Some(written);
+        }
+        let found = kept.clone();
+        found.map_or_else(|| refusal(404), |found| Some((200, found)))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_hand_changed_or_deleted_is_put_right_and_told() {
+    let (kept, count) = (Kept::default(), ShardCount::try_from(1).unwrap());
+    let register = KubeRegister::of(keeping(&kept).api(), "hexagram", "c", count, true);
+    let mut mends = register.mends();
+    register.inner.look().await.unwrap();
+    register.compare_and_swap(first()).await.unwrap();
+    assert!(mends.try_recv().is_err(), "a new one is no mend");
+    kept.lock().await.as_mut().unwrap()["status"]["version"] = json!(0);
+    register.inner.look().await.unwrap();
+    assert_eq!(mends.try_recv(), Ok(Mend::Repaired));
+    *kept.lock().await = None;
+    register.inner.look().await.unwrap();
+    assert_eq!(mends.try_recv(), Ok(Mend::Remade));
+    assert!(mends.try_recv().is_err());
+    let map = register.read().await.unwrap().unwrap();
+    let status = kept.lock().await.as_ref().unwrap()["status"].clone();
+    assert_eq!(status["version"], json!(map.version()));
 }
