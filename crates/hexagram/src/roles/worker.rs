@@ -37,6 +37,10 @@ use crate::store;
 const NO_UPSTREAM: &str = "no upstream: give at least one with --upstream NAME=URL, or a folder \
                            for them with --upstream-dir DIR";
 
+/// The operator tells people why it refuses a worker, not the worker.
+const NOT_NAMED: &str = "the operator has not taken this worker in yet; if it refuses to, its log \
+                         and `kubectl describe shardmap` say why";
+
 /// Under a controller nobody needs to know the port beforehand.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -182,7 +186,7 @@ fn join(
 }
 
 async fn ready_once_named(condition: &Condition, mut maps: Maps, heir: &Heir) {
-    condition.set(false, "the operator has not taken this worker in yet");
+    condition.set(false, NOT_NAMED);
     heir.named(&mut maps).await;
     condition.set(true, "joined");
 }
