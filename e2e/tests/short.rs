@@ -179,11 +179,14 @@ async fn lose_workers(
 ) -> Result<Verdict> {
     scene.installed().await?;
     let load = scene.load().await?;
+    let clients = scene.setting.clients;
     let mut backs: Vec<Duration> = Vec::new();
-    while is_to_repeat(&backs) {
+    while is_to_repeat(&backs, clients) {
         backs.push(lose(scene).await?);
         scene.rest().await?;
     }
     let figures = load.end().await?;
-    Ok(Verdict::default().back_after_deaths(&backs).load(&figures))
+    Ok(Verdict::default()
+        .back_after_deaths(&backs, clients)
+        .load(&figures))
 }
