@@ -211,9 +211,9 @@ impl Inner {
 
     async fn refresh(&self, state: &mut State) -> Result<(), RegisterError> {
         let found = within(self.api.get_opt(&self.name)).await;
-        let (object, mend) = match found.map_err(|error| unusable(&error))? {
-            Some(object) => (object, Mend::Repaired),
-            None if self.makes => (self.make().await?, Mend::Remade),
+        let object = match found.map_err(|error| unusable(&error))? {
+            Some(object) => object,
+            None if self.makes => self.make().await?,
             None => {
                 state.object = None;
                 return Ok(());
@@ -221,6 +221,11 @@ impl Inner {
         };
         self.check(&object)?;
         let judgement = self.judge(&object);
+        // Without a status it is a new one.
+        let mend = match object.status {
+            Some(_) => Mend::Repaired,
+            None => Mend::Remade,
+        };
         state.object = Some(object);
         match judgement {
             Judgement::Known => {}

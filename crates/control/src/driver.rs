@@ -148,7 +148,7 @@ impl<R: Register> Driver<R> {
                 continue;
             }
             let settled = self.settle().await;
-            self.tell_settled(settled.err().map(|error| error.to_string()));
+            self.tell_settled(settled.err().map(lasting));
         }
     }
 
@@ -299,8 +299,8 @@ impl<R: Register> Driver<R> {
         }
     }
 
-    /// Writes what is to be written now. Where others write first each time, that is why it
-    /// is not written.
+    /// Writes what is to be written now. Fails with the conflict where others write first
+    /// each time.
     async fn settle(&mut self) -> Result<(), RegisterError> {
         let mut settled = self.step().await;
         for _ in 1..ATTEMPTS {
@@ -441,4 +441,12 @@ fn rewritten(map: &RegisterMap, changes: &[Change]) -> RegisterMap {
     }
     let addresses = map.addresses().clone();
     RegisterMap::new(map.version(), map.count(), entries, addresses).expect("no shard came or went")
+}
+
+/// The cause in words that stay the same while it lasts: a conflict's have versions that grow.
+fn lasting(error: RegisterError) -> String {
+    match error {
+        RegisterError::Conflict { .. } => "others write first each time".to_owned(),
+        error => error.to_string(),
+    }
 }

@@ -61,7 +61,11 @@ impl Source<'_> {
             if let Err(Gone) = self.listen(again).await {
                 return;
             }
-            let lived = since.elapsed();
+            // One that does not answer did not live, however long that took.
+            let lived = match self.is_away() {
+                true => Duration::ZERO,
+                false => since.elapsed(),
+            };
             again = true;
             self.rest(pause).await;
             pause = next_pause(pause, lived);
@@ -71,13 +75,17 @@ impl Source<'_> {
     /// Waits before the upstream is listened to again. One that stays away is asked once
     /// for all clients ([`crate::revisit`]), and not by each of them.
     async fn rest(&self, pause: Duration) {
-        let is_away = || self.upstream.is_to_be_revisited(Duration::ZERO);
-        if pause < LAST_REOPEN || !is_away() {
+        if pause < LAST_REOPEN || !self.is_away() {
             return tokio::time::sleep(jittered(pause)).await;
         }
-        while is_away() {
+        while self.is_away() {
             tokio::time::sleep(jittered(LOOK)).await;
         }
+    }
+
+    /// Whether it is known to be away, and is asked for all.
+    fn is_away(&self) -> bool {
+        self.upstream.is_to_be_revisited(Duration::ZERO)
     }
 
     /// Tells events for as long as the upstream is heard.
@@ -106,18 +114,31 @@ impl Source<'_> {
     /// The client learns why it is not heard, the first time.
     async fn failed(&self, error: &UpstreamError, again: bool) -> Result<(), Gone> {
         if knows_no_subscriptions(error) {
-            // It tells of nothing, but others do.
-            self.begin(Filter::default(), again).await?;
-            return std::future::pending().await;
+            return self.is_silent(error, again).await;
         }
         if again {
             tracing::debug!(%error, "a subscription was not renewed");
-            self.upstream.failed(error);
             self.upstream.doubt_after(error);
+            // Whatever else fails may be of subscriptions alone: calls go on.
+            if matches!(error, UpstreamError::Unreachable(_)) {
+                self.upstream.failed(error);
+            }
             return Ok(());
         }
         let problem = self.forward.problem(&self.upstream, error, false);
         self.tell(Event::Refused(problem)).await
+    }
+
+    /// It tells of nothing, but others do, and it may once it speaks the other era.
+    async fn is_silent(&self, error: &UpstreamError, again: bool) -> Result<(), Gone> {
+        if again {
+            self.upstream.doubt_after(error);
+            self.upstream.settle().await;
+        } else {
+            self.tell(Event::Agreed(Filter::default())).await?;
+        }
+        self.upstream.speaks(Era::Legacy, Era::Modern).await;
+        Ok(())
     }
 
     async fn tell(&self, event: Event) -> Result<(), Gone> {
