@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 
 use crate::cluster::{ports, wait};
 use crate::handler::Handler;
@@ -145,8 +146,13 @@ impl Drop for Fixture {
     }
 }
 
+/// Where it listened before, a process that another test just starts may have a
+/// copy of that socket for a moment.
 async fn listen(address: SocketAddr) -> TcpListener {
-    TcpListener::bind(address).await.unwrap()
+    wait::until(format!("the port of {address}"), async || {
+        TcpListener::bind(address).await.ok()
+    })
+    .await
 }
 
 type Service = StreamableHttpService<Handler, LocalSessionManager>;
@@ -170,4 +176,20 @@ async fn converse(stream: TcpStream, service: Service) {
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
+}
+
+#[tokio::test]
+async fn it_has_its_port_while_others_start_processes() {
+    let others = [(); 2].map(|()| {
+        std::thread::spawn(|| {
+            for _ in 0..500 {
+                Command::new("true").status().unwrap();
+            }
+        })
+    });
+    while others.iter().any(|other| !other.is_finished()) {
+        Fixture::start(Spoken::Both).await;
+        // The dropped one gives its port back.
+        yield_now().await;
+    }
 }
