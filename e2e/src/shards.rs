@@ -15,6 +15,14 @@ pub struct Shards {
     #[serde(default)]
     pub version: u64,
     shards: Vec<Shard>,
+    /// What the columns tell.
+    #[serde(default)]
+    summary: Summary,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Summary {
+    workers: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -87,6 +95,13 @@ impl Shards {
         owners.map(|it| (it.shard, it.owner.as_str())).collect()
     }
 
+    /// Whether the columns count the workers that own shards.
+    #[must_use]
+    pub fn are_counted(&self) -> bool {
+        let owners: BTreeSet<_> = self.shards.iter().map(|it| &it.owner).collect();
+        self.summary.workers == owners.len()
+    }
+
     /// The epoch of each shard, in the order of the object.
     #[must_use]
     pub fn epochs(&self) -> Vec<u64> {
@@ -121,7 +136,8 @@ mod tests {
     fn shards(owners: &[(&str, u64)]) -> Shards {
         let shard = |(number, (owner, epoch)): (usize, &(&str, u64))| json!({"shard": number, "owner": owner, "epoch": epoch});
         let shards: Vec<_> = owners.iter().enumerate().map(shard).collect();
-        Shards::deserialize(&json!({"version": 3, "shards": shards})).unwrap()
+        let status = json!({"version": 3, "shards": shards, "summary": {"workers": 2}});
+        Shards::deserialize(&status).unwrap()
     }
 
     fn pods(names: &[&str]) -> Vec<Pod> {
@@ -156,6 +172,12 @@ mod tests {
         map.shards[0].moving = Some(json!({"to": "b/2e", "epoch": 2}));
         let error = rest(&map, &["a"]).unwrap_err();
         assert_eq!(error.to_string(), "1 shards are moving");
+    }
+
+    #[test]
+    fn the_columns_count_lives_of_workers() {
+        assert!(shards(&[("a/1f", 1), ("b/2e", 1), ("a/1f", 1)]).are_counted());
+        assert!(!shards(&[("a/1f", 1)]).are_counted());
     }
 
     #[test]

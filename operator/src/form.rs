@@ -69,7 +69,8 @@ fn shard_entry((shard, entry): (ShardId, &Entry<Owner>)) -> ShardEntry {
     }
 }
 
-fn summary(map: &RegisterMap) -> Summary {
+/// What the columns tell of `map`.
+pub(crate) fn summary(map: &RegisterMap) -> Summary {
     let entries = || map.entries().map(|(_, entry)| entry);
     let owners = entries().filter(|entry| !entry.is_quarantined());
     let owners: BTreeSet<_> = owners.map(Entry::owner).collect();

@@ -250,7 +250,14 @@ impl Inner {
         let unwritten = ShardMapStatus::default();
         let status = object.status.as_ref().unwrap_or(&unwritten);
         let known = self.map.borrow().clone();
-        judge(known.as_deref(), form::map(status, self.count))
+        let judgement = judge(known.as_deref(), form::map(status, self.count));
+        match (judgement, known) {
+            // Only of a known map the counts are known; another operator may count otherwise.
+            (Judgement::Known, Some(known)) if status.summary != form::summary(&known) => {
+                Judgement::Restore(known.renewed())
+            }
+            (judgement, _) => judgement,
+        }
     }
 
     async fn restore(&self, state: &mut State, map: RegisterMap) -> Result<(), RegisterError> {

@@ -37,7 +37,7 @@ pub(crate) fn judge(
         (Some(known), Ok(Some(seen))) if *known == seen => Judgement::Known,
         (Some(known), Ok(Some(seen))) if is_later(known, &seen) => Judgement::Take(seen),
         (Some(known), Ok(Some(seen))) => Judgement::Restore(merged(known, &seen)),
-        (Some(known), _) => Judgement::Restore(known.with_addresses(known.addresses().clone())),
+        (Some(known), _) => Judgement::Restore(known.renewed()),
     }
 }
 

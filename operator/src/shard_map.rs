@@ -69,6 +69,7 @@ pub struct ShardMapSpec {
 
 /// Who owns what now. Epochs never decrease.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("self.version - oldSelf.version < 1000000000000").message("versions go up by single steps: one so far ahead would leave none for later"))]
 #[serde(rename_all = "camelCase")]
 pub struct ShardMapStatus {
     /// A later map has a greater one.

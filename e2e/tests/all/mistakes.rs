@@ -197,7 +197,7 @@ async fn status_is_edited_by_hand() {
         scene.installed().await?;
         let load = scene.load().await?;
         let mut verdict = Verdict::default();
-        for what in [Edit::Sink, Edit::Raise, Edit::Give] {
+        for what in [Edit::Sink, Edit::Raise, Edit::Give, Edit::Count] {
             verdict = edited(scene, what, verdict).await?;
         }
         Ok(verdict.of_one_shard(&load.end().await?))
@@ -205,7 +205,7 @@ async fn status_is_edited_by_hand() {
     .await;
 }
 
-/// What is done to the first shard.
+/// What is done to the first shard, or to what is told of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Edit {
     /// An epoch from before.
@@ -214,6 +214,8 @@ enum Edit {
     Raise,
     /// Another owner in the same epoch.
     Give,
+    /// More workers in the column than there are.
+    Count,
 }
 
 impl Edit {
@@ -231,6 +233,9 @@ impl Edit {
                 set("spent", json!(epoch + 50))
             ]),
             Self::Give => json!([set("owner", json!(other_owner(shards)?))]),
+            Self::Count => json!([{
+                "op": "replace", "path": "/status/summary/workers", "value": 40
+            }]),
         })
     }
 }
@@ -274,6 +279,10 @@ async fn edited(scene: &Scene, what: Edit, verdict: Verdict) -> Result<Verdict> 
             what != Edit::Sink || told == "refused",
             "an epoch may be lowered by hand",
         )
-        .requires(owned, format!("{what:?}: shard 0 has another owner"));
+        .requires(owned, format!("{what:?}: shard 0 has another owner"))
+        .requires(
+            after.are_counted(),
+            format!("{what:?}: the columns count other workers"),
+        );
     Ok(grown(verdict, &after, &before))
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::client::Place;
+use crate::shard_map::Summary;
 use crate::testing::{place, refusal};
 
 /// An API server that answers everything so; gives the methods that it is asked with.
@@ -131,9 +132,11 @@ async fn what_a_hand_changed_or_deleted_is_put_right_and_told() {
     register.inner.look().await.unwrap();
     register.compare_and_swap(first()).await.unwrap();
     assert!(mends.try_recv().is_err(), "a new one is no mend");
-    kept.lock().await.as_mut().unwrap()["status"]["version"] = json!(0);
-    register.inner.look().await.unwrap();
-    assert_eq!(mends.try_recv(), Ok(Mend::Repaired));
+    for (member, said) in [("version", json!(0)), ("summary", json!(edited()))] {
+        kept.lock().await.as_mut().unwrap()["status"][member] = said;
+        register.inner.look().await.unwrap();
+        assert_eq!(mends.try_recv(), Ok(Mend::Repaired), "{member}");
+    }
     *kept.lock().await = None;
     register.inner.look().await.unwrap();
     assert_eq!(mends.try_recv(), Ok(Mend::Remade));
@@ -141,4 +144,17 @@ async fn what_a_hand_changed_or_deleted_is_put_right_and_told() {
     let map = register.read().await.unwrap().unwrap();
     let status = kept.lock().await.as_ref().unwrap()["status"].clone();
     assert_eq!(status["version"], json!(map.version()));
+    assert_eq!(status["summary"], json!(form::summary(&map)));
+    register.inner.look().await.unwrap();
+    let found = register.read().await.unwrap().unwrap();
+    assert_eq!(found, map, "what is right is left alone");
+}
+
+/// Counts that are those of no map here.
+fn edited() -> Summary {
+    Summary {
+        workers: 40,
+        moving: 2,
+        quarantined: 0,
+    }
 }

@@ -129,6 +129,12 @@ impl RegisterMap {
         }
     }
 
+    /// This map as a later version, which says the same.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        self.with_addresses(self.addresses.clone())
+    }
+
     /// This map, with the epochs taken notice of that are `seen` to be in use although it may
     /// not know them: see [`Entry::above`]. Who owns what stays.
     #[must_use]
