@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: Hexagram in a Kubernetes cluster, installed, loaded and broken by
 //! the tests of `e2e/`.
 
+mod kinds;
 mod setting;
 
 use std::fs;
@@ -63,8 +64,9 @@ pub(crate) struct Selection {
 /// The help of `cargo xtask e2e`, after its options.
 pub(crate) const HELP: &str = "\
 Makes a cluster with kind as `cargo xtask cluster up` does, and deletes it at the end \
-unless it was there. Everything is installed into the namespace hexagram-e2e. The report \
-goes to `e2e/report.md` in cargo's target folder; beside it, what was seen of each failure.
+unless it was there. Everything is installed into the namespace hexagram-e2e, which is deleted at \
+the end, with the kinds where its release made them. The report goes to `e2e/report.md` in cargo's \
+target folder; beside it, what was seen of each failure.
 
 --all needs more images: one of another tag, a Redis and a metrics-server. With --kubeconfig \
 the variables HEXAGRAM_E2E_NEXT_IMAGE, HEXAGRAM_E2E_STORE_IMAGE and HEXAGRAM_E2E_METRICS_IMAGE \

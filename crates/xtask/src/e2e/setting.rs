@@ -6,6 +6,8 @@ use crate::cluster::{self, IMAGE, Kind, METRICS, NEXT, STORE};
 
 /// Where everything is installed; deleted as a whole.
 const NAMESPACE: &str = "hexagram-e2e";
+/// What the tests call it.
+const RELEASE: &str = "hexagram";
 /// Of each era, by default, where breaking things is the point.
 const FEW: u32 = 50;
 /// Of each era, for figures.
@@ -100,7 +102,7 @@ impl<'a> Setting<'a> {
     /// Uninstalls, and deletes what stays after that for people who install again.
     pub(super) fn remove(&self) -> Result<()> {
         let orders: [(&str, &[&str]); 3] = [
-            ("helm", &["uninstall", "hexagram", "--ignore-not-found"]),
+            ("helm", &["uninstall", RELEASE, "--ignore-not-found"]),
             // Workers would wait for an operator to take their shards: it is gone as well.
             (
                 "kubectl",
@@ -114,6 +116,10 @@ impl<'a> Setting<'a> {
         let mut task = Task::start("uninstall");
         let mut order = |(program, args)| process::require(self.client(program, args), &mut task);
         let removed = orders.into_iter().try_for_each(|it| order(it).map(|_| ()));
+        let removed = removed.and_then(|()| {
+            let kubectl = |args: &[&str]| self.client("kubectl", args);
+            kinds::remove(RELEASE, NAMESPACE, kubectl, &mut task)
+        });
         task.end(if removed.is_ok() { "ok" } else { "FAILED" });
         removed
     }
