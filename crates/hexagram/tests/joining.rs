@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use cluster::http::{Ask, Http};
 use cluster::process::Launch;
-use cluster::server::key_ring;
+use cluster::server::{key_ring, link_keys};
 use cluster::{Server, ports, wait};
 
 /// A controller's address, and a folder of key rings.
@@ -95,6 +95,30 @@ async fn a_worker_is_ready_from_its_first_join_on() {
     let (status, said) = readiness(&worker).await.unwrap();
     assert_eq!(status, 200, "{said}");
     worker.process.kill().await;
+}
+
+/// An API server that nobody reaches.
+const NO_API_SERVER: &str = r#"{
+    "apiVersion": "v1", "kind": "Config", "current-context": "a",
+    "clusters": [{"name": "a", "cluster": {"server": "https://127.0.0.1:1", "certificate-authority": "ca.crt"}}],
+    "users": [{"name": "a", "user": {}}],
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}]
+}"#;
+
+#[tokio::test]
+async fn a_worker_that_no_operator_takes_in_says_where_to_look_for_one() {
+    let place = Place::new();
+    link_keys(place.folder.path(), &[]);
+    let config = place.folder.path().join("kubeconfig");
+    fs::write(&config, NO_API_SERVER).unwrap();
+    let launch = Launch::hexagram()
+        .variable("KUBECONFIG", &config)
+        .args(["worker", "--demo=echo", "--name=worker-0"])
+        .args(["--shard-map=hexagram", "--namespace=a", "--keys"])
+        .args([place.ring("ring")]);
+    let worker = Server::start(launch, &[], false);
+    unready(&worker, "none runs").await;
+    unready(&worker, "app.kubernetes.io/component=operator").await;
 }
 
 #[tokio::test]

@@ -37,9 +37,11 @@ use crate::store;
 const NO_UPSTREAM: &str = "no upstream: give at least one with --upstream NAME=URL, or a folder \
                            for them with --upstream-dir DIR";
 
-/// The operator tells people why it refuses a worker, not the worker.
-const NOT_NAMED: &str = "the operator has not taken this worker in yet; if it refuses to, its log \
-                         and `kubectl describe shardmap` say why";
+/// A worker does not know which it is: the operator finds workers by their pods, and tells people
+/// why it refuses one, not the worker.
+const NOT_NAMED: &str = "no operator has taken this worker in yet: none runs, none reaches it, or \
+                         it is refused; `kubectl get pods -l app.kubernetes.io/component=operator`, \
+                         their log and `kubectl describe shardmap` say which";
 
 /// Under a controller nobody needs to know the port beforehand.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
