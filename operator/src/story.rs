@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hexagram_control::{News, NotTaken, Why, Written};
+use hexagram_control::{News, NotTaken, Register, Why, Written};
 use hexagram_core::Owner;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -36,9 +36,19 @@ pub(crate) async fn tell(
     register: KubeRegister,
     mut news: broadcast::Receiver<News>,
 ) {
+    let mut batch = Batch::default();
     while let Some(news) = gathered(&mut news).await {
-        publish(&recorder, &register, tales(&news)).await;
+        batch.add(&news);
+        let end = batch.end(is_moving(&register).await);
+        let tales = tales(&news).into_iter().chain(end);
+        publish(&recorder, &register, tales.collect()).await;
     }
+}
+
+/// Whether a move is under way, as far as this process knows: the API server is not asked.
+async fn is_moving(register: &KubeRegister) -> bool {
+    let map = register.read().await.ok().flatten();
+    map.is_some_and(|map| map.entries().any(|(_, entry)| entry.plan().is_some()))
 }
 
 /// Tells about the object what was put right about it, for as long as it runs.
@@ -182,7 +192,47 @@ impl Ways {
     }
 }
 
-/// What is worth telling: the end of a move shows in the map, its beginning says why.
+/// What came of the moves that ended since none was under way.
+#[derive(Default)]
+struct Batch {
+    moved: usize,
+    back: usize,
+}
+
+impl Batch {
+    fn add(&mut self, news: &[News]) {
+        for one in news {
+            match one {
+                News::Written(written) if written.why == Why::Committed => self.moved += 1,
+                News::Written(written) if written.why == Why::Aborted => self.back += 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// What is told of all of them, once none is under way any more.
+    fn end(&mut self, is_moving: bool) -> Option<Tale> {
+        if is_moving || self.moved + self.back == 0 {
+            return None;
+        }
+        let Self { moved, back } = std::mem::take(self);
+        Some(Tale {
+            reason: "ShardsMoved",
+            action: "Place",
+            note: format!("moves ended: {} moved, {back} went back", shards(moved)),
+            type_: EventType::Normal,
+        })
+    }
+}
+
+fn shards(count: usize) -> String {
+    match count {
+        1 => "1 shard".to_owned(),
+        _ => format!("{count} shards"),
+    }
+}
+
+/// What is worth telling. The beginning of a move says why, its end is told with its batch's.
 fn tale(why: Why, from: &str, to: &str, count: usize) -> Option<Tale> {
     let (reason, type_) = match why {
         Why::Behind | Why::Committed => return None,
@@ -194,10 +244,7 @@ fn tale(why: Why, from: &str, to: &str, count: usize) -> Option<Tale> {
         Why::Restarted => ("ShardsRestarted", EventType::Warning),
         Why::Quarantined => ("ShardsQuarantined", EventType::Warning),
     };
-    let shards = match count {
-        1 => "1 shard".to_owned(),
-        _ => format!("{count} shards"),
-    };
+    let shards = shards(count);
     let way = match from == to {
         true => format!("on {to}"),
         false => format!("from {from} to {to}"),
@@ -245,6 +292,24 @@ mod tests {
         assert!(
             told.contains(&("ShardsFailedOver", failover.to_owned())),
             "{told:?}"
+        );
+    }
+
+    #[test]
+    fn moves_are_told_to_have_ended_once_none_is_under_way() {
+        let ended = |why| News::Written(written("a", "b", why));
+        let mut batch = Batch::default();
+        batch.add(&[ended(Why::Drained), ended(Why::Committed)]);
+        assert_eq!(batch.end(true), None);
+        batch.add(&[ended(Why::Aborted), ended(Why::Committed)]);
+        let note = batch.end(false).map(|tale| tale.note);
+        let all = "moves ended: 2 shards moved, 1 went back";
+        assert_eq!(note.as_deref(), Some(all));
+        batch.add(&[ended(Why::Behind), ended(Why::FailedOver)]);
+        assert_eq!(
+            batch.end(false),
+            None,
+            "it was told, and nothing moved since"
         );
     }
 
