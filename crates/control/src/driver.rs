@@ -269,22 +269,29 @@ impl<R: Register> Driver<R> {
         let _ = self.news.send(news);
     }
 
+    /// Writes what follows from an order. Fails with the conflict where others write first each
+    /// time.
     async fn order(
         &mut self,
         order: impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
     ) -> Result<(), OrderError> {
-        let mut lost = OrderError::Ended;
-        for _ in 0..ATTEMPTS {
-            let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
-            match self.write(&map, order(&self.view(&map))?).await {
-                Err(conflict @ RegisterError::Conflict { .. }) => {
-                    lost = conflict.into();
-                    self.catch_up();
-                }
-                done => return Ok(done.map(drop)?),
+        for _ in 1..ATTEMPTS {
+            match self.obey(&order).await {
+                Err(OrderError::Register(RegisterError::Conflict { .. })) => self.catch_up(),
+                done => return done,
             }
         }
-        Err(lost)
+        self.obey(&order).await
+    }
+
+    async fn obey(
+        &mut self,
+        order: &impl Fn(&View<'_>) -> Result<Vec<Change>, Refusal>,
+    ) -> Result<(), OrderError> {
+        let map = self.register.read().await?.ok_or(Refusal::NoMap)?;
+        let changes = order(&self.view(&map))?;
+        self.write(&map, changes).await?;
+        Ok(())
     }
 
     fn view<'a>(&'a self, map: &'a RegisterMap) -> View<'a> {
@@ -302,15 +309,13 @@ impl<R: Register> Driver<R> {
     /// Writes what is to be written now. Fails with the conflict where others write first
     /// each time.
     async fn settle(&mut self) -> Result<(), RegisterError> {
-        let mut settled = self.step().await;
         for _ in 1..ATTEMPTS {
-            if !matches!(settled, Err(RegisterError::Conflict { .. })) {
-                break;
+            match self.step().await {
+                Err(RegisterError::Conflict { .. }) => self.catch_up(),
+                done => return done,
             }
-            self.catch_up();
-            settled = self.step().await;
         }
-        settled
+        self.step().await
     }
 
     async fn step(&mut self) -> Result<(), RegisterError> {
