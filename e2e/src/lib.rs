@@ -46,7 +46,7 @@ pub use metrics::Metrics;
 pub use orders::Orders;
 pub use rendered::Accepted;
 pub use report::{
-    AVAILABLE, PROMPTLY, RECOVERY, RESUMABLE, SMALL, SOON, SOON_ONCE, UNNOTICED, Verdict,
+    AVAILABLE, PROMPTLY, RECOVERY, RESUMABLE, SMALL, SOON, SOON_ONCE, UNNOTICED, Verdict, is_light,
     is_to_repeat,
 };
 pub use scenario::scenario;

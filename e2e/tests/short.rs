@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use hexagram_e2e::{
-    PROMPTLY, RESUMABLE, Role, SMALL, Scene, UNNOTICED, Verdict, is_to_repeat, scenario, tour,
+    PROMPTLY, RESUMABLE, Role, SMALL, Scene, UNNOTICED, Verdict, is_light, is_to_repeat, scenario,
+    tour,
 };
 use serde_json::json;
 
@@ -187,6 +188,6 @@ async fn lose_workers(
     }
     let figures = load.end().await?;
     Ok(Verdict::default()
-        .back_after_deaths(&backs, clients)
+        .back_after_deaths(&backs, is_light(clients))
         .load(&figures))
 }

@@ -72,7 +72,7 @@ async fn edge_starts_without_an_api_server() {
         scene.rest().await?;
         scene.restarted(&edge).await?;
         Ok(Verdict::default()
-            .back_within(RESTART, back)
+            .back_within(RESTART, &[back])
             .load(&load.end().await?))
     })
     .await;
@@ -249,7 +249,7 @@ async fn worker_pod_is_lost_without_an_operator() {
         let figures = load.end().await?;
         Ok(Verdict::default()
             .requires(figures.outage_ms < 2000.0, "for a time nobody was served")
-            .back_within(SOON, back)
+            .back_within(SOON, &[back])
             .load(&figures))
     })
     .await;
@@ -258,7 +258,7 @@ async fn worker_pod_is_lost_without_an_operator() {
 /// Full service was back after so long, if at all.
 fn served_alone(alone: Option<Duration>) -> Verdict {
     match alone {
-        Some(time) => Verdict::default().back_within(HEALED, time),
+        Some(time) => Verdict::default().back_within(HEALED, &[time]),
         None => Verdict::default().requires(false, "no full service without an operator"),
     }
 }

@@ -39,7 +39,7 @@ async fn a_window_of_ten_minutes_has_one_loss() {
         let figures = load.end().await?;
         scene.rest().await?;
         Ok(Verdict::default()
-            .back_after_death(back)
+            .back_after_deaths(&[back], false)
             .available(&figures))
     })
     .await;
@@ -97,7 +97,7 @@ async fn lost(scene: &Scene, node: &str, survivor: &Pod) -> Result<Seen> {
 fn verdict_of(seen: &Seen) -> Verdict {
     let (noticed, service) = (seen.noticed.as_secs_f64(), seen.service.as_secs_f64());
     Verdict::default()
-        .back_within(SOON, seen.survivor)
+        .back_within(SOON, &[seen.survivor])
         .shows(format!("Kubernetes noticed by {noticed:.1} s"))
         .shows(format!(
             "full service through the Service after {service:.1} s"
@@ -120,7 +120,7 @@ async fn way_between_edge_and_worker_is_cut() {
         Ok(Verdict::default()
             .shows(format!("the other edge refused {refused}"))
             .requires(refused == 0.0, "clients of the other edge were harmed")
-            .back_within(SOON, back)
+            .back_within(SOON, &[back])
             .load(&figures))
     })
     .await;

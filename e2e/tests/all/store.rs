@@ -33,7 +33,7 @@ async fn worker_process_is_killed_with_a_store() {
             let figures = load.end().await?;
             let lost = figures.total.sessions.lost;
             Ok(Verdict::default()
-                .back_after_death(back)
+                .back_after_deaths(&[back], false)
                 .requires(lost == 0, format!("{lost} sessions were lost"))
                 .load(&figures))
         })
