@@ -122,15 +122,15 @@ impl Scene {
 /// left one behind. `None` while one of `keys` has not left; of one that is not in the note
 /// nothing is to be waited for.
 fn aged(note: &str, keys: &[String]) -> Option<String> {
-    let aged = |noted: &str| match noted.split_once(" left ") {
+    let one = |noted: &str| match noted.split_once(" left ") {
         Some((key, _)) => Some(format!("{key} left {LONG_AGO}")),
         None => {
             let stays = keys.iter().any(|key| noted.starts_with(key.as_str()));
             (!stays).then(|| noted.to_owned())
         }
     };
-    let aged: Option<Vec<_>> = note.split(", ").map(aged).collect();
-    Some(aged?.join(", "))
+    let all: Option<Vec<_>> = note.split(", ").map(one).collect();
+    Some(all?.join(", "))
 }
 
 #[cfg(test)]
