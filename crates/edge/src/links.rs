@@ -173,14 +173,6 @@ impl Links {
         // Held to the end, so that the latest look has the last word.
         let mut served = self.served.lock();
         let links = self.status();
-        let up = links.iter().filter(|link| link.up).count();
-        self.board
-            .metrics
-            .links_up
-            .set(i64::try_from(up).unwrap_or(i64::MAX));
-        if up == links.len() && up > 0 {
-            self.complete.cancel();
-        }
         let state = self.board.state();
         let owners: HashSet<_> = state
             .routes
@@ -189,6 +181,14 @@ impl Links {
             .collect();
         let see = |link| seen(link, &owners);
         let workers: Vec<_> = links.iter().map(see).collect();
+        let linked = readiness::count_linked(&workers);
+        self.board
+            .metrics
+            .links_up
+            .set(i64::try_from(linked).unwrap_or(i64::MAX));
+        if linked == workers.len() && linked > 0 {
+            self.complete.cancel();
+        }
         if readiness::serves(&workers) {
             *served = Some(Instant::now());
         }

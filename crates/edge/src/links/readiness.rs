@@ -20,6 +20,11 @@ pub(super) struct Seen<'a> {
     pub(super) trouble: Option<&'a str>,
 }
 
+/// How many are linked.
+pub(super) fn count_linked(workers: &[Seen<'_>]) -> usize {
+    workers.iter().filter(|worker| worker.is_linked).count()
+}
+
 /// Whether anything can be served now. The other workers' shards are refused at once, which
 /// must not keep these from being served.
 pub(super) fn serves(workers: &[Seen<'_>]) -> bool {
@@ -35,7 +40,7 @@ pub(super) fn is_ready(is_complete: bool, ago: Option<Duration>) -> bool {
 
 /// What people are to know of it.
 pub(super) fn why(workers: &[Seen<'_>]) -> String {
-    let linked = workers.iter().filter(|worker| worker.is_linked).count();
+    let linked = count_linked(workers);
     let mut why = format!("{linked} of {} workers linked", workers.len());
     if linked > 0 && !serves(workers) {
         why += ", and no shard is theirs";
