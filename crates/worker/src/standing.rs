@@ -320,9 +320,13 @@ impl Reader {
                 if missed.is_due(id) {
                     self.upstream.doubt_after(&error);
                 }
+                self.upstream.failed_stream(&error);
                 return Ok(());
             }
         };
+        if self.connection.has_stood() {
+            self.upstream.answered();
+        }
         if missed.take(id) && !resumes {
             self.hint().await?;
         }

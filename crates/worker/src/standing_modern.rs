@@ -67,9 +67,11 @@ impl Changes<'_> {
                 if missed.is_due(id) {
                     self.upstream.doubt_after(&error);
                 }
+                self.upstream.failed_stream(&error);
                 return Ok(());
             }
         };
+        self.upstream.answered();
         if missed.take(id) {
             for hint in listening.agreed.hints() {
                 self.tell(hint).await?;

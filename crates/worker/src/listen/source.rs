@@ -119,10 +119,7 @@ impl Source<'_> {
         if again {
             tracing::debug!(%error, "a subscription was not renewed");
             self.upstream.doubt_after(error);
-            // Whatever else fails may be of subscriptions alone: calls go on.
-            if matches!(error, UpstreamError::Unreachable(_)) {
-                self.upstream.failed(error);
-            }
+            self.upstream.failed_stream(error);
             return Ok(());
         }
         let problem = self.forward.problem(&self.upstream, error, false);
@@ -157,6 +154,7 @@ impl Source<'_> {
             Ok(listening) => listening,
             Err(error) => return self.failed(&error, again).await,
         };
+        self.upstream.answered();
         self.begin(listening.agreed.clone(), again).await?;
         self.relay(&mut listening).await
     }

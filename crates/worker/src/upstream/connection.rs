@@ -86,6 +86,15 @@ impl Connection {
         }
     }
 
+    /// Whether the upstream itself was there for what [`Self::standing`] gave: that it
+    /// offers none may be an ingress's word.
+    pub(crate) fn has_stood(&self) -> bool {
+        match self {
+            Self::Http(http) => http.has_stood(),
+            Self::Duplex(duplex) => duplex.is_open(),
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Http(http) => http.is_open(),

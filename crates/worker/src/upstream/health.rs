@@ -87,6 +87,14 @@ impl Upstream {
         self.health.0.lock().failed(error, error.is_outage());
     }
 
+    /// Notes why a stream of it was not opened. Whatever but its absence may be of streams
+    /// alone: calls go on.
+    pub(crate) fn failed_stream(&self, error: &UpstreamError) {
+        if matches!(error, UpstreamError::Unreachable(_)) {
+            self.failed(error);
+        }
+    }
+
     /// Notes why it did not say what it is. One that never did answers nobody, even where it
     /// only refused: its path or its key is wrong, or missing.
     pub(super) fn failed_probe(&self, error: &UpstreamError) {

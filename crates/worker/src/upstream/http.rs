@@ -325,6 +325,11 @@ impl HttpConnection {
         self.standing.lock().is_some()
     }
 
+    /// Whether it has had a standing stream.
+    pub(super) fn has_stood(&self) -> bool {
+        self.has_stood.load(Ordering::Acquire)
+    }
+
     /// The upstream's standing stream; empty where it offers none.
     pub(super) async fn standing(&self) -> Result<Incoming, UpstreamError> {
         let source = self.standing_source();
@@ -332,7 +337,7 @@ impl HttpConnection {
         // Some frameworks answer 404 where a route has no GET. Where it had one,
         // the session is gone.
         let none_offered = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND];
-        if none_offered.contains(&response.status()) && !self.has_stood.load(Ordering::Acquire) {
+        if none_offered.contains(&response.status()) && !self.has_stood() {
             return Ok(futures_util::stream::pending().boxed());
         }
         match self.check(response, None).await {
