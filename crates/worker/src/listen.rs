@@ -18,6 +18,7 @@ use crate::filter::Filter;
 use crate::followers;
 use crate::forward::Forward;
 use crate::host::Host;
+use crate::pause::Pauses;
 use crate::raw::{RawObject, raw};
 use crate::reply::Reply;
 use crate::upstream::Upstream;
@@ -52,6 +53,7 @@ pub(crate) async fn run(forward: &Forward<'_>, reply: Reply) {
             filter: part(forward.host, &upstream, &requested),
             upstream,
             events: sender.clone(),
+            pauses: Pauses::default(),
         };
         source.follow()
     });

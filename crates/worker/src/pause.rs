@@ -1,32 +1,161 @@
 //! Pauses between attempts to open an upstream's stream again.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::time::Duration;
+
+use hexagram_runtime::random::jittered;
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::upstream::Upstream;
 
 /// Pause before an upstream's broken stream is opened again, doubled each time.
 pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
-pub(crate) const LAST_REOPEN: Duration = Duration::from_secs(30);
+const LAST_REOPEN: Duration = Duration::from_secs(30);
+/// How often is looked whether an upstream is back that others ask.
+const LOOK: Duration = Duration::from_secs(2);
 
-/// The pause after a stream that lived so long.
-pub(crate) fn next_pause(pause: Duration, lived: Duration) -> Duration {
-    match lived > LAST_REOPEN {
-        true => FIRST_REOPEN,
-        false => (pause * 2).min(LAST_REOPEN),
+/// The pause after one of this length.
+pub(crate) fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LAST_REOPEN)
+}
+
+/// How the pauses of one stream grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Growth {
+    first: Duration,
+    next: Duration,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self::beginning(FIRST_REOPEN)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_their_limit_and_start_anew_after_a_long_life() {
-        let mut pause = FIRST_REOPEN;
-        for _ in 0..20 {
-            let next = next_pause(pause, Duration::ZERO);
-            assert!(next >= pause && next <= LAST_REOPEN);
-            pause = next;
-        }
-        assert_eq!(pause, LAST_REOPEN);
-        assert_eq!(next_pause(pause, LAST_REOPEN * 2), FIRST_REOPEN);
+impl Growth {
+    fn beginning(first: Duration) -> Self {
+        Self { first, next: first }
     }
+
+    /// The pause after a stream that lived so long since the last one.
+    fn pause(&mut self, lived: Duration) -> Duration {
+        if lived > LAST_REOPEN {
+            self.begin_anew();
+        }
+        let pause = self.next;
+        self.next = longer(pause);
+        pause
+    }
+
+    fn begin_anew(&mut self) {
+        self.next = FIRST_REOPEN;
+    }
+
+    fn lose_session(&mut self) {
+        self.next = self.next.min(self.first);
+    }
+
+    /// That of the stream in this one's place, which lived so long all in all.
+    fn successor(self, lived: Duration) -> Self {
+        match lived > LAST_REOPEN {
+            true => Self::default(),
+            false => Self::beginning(longer(self.first)),
+        }
+    }
+}
+
+/// The pauses of one stream that is opened again whenever it ends: ever longer ones, until
+/// it has lived for long.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    growth: Growth,
+    /// Since when the stream is open, where it is.
+    since: Option<Instant>,
+    /// How long it was open since the last pause.
+    lived: Duration,
+    /// The same before that.
+    before: Duration,
+}
+
+impl State {
+    fn living(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn end(&mut self) {
+        self.lived += self.living();
+        self.since = None;
+    }
+
+    fn pause(&mut self) -> Duration {
+        let lived = std::mem::take(&mut self.lived);
+        self.before += lived;
+        self.growth.pause(lived)
+    }
+
+    fn successor(&self) -> Self {
+        let lived = self.before + self.lived + self.living();
+        Self {
+            growth: self.growth.successor(lived),
+            ..Self::default()
+        }
+    }
+}
+
+/// An open stream; dropped, it is over.
+pub(crate) struct Living<'a>(&'a Pauses);
+
+impl Drop for Living<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().end();
+    }
+}
+
+impl Pauses {
+    /// The stream is open until what this gives is dropped. That alone is its life: a pause
+    /// or an attempt to open it is none, however long it takes.
+    pub(crate) fn living(&self) -> Living<'_> {
+        self.0.lock().since = Some(Instant::now());
+        Living(self)
+    }
+
+    /// The stream does its work: the next pause is a short one.
+    pub(crate) fn begin_anew(&self) {
+        self.0.lock().growth.begin_anew();
+    }
+
+    /// The upstream session that the stream belongs to is over, and no waiting gives it back:
+    /// the next pause is no longer than this session's first one.
+    pub(crate) fn lose_session(&self) {
+        self.0.lock().growth.lose_session();
+    }
+
+    /// Those of the stream that takes this one's place: an upstream that keeps losing its
+    /// sessions is asked ever less often.
+    pub(crate) fn successor(&self) -> Self {
+        Self(Mutex::new(self.0.lock().successor()))
+    }
+
+    /// Waits before the stream is opened again. An upstream that stays away is asked once
+    /// for all streams ([`crate::revisit`]), and not for each of them.
+    pub(crate) async fn rest(&self, upstream: &Upstream) {
+        let pause = self.0.lock().pause();
+        if pause < LAST_REOPEN || !is_away(upstream) {
+            return sleep(jittered(pause)).await;
+        }
+        while is_away(upstream) {
+            sleep(jittered(LOOK)).await;
+        }
+    }
+}
+
+/// Whether it is known to be away, and is asked for all; one that is served no more is not.
+fn is_away(upstream: &Upstream) -> bool {
+    upstream.is_to_be_revisited(Duration::ZERO) && !upstream.is_retired()
 }

@@ -2,12 +2,10 @@
 //! again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hexagram_core::Era;
-use hexagram_runtime::random::jittered;
 
-use crate::pause::next_pause;
+use crate::pause::Pauses;
 use crate::session::Session;
 use crate::upstream::Upstream;
 
@@ -17,18 +15,34 @@ pub(crate) async fn reopen(
     session: &Arc<Session>,
     upstream: &Arc<Upstream>,
     client: Era,
-    mut pause: Duration,
+    pauses: &Pauses,
 ) {
     while let Err(error) = session.connection(upstream).await {
         tracing::debug!(upstream = upstream.name(), %error, "upstream session not renewed");
         if upstream.is_retired() {
             return;
         }
-        tokio::time::sleep(jittered(pause)).await;
-        pause = next_pause(pause, Duration::ZERO);
+        pauses.rest(upstream).await;
         upstream.settle().await;
         if upstream.is_stateless_in(client) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::session::tests::session;
+    use crate::upstream::fake::{introduce, upstream};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_stays_away_is_asked_for_a_session_by_nobody() {
+        let (session, upstream) = (session(), upstream(NOBODY));
+        introduce(&upstream, Era::Legacy);
+        let pauses = Pauses::default();
+        let reopening = reopen(&session, &upstream, Era::Legacy, &pauses);
+        is_left_alone(&upstream, reopening).await;
     }
 }

@@ -10,17 +10,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hexagram_core::{Era, EventId};
 use hexagram_mcp::envelope::{Kind, scan};
-use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::filter::Filter;
 use crate::followers;
 use crate::gone::Gone;
 use crate::hearing::{self, Hearing};
 use crate::host::Host;
-use crate::pause::{FIRST_REOPEN, next_pause};
+use crate::pause::Pauses;
 use crate::relay::{Relayed, Translation};
 use crate::reopen::reopen;
 use crate::reply::Reply;
@@ -115,6 +113,7 @@ async fn hear(host: &Arc<Host>, session: &Arc<Session>, shard: &Shard, stream: &
                 session,
                 upstream,
                 client,
+                pauses: Pauses::default(),
             }
             .follow()
         });
@@ -216,19 +215,19 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sink: Sink) {
             if before.is_some() {
                 session.missed.note(id);
             }
-            let pause = before.map_or(FIRST_REOPEN, Attached::next_pause);
+            let pauses = before.map_or_else(Pauses::default, |before| before.pauses.successor());
+            let pauses = Arc::new(pauses);
             let reader = Reader {
                 host: Arc::clone(&host),
                 session: Arc::clone(&session),
                 upstream,
                 connection: Arc::clone(&connection),
                 sink: sink.clone(),
-                pause,
+                pauses: Arc::clone(&pauses),
             };
             let attached = Attached {
                 connection,
-                pause,
-                since: Instant::now(),
+                pauses,
                 task: tokio::spawn(reader.read()),
             };
             readers.insert(id, attached);
@@ -242,16 +241,8 @@ async fn attach(host: Arc<Host>, session: Arc<Session>, sink: Sink) {
 /// A reader at work; dropped, it stops.
 struct Attached {
     connection: Arc<Connection>,
-    pause: Duration,
-    since: Instant,
+    pauses: Arc<Pauses>,
     task: JoinHandle<()>,
-}
-
-impl Attached {
-    /// An upstream that keeps losing its sessions is asked ever less often.
-    fn next_pause(&self) -> Duration {
-        next_pause(self.pause, self.since.elapsed())
-    }
 }
 
 impl Drop for Attached {
@@ -267,7 +258,7 @@ struct Reader {
     upstream: Arc<Upstream>,
     connection: Arc<Connection>,
     sink: Sink,
-    pause: Duration,
+    pauses: Arc<Pauses>,
 }
 
 /// Who reads what upstreams say unasked.
@@ -290,14 +281,12 @@ impl Sink {
 }
 
 impl Reader {
-    async fn read(mut self) {
-        loop {
-            let since = Instant::now();
-            if self.hear().await.is_err() {
-                return;
+    async fn read(self) {
+        while self.hear().await.is_ok() {
+            if !self.connection.is_open() {
+                self.pauses.lose_session();
             }
-            tokio::time::sleep(jittered(self.pause)).await;
-            self.pause = next_pause(self.pause, since.elapsed());
+            self.pauses.rest(&self.upstream).await;
             self.upstream.settle().await;
             if self.upstream.is_stateless_in(self.sink.era()) {
                 return self.leave().await;
@@ -309,7 +298,7 @@ impl Reader {
     }
 
     /// Relays the stream until it breaks.
-    async fn hear(&mut self) -> Result<(), Gone> {
+    async fn hear(&self) -> Result<(), Gone> {
         let (id, missed) = (self.upstream.id(), &self.session.missed);
         let resumes = self.connection.resumes();
         let mut incoming = match self.connection.standing().await {
@@ -324,6 +313,7 @@ impl Reader {
                 return Ok(());
             }
         };
+        let _living = self.pauses.living();
         if self.connection.has_stood() {
             self.upstream.answered();
         }
@@ -331,7 +321,7 @@ impl Reader {
             self.hint().await?;
         }
         while let Some(Ok(message)) = incoming.next().await {
-            self.pause = FIRST_REOPEN;
+            self.pauses.begin_anew();
             self.relay(&message).await?;
         }
         self.session.missed.note(id);
@@ -357,7 +347,7 @@ impl Reader {
     /// only listens would never notice. The new one gets a reader of its own.
     async fn renew(self) {
         self.session.forget(&self.upstream, &self.connection).await;
-        reopen(&self.session, &self.upstream, self.sink.era(), self.pause).await;
+        reopen(&self.session, &self.upstream, self.sink.era(), &self.pauses).await;
         self.session.record(&self.host.federation()).await;
     }
 
@@ -429,5 +419,33 @@ impl Reader {
             | Relayed::Close
             | Relayed::Drop => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::forward::tests::host;
+    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::session::tests::session;
+    use crate::upstream::fake::{introduce, upstream};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_stays_away_is_asked_for_its_stream_by_nobody() {
+        let (session, upstream) = (session(), upstream(NOBODY));
+        introduce(&upstream, Era::Legacy);
+        let connection = upstream.open_stateless(&session.facts, HeaderMap::new());
+        let (client, _messages) = mpsc::channel(1);
+        let reader = Reader {
+            host: host(vec![Arc::clone(&upstream)]),
+            session,
+            upstream: Arc::clone(&upstream),
+            connection: Arc::new(connection.expect("a connection")),
+            sink: Sink::Client(client),
+            pauses: Arc::default(),
+        };
+        is_left_alone(&upstream, reader.read()).await;
     }
 }

@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hexagram_core::Era;
-use hexagram_runtime::random::jittered;
 use http::HeaderMap;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::across;
 use crate::filter::Filter;
 use crate::gone::Gone;
 use crate::host::Host;
-use crate::pause::{FIRST_REOPEN, next_pause};
+use crate::pause::Pauses;
 use crate::raw::RawObject;
 use crate::reopen::reopen;
 use crate::session::Session;
@@ -26,6 +24,7 @@ pub(crate) struct Changes<'a> {
     pub(crate) session: &'a Arc<Session>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) client: &'a mpsc::Sender<Bytes>,
+    pub(crate) pauses: Pauses,
 }
 
 impl Changes<'_> {
@@ -34,11 +33,9 @@ impl Changes<'_> {
     /// is given the session in which its stream is read.
     pub(crate) async fn follow(self) {
         let upstream = &self.upstream;
-        let mut pause = FIRST_REOPEN;
         loop {
             upstream.settle().await;
             upstream.speaks(Era::Modern, Era::Legacy).await;
-            let since = Instant::now();
             let changed = self.session.subscriptions.changed();
             let resources = self.session.subscriptions.of(upstream.id());
             tokio::select! {
@@ -48,11 +45,10 @@ impl Changes<'_> {
                     Err(Gone) => return,
                 },
             }
-            tokio::time::sleep(jittered(pause)).await;
-            pause = next_pause(pause, since.elapsed());
+            self.pauses.rest(upstream).await;
             upstream.settle().await;
             if !upstream.is_stateless_in(Era::Legacy) {
-                reopen(self.session, upstream, Era::Legacy, pause).await;
+                reopen(self.session, upstream, Era::Legacy, &self.pauses).await;
             }
         }
     }
@@ -71,6 +67,7 @@ impl Changes<'_> {
                 return Ok(());
             }
         };
+        let _living = self.pauses.living();
         self.upstream.answered();
         if missed.take(id) {
             for hint in listening.agreed.hints() {
@@ -107,4 +104,29 @@ fn untagged(message: Bytes) -> Bytes {
     };
     object.edit("params", |params| params.remove("_meta"));
     serde_json::to_vec(&object).map_or(message, Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::tests::host;
+    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::session::tests::session;
+    use crate::upstream::fake::{introduce, upstream};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_stays_away_is_asked_for_changes_by_nobody() {
+        let (session, upstream) = (session(), upstream(NOBODY));
+        introduce(&upstream, Era::Modern);
+        let host = host(vec![Arc::clone(&upstream)]);
+        let (client, _messages) = mpsc::channel(1);
+        let changes = Changes {
+            host: &host,
+            session: &session,
+            upstream: Arc::clone(&upstream),
+            client: &client,
+            pauses: Pauses::default(),
+        };
+        is_left_alone(&upstream, changes.follow()).await;
+    }
 }

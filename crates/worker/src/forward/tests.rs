@@ -35,7 +35,7 @@ struct Drain {
 }
 
 /// A worker of these upstreams with one shard.
-fn host(upstreams: Vec<Arc<Upstream>>) -> Arc<Host> {
+pub(crate) fn host(upstreams: Vec<Arc<Upstream>>) -> Arc<Host> {
     let shards = ShardCount::default();
     let metrics = WorkerMetrics::register(&Metrics::new());
     let federation = Federation::new(upstreams, &metrics).unwrap();

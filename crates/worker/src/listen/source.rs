@@ -1,21 +1,18 @@
 //! One upstream's part of a subscription.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hexagram_core::Era;
 use hexagram_mcp::error::Problem;
-use hexagram_runtime::random::jittered;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::filter::Filter;
 use crate::forward::{Attempt, Forward};
 use crate::gone::Gone;
 use crate::hearing;
-use crate::pause::{FIRST_REOPEN, LAST_REOPEN, next_pause};
+use crate::pause::Pauses;
 use crate::raw::{RawObject, error_code};
 use crate::session::Session;
 use crate::standing;
@@ -25,8 +22,6 @@ use crate::upstream_listen::{self, Heard, UpstreamSubscription};
 
 /// JSON-RPC.
 const METHOD_NOT_FOUND: i64 = -32601;
-/// How often is looked whether an upstream is back that others ask.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// What an upstream's part of a subscription says.
 #[derive(Debug)]
@@ -47,6 +42,7 @@ pub(super) struct Source<'a> {
     pub(super) upstream: Arc<Upstream>,
     pub(super) filter: Filter,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) pauses: Pauses,
 }
 
 impl Source<'_> {
@@ -54,38 +50,11 @@ impl Source<'_> {
     /// ends the subscription in its own form is listened to again, in the era that it
     /// speaks then: it may be restarting, and the client listens to others too.
     pub(super) async fn follow(self) {
-        let mut pause = FIRST_REOPEN;
         let mut again = false;
-        loop {
-            let since = Instant::now();
-            if let Err(Gone) = self.listen(again).await {
-                return;
-            }
-            // One that does not answer did not live, however long that took.
-            let lived = match self.is_away() {
-                true => Duration::ZERO,
-                false => since.elapsed(),
-            };
+        while self.listen(again).await.is_ok() {
             again = true;
-            self.rest(pause).await;
-            pause = next_pause(pause, lived);
+            self.pauses.rest(&self.upstream).await;
         }
-    }
-
-    /// Waits before the upstream is listened to again. One that stays away is asked once
-    /// for all clients ([`crate::revisit`]), and not by each of them.
-    async fn rest(&self, pause: Duration) {
-        if pause < LAST_REOPEN || !self.is_away() {
-            return tokio::time::sleep(jittered(pause)).await;
-        }
-        while self.is_away() {
-            tokio::time::sleep(jittered(LOOK)).await;
-        }
-    }
-
-    /// Whether it is known to be away, and is asked for all.
-    fn is_away(&self) -> bool {
-        self.upstream.is_to_be_revisited(Duration::ZERO)
     }
 
     /// Tells events for as long as the upstream is heard.
@@ -154,6 +123,7 @@ impl Source<'_> {
             Ok(listening) => listening,
             Err(error) => return self.failed(&error, again).await,
         };
+        let _living = self.pauses.living();
         self.upstream.answered();
         self.begin(listening.agreed.clone(), again).await?;
         self.relay(&mut listening).await
@@ -193,6 +163,7 @@ impl Source<'_> {
         let hearing = standing::hearing(self.forward.host, session);
         let mut heard = hearing.subscribe();
         let _subscribed = self.subscribe(agreed.resources()).await;
+        let _living = self.pauses.living();
         self.begin(agreed, again).await?;
         tokio::select! {
             end = self.relay_heard(&mut heard) => end,

@@ -36,7 +36,9 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod fake {
     pub(crate) use super::http::tests::{Request, Server, reply};
-    pub(crate) use super::tests::{greeting, soon, turn_legacy, upstream, upstream_called};
+    pub(crate) use super::tests::{
+        greeting, introduce, soon, turn_legacy, upstream, upstream_called,
+    };
 }
 
 use std::sync::Arc;

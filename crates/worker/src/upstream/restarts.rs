@@ -6,7 +6,7 @@ use hexagram_runtime::random::jittered;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::pause::{FIRST_REOPEN, next_pause};
+use crate::pause::{FIRST_REOPEN, longer};
 
 /// The starts of one command that failed in a row. The second time may be bad
 /// luck; after that there are pauses between starts, for all clients together.
@@ -65,7 +65,7 @@ impl Restarts {
             Some(last) => Failed {
                 times: last.times.saturating_add(1),
                 at: now,
-                pause: next_pause(last.pause, Duration::ZERO),
+                pause: longer(last.pause),
                 next: now + jittered(last.pause),
             },
         };

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hexagram_core::{Capabilities, ProtocolVersion};
+use hexagram_core::{Capabilities, Era, ProtocolVersion};
 use serde_json::{Value, json};
 
 use super::era::Spoken;
 use super::http::tests::{Request, Server, reply};
-use super::{ChildLimit, Incoming, Upstream, UpstreamError, UpstreamLimits};
+use super::{ChildLimit, Incoming, ServerInfo, Upstream, UpstreamError, UpstreamLimits};
 use crate::facts::ClientFacts;
 
 /// No wait in a test is longer; one that succeeds is far shorter.
@@ -155,6 +155,16 @@ async fn a_command_that_recovers_is_used_again() {
 /// As if the upstream had just been found to be a legacy one.
 pub(crate) fn turn_legacy(upstream: &Upstream) {
     upstream.spoken.send_replace(Spoken::Legacy);
+}
+
+/// As if the upstream had just introduced itself, and spoke this era alone.
+pub(crate) fn introduce(upstream: &Upstream, era: Era) {
+    let spoken = match era {
+        Era::Legacy => Spoken::Legacy,
+        Era::Modern => Spoken::Modern,
+    };
+    let info = ServerInfo::from_initialize(&json!({"capabilities": {}}));
+    upstream.describe(upstream.told_era(), spoken, info);
 }
 
 /// What a legacy server with tools and sessions says before it is asked to work.
