@@ -6,10 +6,12 @@ mod cluster;
 
 use std::net::SocketAddr;
 use std::process::Output;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use cluster::everything::Everything;
 use cluster::process::Launch;
@@ -172,7 +174,31 @@ async fn nobody_listening_is_exit_code_one() {
     );
     let (code, report) = report(&url, &["--require", MODERN]).await;
     assert_eq!((code, &report["problem"]["reachable"]), (1, &json!(false)));
+    assert_eq!(report["problem"]["connected"], false);
 }
+
+/// Whoever drops what it does not let in looks like a port that takes no more connections.
+#[tokio::test]
+async fn a_connection_that_nobody_takes_is_no_silence() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut taken = Vec::new();
+    while let Ok(stream) = timeout(FULL, TcpStream::connect(address)).await {
+        taken.push(stream.unwrap());
+    }
+    let url = format!("http://{address}/mcp");
+    let (code, report) = report(&url, &["--timeout=6"]).await;
+    let problem = &report["problem"];
+    assert_eq!((code, &problem["connected"]), (1, &json!(false)));
+    assert_eq!(problem["cause"], "no connection: nobody took it in time");
+    let fix = problem["fix"].as_str().unwrap();
+    assert!(fix.contains("firewall"), "{fix}");
+}
+
+/// A port that takes one more connection takes it by then.
+const FULL: Duration = Duration::from_millis(500);
 
 /// A server that answers every request with the same bytes, and then closes, or
 /// goes on with `more` for ever.
@@ -237,6 +263,20 @@ async fn silence_is_bounded() {
         text.contains("no answer within") && text.contains("--timeout"),
         "{text}"
     );
+    let (_, report) = report(&url, &["--timeout=1"]).await;
+    assert_eq!(report["problem"]["connected"], true);
+}
+
+/// As a port answers that wants TLS.
+#[tokio::test]
+async fn what_is_no_http_took_the_connection() {
+    let alert = "\u{15}\u{3}\u{3}\u{0}\u{2}\u{2}\u{16}";
+    let url = format!("http://{}/mcp", answering(alert, "").await);
+    let (code, report) = report(&url, &[]).await;
+    let problem = &report["problem"];
+    assert_eq!((code, &problem["connected"]), (1, &json!(true)));
+    let fix = problem["fix"].as_str().unwrap();
+    assert!(fix.contains("https://"), "{fix}");
 }
 
 const ECHO: &str = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\n\r\nno access for hunter2-token";

@@ -18,6 +18,12 @@ const ANSWERS: u32 = 6;
 /// Ending a session may take this long, also when the time is over.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// That nobody takes the connection shows before an answer is late: the two are told apart. Of
+/// the default time it leaves room for a first packet that is lost twice.
+fn connecting(patience: Duration) -> Duration {
+    patience * 3 / 4
+}
+
 /// A client of one endpoint.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -82,7 +88,9 @@ impl Client {
     /// A client of `url` that sends `headers` with everything and stops asking
     /// when `time` is over.
     pub(super) fn new(url: Url, headers: HeaderMap, time: Duration) -> reqwest::Result<Self> {
+        let patience = time / ANSWERS;
         let http = reqwest::Client::builder()
+            .connect_timeout(connecting(patience))
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("hexagram-check/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
@@ -90,7 +98,7 @@ impl Client {
         Ok(Self {
             http,
             url,
-            patience: time / ANSWERS,
+            patience,
             deadline: Instant::now() + time,
             last_id: Cell::new(0),
         })

@@ -47,7 +47,11 @@ pub(super) fn problem(tried: &Tried<'_>) -> Problem {
 
 fn unanswered(failure: &Failure) -> Problem {
     let (reachable, fix) = match failure {
-        Failure::Unreachable(_) => (false, "is the server running, and are host and port right?"),
+        Failure::Unreachable(_) => (
+            false,
+            "is the server running, are host and port right, and does no firewall or \
+             NetworkPolicy keep you out?",
+        ),
         Failure::Tls(_) => (
             false,
             "the URL's host must be a name in a certificate that this machine trusts; a server \
@@ -64,6 +68,7 @@ fn unanswered(failure: &Failure) -> Problem {
         Failure::Endless(_) | Failure::TooLarge => (true, PATH),
     };
     Problem {
+        connected: failure.is_connected(),
         reachable,
         cause: failure.to_string(),
         fix: fix.to_owned(),
@@ -92,6 +97,7 @@ fn answered(tried: &Tried<'_>, reply: &Reply) -> Problem {
         ),
     };
     Problem {
+        connected: true,
         reachable: true,
         cause,
         fix,
@@ -162,6 +168,7 @@ mod tests {
             reachable,
             cause,
             fix,
+            ..
         } = problem(&tried);
         (reachable, format!("{cause}; {fix}"))
     }
@@ -204,6 +211,7 @@ mod tests {
         let text = || "cause".to_owned();
         for (failure, reachable, advice) in [
             (Failure::Unreachable(text()), false, "running"),
+            (Failure::Unreachable(text()), false, "NetworkPolicy"),
             (Failure::Tls(text()), false, "certificate"),
             (Failure::OutOfTime, false, "--timeout"),
             (Failure::Broken(text()), false, "https://"),

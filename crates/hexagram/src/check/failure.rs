@@ -4,11 +4,14 @@ use std::time::Duration;
 
 /// Of one answer, this many bytes are read.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
+/// What is said of a connection that is neither taken nor refused: firewalls drop what they do
+/// not let in.
+const IGNORED: &str = "nobody took it in time";
 
 /// No answer to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
-    /// Nobody listens there, or the name is unknown.
+    /// Nobody listens there, nobody is let in, or the name is unknown.
     #[error("no connection: {0}")]
     Unreachable(String),
     /// The encrypted connection was not agreed on.
@@ -31,12 +34,20 @@ pub(super) enum Failure {
     OutOfTime,
 }
 
+impl Failure {
+    /// Whether somebody took the connection.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::OutOfTime)
+    }
+}
+
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        let is_connect = error.is_connect();
+        let (is_connect, is_late) = (error.is_connect(), error.is_timeout());
         // The URL may hold a password.
         let causes = causes(&error.without_url());
         match is_connect {
+            true if is_late => Self::Unreachable(IGNORED.to_owned()),
             true if is_tls(&causes) => Self::Tls(causes),
             true => Self::Unreachable(causes),
             false => Self::Broken(causes),
@@ -76,6 +87,20 @@ mod tests {
         assert!(!is_tls(
             "tcp connect error: Connection refused (os error 111)"
         ));
+    }
+
+    #[test]
+    fn who_is_silent_took_the_connection() {
+        let text = || "cause".to_owned();
+        for (failure, is_connected) in [
+            (Failure::Unreachable(text()), false),
+            (Failure::OutOfTime, false),
+            (Failure::Tls(text()), true),
+            (Failure::Silent(Duration::ZERO), true),
+            (Failure::Broken(text()), true),
+        ] {
+            assert_eq!(failure.is_connected(), is_connected, "{failure}");
+        }
     }
 
     #[test]

@@ -100,6 +100,8 @@ pub(super) struct Finding {
 /// Why the endpoint is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
+    /// Whether somebody took the connection.
+    pub(super) connected: bool,
     /// Whether it answered at all.
     pub(super) reachable: bool,
     pub(super) cause: String,

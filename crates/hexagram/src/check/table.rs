@@ -268,6 +268,7 @@ Required but not spoken: 2026-07-28
         let mut report = report();
         report.server = None;
         report.problem = Some(Problem {
+            connected: false,
             reachable: false,
             cause: "refused".to_owned(),
             fix: "start it".to_owned(),
