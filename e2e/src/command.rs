@@ -1,6 +1,6 @@
 //! Child processes that must come to an end.
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -13,17 +13,25 @@ use tokio::time::timeout;
 /// When it cannot be started, fails (with what it said on stderr) or takes longer than
 /// `limit`, after which it is killed.
 pub(crate) async fn output(command: &mut Command, limit: Duration) -> Result<String> {
-    let what = describe(command);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(limit, command.output())
-        .await
-        .with_context(|| format!("`{what}` still runs after {limit:?}"))?
-        .with_context(|| format!("start `{what}`"))?;
+    let output = ended(command, limit).await?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let (what, said) = (describe(command), String::from_utf8_lossy(&output.stderr));
         bail!("`{what}` failed: {}: {}", output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// How the command ended and what it said, whatever that is.
+///
+/// # Errors
+/// When it cannot be started, or takes longer than `limit`, after which it is killed.
+pub(crate) async fn ended(command: &mut Command, limit: Duration) -> Result<Output> {
+    let what = describe(command);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    timeout(limit, command.output())
+        .await
+        .with_context(|| format!("`{what}` still runs after {limit:?}"))?
+        .with_context(|| format!("start `{what}`"))
 }
 
 /// As one would type it, without the flags that say which cluster is meant.

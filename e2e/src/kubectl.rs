@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -111,6 +111,24 @@ impl Kubectl {
     /// When it fails.
     pub async fn run_to_end(&self, args: &[&str]) -> Result<String> {
         command::output(&mut self.command("kubectl", args), ROLLOUT).await
+    }
+
+    /// What a program in a pod says on stdout, however it ends.
+    ///
+    /// # Errors
+    /// When it says nothing, with what came on stderr.
+    pub(crate) async fn exec(&self, pod: &str, words: &[&str]) -> Result<String> {
+        let args = [&["exec", pod, "--"], words].concat();
+        let ended = command::ended(&mut self.command("kubectl", &args), PROMPT).await?;
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        let why = String::from_utf8_lossy(&ended.stderr);
+        ensure!(
+            !said.is_empty(),
+            "{} in {pod}: {}",
+            words.join(" "),
+            why.trim()
+        );
+        Ok(said)
     }
 
     /// A child that stays: `kubectl port-forward`.

@@ -34,6 +34,7 @@ mod scene;
 mod setting;
 mod shards;
 mod store;
+mod strangers;
 mod upstreams;
 mod wait;
 

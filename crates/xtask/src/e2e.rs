@@ -74,7 +74,9 @@ name them; what is not there is not run, and the report says so.
 
 Status and metrics of pods are read by way of the API server. The release of the tests lets \
 everybody in to port 9090 (networkPolicy.monitoring), which the chart by default does for pods \
-alone; where a cluster has policies of its own, they have to let the API server in too.
+alone; where a cluster has policies of its own, they have to let the API server in too. Whether \
+the chart's policies keep strangers out is seen where a network plugin enforces policies; the \
+report says so where none does, as it may be with kind.
 
 Examples:
   cargo xtask e2e                          the short form, a part of `cargo xtask test`

@@ -11,6 +11,7 @@ mod control;
 mod edges;
 mod losses;
 mod mistakes;
+mod policies;
 mod scaling;
 mod store;
 mod upstreams;
