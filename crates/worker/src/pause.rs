@@ -5,7 +5,7 @@ pub(crate) mod tests;
 
 use std::time::Duration;
 
-use hexagram_runtime::random::jittered;
+use hexagram_runtime::random::{jittered, up_to};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +16,11 @@ pub(crate) const FIRST_REOPEN: Duration = Duration::from_millis(500);
 const LAST_REOPEN: Duration = Duration::from_secs(30);
 /// How often is looked whether an upstream is back that others ask.
 const LOOK: Duration = Duration::from_secs(2);
+/// Within this time the streams of one that is back are opened: not all at once, it may have
+/// just started.
+const SPREAD: Duration = Duration::from_secs(5);
+/// After so long a stream asks for itself: what others ask may fail for reasons of theirs.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// The pause after one of this length.
 pub(crate) fn longer(pause: Duration) -> Duration {
@@ -119,7 +124,7 @@ impl Drop for Living<'_> {
 
 impl Pauses {
     /// The stream is open until what this gives is dropped. That alone is its life: a pause
-    /// or an attempt to open it is none, however long it takes.
+    /// is none, however long it takes.
     pub(crate) fn living(&self) -> Living<'_> {
         self.0.lock().since = Some(Instant::now());
         Living(self)
@@ -149,9 +154,13 @@ impl Pauses {
         if pause < LAST_REOPEN || !is_away(upstream) {
             return sleep(jittered(pause)).await;
         }
-        while is_away(upstream) {
+        let since = Instant::now();
+        // Between two looks it may have answered one and failed another.
+        let is_silent = || is_away(upstream) && !upstream.has_answered_since(since);
+        while is_silent() && since.elapsed() < LONGEST {
             sleep(jittered(LOOK)).await;
         }
+        sleep(up_to(SPREAD)).await;
     }
 }
 

@@ -301,6 +301,8 @@ impl Reader {
     async fn hear(&self) -> Result<(), Gone> {
         let (id, missed) = (self.upstream.id(), &self.session.missed);
         let resumes = self.connection.resumes();
+        // Some answer a GET with their first event, however late that is.
+        let _living = self.pauses.living();
         let mut incoming = match self.connection.standing().await {
             Ok(incoming) => incoming,
             Err(error) => {
@@ -313,7 +315,6 @@ impl Reader {
                 return Ok(());
             }
         };
-        let _living = self.pauses.living();
         if self.connection.has_stood() {
             self.upstream.answered();
         }

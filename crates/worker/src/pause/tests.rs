@@ -13,6 +13,8 @@ use crate::upstream::fake::upstream;
 /// Nobody listens there.
 pub(crate) const NOBODY: &str = "http://127.0.0.1:1/mcp";
 
+/// Once it rests, each stream asks for itself within this time.
+const TURN: Duration = LONGEST.saturating_add(LOOK).saturating_add(SPREAD);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -30,9 +32,9 @@ fn asked_ago(upstream: &Upstream) -> Duration {
 /// and again, asks it no more once it stays away, and soon when it is said to be back.
 pub(crate) async fn is_left_alone(upstream: &Upstream, following: impl Future<Output = ()>) {
     let mut following = pin!(following);
-    let over = timeout(HOUR, &mut following).await.is_ok();
+    let over = timeout(LONGEST, &mut following).await.is_ok();
     assert!(!over, "it is opened as long as somebody listens");
-    assert!(asked_ago(upstream) > HOUR / 2, "others ask it");
+    assert!(asked_ago(upstream) > LONGEST / 2, "others ask it");
     upstream.answered();
     let over = timeout(MINUTE, &mut following).await.is_ok();
     assert!(!over && asked_ago(upstream) <= MINUTE, "it was back");
@@ -55,12 +57,25 @@ async fn one_that_stays_away_is_asked_once_more_when_it_is_back() {
     // After pauses of 0.5, 1, 2, 4, 8 and 16 seconds.
     let growing = 7;
     for _ in 0..2 {
-        assert!(timeout(HOUR, &mut asking).await.is_err());
+        assert!(timeout(LONGEST / 2, &mut asking).await.is_err());
         assert_eq!(asked.load(Ordering::Relaxed), growing);
     }
+    // An answer counts, whoever fails after it.
     upstream.answered();
-    assert!(timeout(LOOK, &mut asking).await.is_err());
+    upstream.failed(&down());
+    assert!(timeout(LOOK + SPREAD, &mut asking).await.is_err());
     assert_eq!(asked.load(Ordering::Relaxed), growing + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_never_answers_is_asked_by_each_now_and_then() {
+    let upstream = upstream(NOBODY);
+    let pauses = grown(&upstream).await;
+    upstream.failed(&down());
+    for _ in 0..3 {
+        assert!(timeout(LONGEST, pauses.rest(&upstream)).await.is_err());
+        assert!(timeout(TURN, pauses.rest(&upstream)).await.is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,9 +84,9 @@ async fn one_that_is_served_no_more_is_not_waited_for() {
     let pauses = grown(&upstream).await;
     upstream.failed(&down());
     let mut resting = pin!(pauses.rest(&upstream));
-    assert!(timeout(HOUR, &mut resting).await.is_err());
+    assert!(timeout(LONGEST, &mut resting).await.is_err());
     upstream.retire();
-    assert!(timeout(LOOK, &mut resting).await.is_ok());
+    assert!(timeout(LOOK + SPREAD, &mut resting).await.is_ok());
 }
 
 /// Pauses that have grown to their limit, at an upstream that is not known to be away.

@@ -50,9 +50,14 @@ pub struct LastError {
 #[derive(Debug, Default)]
 pub(super) struct Health(Mutex<State>);
 
+/// One that answered so lately is not away for a stream that found no connection: those of
+/// calls are kept open, and new ones may be what it has no room for.
+const FRESH: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Default)]
 struct State {
     reachable: Option<(bool, Instant)>,
+    answered: Option<Instant>,
     error: Option<(String, Instant)>,
     tools: Option<(usize, Instant)>,
     /// Whether they were ever to be counted.
@@ -79,7 +84,15 @@ impl State {
 impl Upstream {
     /// Notes that it answers.
     pub(crate) fn answered(&self) {
-        self.health.0.lock().is(true);
+        let mut state = self.health.0.lock();
+        state.is(true);
+        state.answered = Some(Instant::now());
+    }
+
+    /// Whether somebody got an answer from it since then.
+    pub(crate) fn has_answered_since(&self, since: Instant) -> bool {
+        let answered = self.health.0.lock().answered;
+        answered.is_some_and(|at| at >= since)
     }
 
     /// Notes why it could not be used.
@@ -90,7 +103,9 @@ impl Upstream {
     /// Notes why a stream of it was not opened. Whatever but its absence may be of streams
     /// alone: calls go on.
     pub(crate) fn failed_stream(&self, error: &UpstreamError) {
-        if matches!(error, UpstreamError::Unreachable(_)) {
+        let answered = self.health.0.lock().answered;
+        let is_serving = answered.is_some_and(|at| at.elapsed() < FRESH);
+        if matches!(error, UpstreamError::Unreachable(_)) && !is_serving {
             self.failed(error);
         }
     }
@@ -227,6 +242,19 @@ mod tests {
         assert!(upstream.is_forsaken(quiet));
         upstream.answered();
         assert!(!upstream.is_forsaken(quiet));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_a_connection_tells_of_one_that_serves_nobody_else() {
+        let upstream = upstream("http://127.0.0.1:1/mcp");
+        upstream.answered();
+        upstream.failed_stream(&down());
+        assert_eq!(upstream.health().reachable, Some(true), "it serves calls");
+        tokio::time::advance(FRESH).await;
+        upstream.failed_stream(&UpstreamError::SessionGone);
+        assert_eq!(upstream.health().reachable, Some(true), "it is there");
+        upstream.failed_stream(&down());
+        assert_eq!(upstream.health().reachable, Some(false));
     }
 
     #[tokio::test]

@@ -341,10 +341,14 @@ impl HttpConnection {
             return Ok(futures_util::stream::pending().boxed());
         }
         match self.check(response, None).await {
-            Ok(response) => {
+            Ok(response) if is_event_stream(&response) => {
                 self.has_stood.store(true, Ordering::Release);
                 Ok(source.messages(response))
             }
+            // An ingress says such things while the server is away.
+            Ok(_) => Err(UpstreamError::Garbage(
+                "its standing stream is no event stream".to_owned(),
+            )),
             Err(error) => {
                 // It may not like the position; the next attempt goes without.
                 *self.standing.lock() = None;

@@ -284,6 +284,20 @@ async fn a_standing_stream_that_is_not_offered_is_empty() {
 }
 
 #[tokio::test]
+async fn a_page_in_the_place_of_the_standing_stream_is_none() {
+    let server = Server::start(|request: &Request| match &*request.method {
+        "GET" => reply("200 OK", "Content-Type: text/html\r\n", "<html>"),
+        _ => reply("200 OK", &format!("{JSON}Mcp-Session-Id: s1\r\n"), RESPONSE),
+    })
+    .await;
+    let connection = server.connect(limits());
+    begin(&connection).await;
+    let stood = soon(connection.standing()).await;
+    assert!(matches!(stood, Err(UpstreamError::Garbage(_))));
+    assert!(!connection.has_stood());
+}
+
+#[tokio::test]
 async fn a_refusal_with_an_id_of_its_own_is_a_refusal() {
     for id in ["null", "\"server-error\""] {
         let body =
