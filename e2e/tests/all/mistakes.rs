@@ -11,8 +11,10 @@ use super::{grown, refusal};
 
 /// Longer than between two renewals of the lease, and than its length.
 const MEANWHILE: Duration = Duration::from_secs(30);
+/// The kinds that other releases share.
+const KINDS: &str = "shardmaps.hexagram.dev,upstreams.hexagram.dev";
 /// Why a kind is not removed.
-const SHARED: &str = "other namespaces here have objects of the kind";
+const SHARED: &str = "other namespaces here have objects of the kinds";
 /// Values that are wrong, and what the refusal names.
 const WRONG: [(&str, &str); 6] = [
     ("worker.replica=3", "additional properties 'replica'"),
@@ -104,7 +106,7 @@ async fn kind_is_missing_for_a_while() {
     let name = "the kind ShardMap removed for 30 s, and its object with it";
     scenario(name, &bar, async |scene| {
         let kind = "shardmaps.hexagram.dev";
-        match is_shared(scene, kind).await? {
+        match is_shared(scene).await? {
             true => Ok(Verdict::not_run(SHARED)),
             false => without_kind(scene, kind).await,
         }
@@ -120,7 +122,7 @@ async fn kind_of_upstreams_is_missing_for_a_while() {
     let name = "the kind Upstream removed for 30 s";
     scenario(name, &bar, async |scene| {
         let kind = "upstreams.hexagram.dev";
-        if is_shared(scene, kind).await? {
+        if is_shared(scene).await? {
             return Ok(Verdict::not_run(SHARED));
         }
         let verdict = without_kind(scene, kind).await?;
@@ -132,10 +134,11 @@ async fn kind_of_upstreams_is_missing_for_a_while() {
     .await;
 }
 
-/// Whether somebody else has objects of this kind: they would go with it.
-async fn is_shared(scene: &Scene, kind: &str) -> Result<bool> {
+/// Whether somebody else has objects of the kinds: they would go with theirs, and a release
+/// without objects of the other kind misses that one all the same.
+async fn is_shared(scene: &Scene) -> Result<bool> {
     scene.installed().await?;
-    let list = scene.kubectl.get(&[kind, "--all-namespaces"]).await?;
+    let list = scene.kubectl.get(&[KINDS, "--all-namespaces"]).await?;
     let items = list["items"].as_array().into_iter().flatten();
     let mut namespaces = items.map(|object| &object["metadata"]["namespace"]);
     Ok(namespaces.any(|namespace| *namespace != scene.setting.namespace))
