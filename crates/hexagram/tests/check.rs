@@ -194,7 +194,10 @@ async fn a_connection_that_nobody_takes_is_no_silence() {
     assert_eq!((code, &problem["connected"]), (1, &json!(false)));
     assert_eq!(problem["cause"], "no connection: nobody took it in time");
     let fix = problem["fix"].as_str().unwrap();
-    assert!(fix.contains("firewall"), "{fix}");
+    assert!(
+        fix.contains("firewall") && fix.contains("--timeout"),
+        "{fix}"
+    );
 }
 
 /// A port that takes one more connection takes it by then.
@@ -252,19 +255,22 @@ async fn what_is_no_mcp_is_told_with_cause_and_fix() {
     }
 }
 
-/// A connection that is taken and never answered ends with the time given.
+/// A connection that is taken and never answered ends with the time given, with TLS or without.
 #[tokio::test]
 async fn silence_is_bounded() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
-    let (code, text) = check(&url, &["--timeout=1"]).await;
-    assert_eq!(code, 1, "{text}");
-    assert!(
-        text.contains("no answer within") && text.contains("--timeout"),
-        "{text}"
-    );
-    let (_, report) = report(&url, &["--timeout=1"]).await;
-    assert_eq!(report["problem"]["connected"], true);
+    let address = listener.local_addr().unwrap();
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://{address}/mcp");
+        let (code, text) = check(&url, &["--timeout=2"]).await;
+        assert_eq!(code, 1, "{text}");
+        assert!(
+            text.contains("no answer within") && text.contains("--timeout"),
+            "{text}"
+        );
+        let (_, report) = report(&url, &["--timeout=2"]).await;
+        assert_eq!(report["problem"]["connected"], true, "{report:#}");
+    }
 }
 
 /// As a port answers that wants TLS.

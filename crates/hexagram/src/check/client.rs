@@ -7,6 +7,7 @@ use std::time::Duration;
 use hexagram_mcp::header::names::{MCP_METHOD, MCP_PROTOCOL_VERSION};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
@@ -146,11 +147,34 @@ impl Client {
         let patience = until.saturating_duration_since(Instant::now());
         let request = self
             .http
-            .request(ask.method, url)
+            .request(ask.method, url.clone())
             .headers(ask.headers)
             .body(ask.body);
         let response = timeout_at(until, request.send()).await;
-        let response = response.map_err(|_| Failure::Silent(patience))??;
-        Ok(Incoming::new(response, patience, until))
+        match response.map_err(|_| Failure::Silent(patience))? {
+            Ok(response) => Ok(Incoming::new(response, patience, until)),
+            Err(error) => Err(self.looked_into(&url, error.into(), patience).await),
+        }
+    }
+
+    /// A connection is late also where TLS is not agreed on in time: that is no matter of the
+    /// network if TCP alone is taken.
+    async fn looked_into(&self, url: &Url, failure: Failure, patience: Duration) -> Failure {
+        if failure == Failure::Ignored && self.is_taken(url).await {
+            return Failure::Silent(patience);
+        }
+        failure
+    }
+
+    /// Whether somebody takes a connection, whatever is spoken on it.
+    async fn is_taken(&self, url: &Url) -> bool {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return false;
+        };
+        let until = self
+            .deadline
+            .min(Instant::now() + connecting(self.patience));
+        let connect = TcpStream::connect((host.trim_matches(['[', ']']), port));
+        matches!(timeout_at(until, connect).await, Ok(Ok(_)))
     }
 }

@@ -52,6 +52,11 @@ fn unanswered(failure: &Failure) -> Problem {
             "is the server running, are host and port right, and does no firewall or \
              NetworkPolicy keep you out?",
         ),
+        Failure::Ignored => (
+            false,
+            "is the server running, are host and port right, and does no firewall or \
+             NetworkPolicy keep you out? or raise --timeout",
+        ),
         Failure::Tls(_) => (
             false,
             "the URL's host must be a name in a certificate that this machine trusts; a server \
@@ -212,6 +217,8 @@ mod tests {
         for (failure, reachable, advice) in [
             (Failure::Unreachable(text()), false, "running"),
             (Failure::Unreachable(text()), false, "NetworkPolicy"),
+            (Failure::Ignored, false, "NetworkPolicy"),
+            (Failure::Ignored, false, "--timeout"),
             (Failure::Tls(text()), false, "certificate"),
             (Failure::OutOfTime, false, "--timeout"),
             (Failure::Broken(text()), false, "https://"),

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 /// Of one answer, this many bytes are read.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
-/// What is said of a connection that is neither taken nor refused: firewalls drop what they do
-/// not let in.
-const IGNORED: &str = "nobody took it in time";
 
 /// No answer to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +11,9 @@ pub(super) enum Failure {
     /// Nobody listens there, nobody is let in, or the name is unknown.
     #[error("no connection: {0}")]
     Unreachable(String),
+    /// The connection is neither taken nor refused: firewalls drop what they do not let in.
+    #[error("no connection: nobody took it in time")]
+    Ignored,
     /// The encrypted connection was not agreed on.
     #[error("no TLS connection: {0}")]
     Tls(String),
@@ -37,7 +37,7 @@ pub(super) enum Failure {
 impl Failure {
     /// Whether somebody took the connection.
     pub(super) fn is_connected(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::OutOfTime)
+        !matches!(self, Self::Unreachable(_) | Self::Ignored | Self::OutOfTime)
     }
 }
 
@@ -47,7 +47,7 @@ impl From<reqwest::Error> for Failure {
         // The URL may hold a password.
         let causes = causes(&error.without_url());
         match is_connect {
-            true if is_late => Self::Unreachable(IGNORED.to_owned()),
+            true if is_late => Self::Ignored,
             true if is_tls(&causes) => Self::Tls(causes),
             true => Self::Unreachable(causes),
             false => Self::Broken(causes),
@@ -94,6 +94,7 @@ mod tests {
         let text = || "cause".to_owned();
         for (failure, is_connected) in [
             (Failure::Unreachable(text()), false),
+            (Failure::Ignored, false),
             (Failure::OutOfTime, false),
             (Failure::Tls(text()), true),
             (Failure::Silent(Duration::ZERO), true),
