@@ -16,12 +16,15 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ports, wait};
 use crate::handler::Handler;
 
 /// Changes that wait for a slow listener.
 const QUEUE: usize = 1024;
+/// Each takes a port of those that all tests share.
+const STARTS: usize = 300;
 
 /// The eras that an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,16 +183,24 @@ async fn converse(stream: TcpStream, service: Service) {
 
 #[tokio::test]
 async fn it_has_its_port_while_others_start_processes() {
+    let over = CancellationToken::new();
     let others = [(); 2].map(|()| {
-        std::thread::spawn(|| {
-            for _ in 0..500 {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            while !over.is_cancelled() {
                 Command::new("true").status().unwrap();
             }
         })
     });
-    while others.iter().any(|other| !other.is_finished()) {
+    // They end also where the test fails.
+    let end = over.drop_guard();
+    for _ in 0..STARTS {
         Fixture::start(Spoken::Both).await;
         // The dropped one gives its port back.
         yield_now().await;
+    }
+    drop(end);
+    for other in others {
+        other.join().unwrap();
     }
 }
