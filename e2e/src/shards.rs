@@ -35,6 +35,9 @@ struct Shard {
     epoch: u64,
     #[serde(default)]
     moving: Option<Value>,
+    /// Its owner is gone, and nobody serves it.
+    #[serde(default)]
+    quarantined: bool,
 }
 
 impl Shard {
@@ -95,10 +98,11 @@ impl Shards {
         owners.map(|it| (it.shard, it.owner.as_str())).collect()
     }
 
-    /// Whether the columns count the workers that own shards.
+    /// Whether the columns count the workers that own shards and serve them.
     #[must_use]
     pub fn are_counted(&self) -> bool {
-        let owners: BTreeSet<_> = self.shards.iter().map(|it| &it.owner).collect();
+        let served = self.shards.iter().filter(|it| !it.quarantined);
+        let owners: BTreeSet<_> = served.map(|it| &it.owner).collect();
         self.summary.workers == owners.len()
     }
 
@@ -178,6 +182,14 @@ mod tests {
     fn the_columns_count_lives_of_workers() {
         assert!(shards(&[("a/1f", 1), ("b/2e", 1), ("a/1f", 1)]).are_counted());
         assert!(!shards(&[("a/1f", 1)]).are_counted());
+    }
+
+    #[test]
+    fn the_columns_leave_out_who_is_gone_from_its_shards() {
+        let mut map = shards(&[("a/1f", 1), ("b/2e", 1), ("c/3d", 1)]);
+        assert!(!map.are_counted());
+        map.shards[2].quarantined = true;
+        assert!(map.are_counted());
     }
 
     #[test]
