@@ -59,6 +59,7 @@ mod reload;
 mod reopen;
 mod replay;
 mod reply;
+mod rest;
 mod resume;
 mod revisit;
 mod saying;

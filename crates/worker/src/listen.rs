@@ -18,9 +18,9 @@ use crate::filter::Filter;
 use crate::followers;
 use crate::forward::Forward;
 use crate::host::Host;
-use crate::pause::Pauses;
 use crate::raw::{RawObject, raw};
 use crate::reply::Reply;
+use crate::rest::Pauses;
 use crate::upstream::Upstream;
 use source::{Event, Source};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hexagram_core::Era;
 
-use crate::pause::Pauses;
+use crate::rest::Pauses;
 use crate::session::Session;
 use crate::upstream::Upstream;
 
@@ -33,7 +33,7 @@ pub(crate) async fn reopen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::rest::tests::{NOBODY, is_left_alone};
     use crate::session::tests::session;
     use crate::upstream::fake::{introduce, upstream};
 

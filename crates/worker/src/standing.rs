@@ -18,10 +18,10 @@ use crate::followers;
 use crate::gone::Gone;
 use crate::hearing::{self, Hearing};
 use crate::host::Host;
-use crate::pause::Pauses;
 use crate::relay::{Relayed, Translation};
 use crate::reopen::reopen;
 use crate::reply::Reply;
+use crate::rest::Pauses;
 use crate::session::{Opened, Session};
 use crate::shard::Shard;
 use crate::standing_modern::Changes;
@@ -429,7 +429,7 @@ mod tests {
 
     use super::*;
     use crate::forward::tests::host;
-    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::rest::tests::{NOBODY, is_left_alone};
     use crate::session::tests::session;
     use crate::upstream::fake::{introduce, upstream};
 

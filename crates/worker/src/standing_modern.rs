@@ -11,9 +11,9 @@ use crate::across;
 use crate::filter::Filter;
 use crate::gone::Gone;
 use crate::host::Host;
-use crate::pause::Pauses;
 use crate::raw::RawObject;
 use crate::reopen::reopen;
+use crate::rest::Pauses;
 use crate::session::Session;
 use crate::upstream::{Upstream, UpstreamError};
 use crate::upstream_listen::{self, Heard, UpstreamSubscription};
@@ -110,7 +110,7 @@ fn untagged(message: Bytes) -> Bytes {
 mod tests {
     use super::*;
     use crate::forward::tests::host;
-    use crate::pause::tests::{NOBODY, is_left_alone};
+    use crate::rest::tests::{NOBODY, is_left_alone};
     use crate::session::tests::session;
     use crate::upstream::fake::{introduce, upstream};
 
