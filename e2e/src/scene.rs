@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::kubectl::{Kubectl, Pod, Role};
@@ -111,6 +111,19 @@ impl Scene {
             Ok(())
         })
         .await
+    }
+
+    /// Has kubectl `apply` or `create` these objects, from a file of this name beside the
+    /// report.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn hand_in(&self, order: &str, name: &str, objects: &[Value]) -> Result<()> {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let file = self.setting.folder.join(format!("{name}.json"));
+        tokio::fs::write(&file, list.to_string()).await?;
+        let file = format!("--filename={}", file.display());
+        self.kubectl.run(&[order, &file]).await.map(|_| ())
     }
 
     /// Waits until no pod of a role is left.

@@ -35,13 +35,8 @@ impl Scene {
             self.remove_stranger().await?;
             let pods = [STRANGER, SECLUDED].map(|name| pod(name, &self.setting.image));
             self.apply_ours(&pods).await?;
-            let wait = [
-                "wait",
-                "--for=condition=Ready",
-                "--timeout=180s",
-                "pod/stranger",
-                "pod/secluded",
-            ];
+            let wait = ["wait", "--for=condition=Ready", "--timeout=180s", "pod"];
+            let wait = [&wait[..], &[STRANGER, SECLUDED]].concat();
             self.kubectl.run_to_end(&wait).await?;
             work.await
         };
@@ -120,11 +115,7 @@ impl Scene {
     }
 
     async fn apply_ours(&self, objects: &[Value]) -> Result<()> {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        let file = self.setting.folder.join("strangers.json");
-        tokio::fs::write(&file, list.to_string()).await?;
-        let file = format!("--filename={}", file.display());
-        self.kubectl.run(&["apply", &file]).await.map(|_| ())
+        self.hand_in("apply", "strangers", objects).await
     }
 }
 

@@ -81,10 +81,8 @@ impl Scene {
             "metadata": {"name": name},
             "spec": spec,
         });
-        let file = self.setting.folder.join(format!("upstream-{name}.json"));
-        tokio::fs::write(&file, object.to_string()).await?;
-        let file = format!("--filename={}", file.display());
-        self.kubectl.run(&["apply", &file]).await.map(|_| ())
+        let file = format!("upstream-{name}");
+        self.hand_in("apply", &file, &[object]).await
     }
 
     /// Waits until the object's condition Accepted has this reason; its message.

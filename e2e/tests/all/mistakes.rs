@@ -202,11 +202,7 @@ async fn put_back(scene: &Scene, mut objects: Vec<Value>) -> Result<()> {
             metadata.remove(member);
         }
     }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let file = scene.setting.folder.join("put-back.json");
-    tokio::fs::write(&file, list.to_string()).await?;
-    let file = format!("--filename={}", file.display());
-    scene.kubectl.run(&["create", &file]).await.map(|_| ())
+    scene.hand_in("create", "put-back", &objects).await
 }
 
 #[tokio::test]
